@@ -43,7 +43,7 @@ void gw_error_done(struct gw_error *err)
     *err = GW_ERROR_INIT;
 }
 
-static char *vformat(const char *fmt, va_list ap)
+static _printf_(1, 0) char *vformat(const char *fmt, va_list ap)
 {
     char *s = NULL;
 

@@ -44,8 +44,8 @@ struct qmp_handlers {
 };
 
 /* A client of the socket at path (of any length; paths beyond sun_path are reached through their folder). Connecting is
- * retried for timeout_ms, then `closed` is called; it is called at once if the socket's folder is not there. handlers must
- * outlive the client; each member may be NULL. */
+ * retried; when the session is not ready after timeout_ms, `closed` is called. handlers must outlive the client; each of its
+ * members may be NULL. */
 int qmp_new(sd_event *loop, const char *path, int timeout_ms, const struct qmp_handlers *handlers, void *userdata,
             struct qmp **ret, struct gw_error *err);
 
@@ -71,7 +71,3 @@ void qmp_command_fd(struct qmp *q, const char *name, yyjson_mut_doc *arguments, 
 /* One command with string arguments only, for the common case: qmp_command_str(q, "getfd", fn, u, "fdname", "mig0", NULL). */
 void qmp_command_str(struct qmp *q, const char *name, qmp_reply_fn reply, void *userdata, ...)
     __attribute__((sentinel));
-
-/* Connects to a unix stream socket at path without blocking, also where path is longer than sun_path. Returns the
- * descriptor or a negative errno. */
-int unix_connect(const char *path);

@@ -1,0 +1,43 @@
+/* The agent's services, shared by its parts. One per process; everything belongs to one sd-event loop. */
+#pragma once
+
+#include <systemd/sd-event.h>
+
+#include "base/map.h"
+#include "client/client.h"
+#include "client/env.h"
+#include "client/events.h"
+
+struct network;
+struct qemu_facts;
+struct image_store;
+
+struct agent_config {
+    char *server;       /* "https://host:port" */
+    char *ca_file;      /* of the cluster */
+    char *token_file;   /* bootstrap token; needed until there is a certificate */
+    char *node;         /* name of the Node */
+    char *address;      /* by which peers and users reach the node */
+    char *state_dir;    /* durable: certificates, pods */
+    char *run_dir;      /* until reboot: network notes; default STATE/run */
+    char *images_dir;
+    char *pod_cidr;     /* NULL: from Node.spec.podCIDR */
+    char *cluster_cidr;
+    char *qemu;         /* binary */
+    unsigned qemu_uid, qemu_gid;
+    int listen_port;    /* agents' direct channel */
+};
+
+struct agent {
+    struct agent_config config;
+    sd_event *loop;
+    struct api_client *client;
+    struct env *env;
+    struct event_recorder *events;
+    struct network *network;
+    struct image_store *images;
+    const struct qemu_facts *qemu;
+    char *key_pem, *cert_pem; /* system:node:NAME */
+    struct map *pods;         /* uid -> struct pod, core/ */
+    struct core *core;        /* core/'s own */
+};

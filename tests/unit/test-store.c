@@ -1,0 +1,541 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/alloc.h"
+#include "base/fs.h"
+#include "base/str.h"
+#include "store/store.h"
+
+/* Each test runs on a store in memory and on one in files. */
+struct place {
+    char folder[64];
+    char *path;
+    struct store *s;
+};
+
+static void open_at(struct place *p)
+{
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+
+    if (store_open_sqlite(p->path, &p->s, &err) < 0)
+        fail_msg("%s", gw_error_message(&err));
+}
+
+static int set_up_memory(void **state)
+{
+    struct place *p = xnew(struct place);
+
+    p->path = xstrdup(":memory:");
+    open_at(p);
+    *state = p;
+    return 0;
+}
+
+static int set_up_files(void **state)
+{
+    struct place *p = xnew(struct place);
+
+    strcpy(p->folder, "/tmp/godwit-test-store-XXXXXX");
+    assert_non_null(mkdtemp(p->folder));
+    p->path = xasprintf("%s/store.db", p->folder);
+    open_at(p);
+    *state = p;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct place *p = *state;
+
+    store_close(p->s);
+    if (*p->folder)
+        (void)fs_remove_tree(p->folder, NULL);
+    free(p->path);
+    free(p);
+    return 0;
+}
+
+static int64_t put(struct store *s, const char *key, const char *text, int64_t expected)
+{
+    _cleanup_blob_ struct blob *b = blob_text(text);
+    int64_t revision = 0;
+    int r = store_put(s, key, b, expected, &revision, NULL);
+
+    return r < 0 ? r : revision;
+}
+
+static void assert_value(struct store *s, const char *key, int64_t at, const char *expected)
+{
+    _cleanup_store_item_ struct store_item item = {0};
+    int r = store_get(s, key, at, &item, NULL);
+
+    if (!expected) {
+        assert_int_equal(r, -ENOENT);
+        return;
+    }
+    assert_int_equal(r, 0);
+    assert_string_equal(item.key, key);
+    assert_string_equal(item.value->data, expected);
+}
+
+/* "key=value key=value +remaining" of a list. */
+static char *list_text(struct store *s, struct store_list_options o)
+{
+    _cleanup_store_list_ struct store_list l = {0};
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+    struct str text = {0};
+
+    if (store_list(s, &o, &l, &err) < 0)
+        return xstrdup(gw_reason_string(err.reason));
+    for (size_t i = 0; i < l.len; i++)
+        str_printf(&text, "%s=%s ", l.items[i].key, l.items[i].value->data);
+    str_printf(&text, "+%lld", (long long)l.remaining);
+    return str_take(&text);
+}
+
+#define assert_list(s, expected, ...) \
+    do { \
+        _cleanup_free_ char *_text = list_text(s, (struct store_list_options){__VA_ARGS__}); \
+        assert_string_equal(_text, expected); \
+    } while (0)
+
+static void test_an_empty_store_is_at_revision_1(void **state)
+{
+    struct place *p = *state;
+
+    assert_int_equal(store_revision(p->s, NULL), 1);
+    assert_list(p->s, "+0");
+    assert_value(p->s, "/a", 0, NULL);
+}
+
+static void test_preconditions(void **state)
+{
+    struct place *p = *state;
+    _cleanup_blob_ struct blob *b = blob_text("x");
+    int64_t present = 0, a = put(p->s, "/a", "1", STORE_ABSENT);
+
+    assert_int_equal(a, 2);
+    assert_int_equal(store_put(p->s, "/a", b, STORE_ABSENT, &present, NULL), -EEXIST);
+    assert_int_equal(present, a);
+    assert_int_equal(store_put(p->s, "/b", b, 7, &present, NULL), -ENOENT);
+    assert_int_equal(store_put(p->s, "/a", b, a + 1, &present, NULL), -ESTALE);
+    assert_int_equal(present, a);
+    assert_int_equal(put(p->s, "/a", "2", a), a + 1);
+    assert_int_equal(put(p->s, "/a", "3", STORE_ANY), a + 2);
+    assert_int_equal(store_delete(p->s, "/a", a, &present, NULL), -ESTALE);
+    assert_int_equal(present, a + 2);
+    assert_int_equal(store_delete(p->s, "/a", a + 2, &present, NULL), 0);
+    assert_int_equal(present, a + 3);
+    assert_int_equal(store_delete(p->s, "/a", STORE_ANY, NULL, NULL), -ENOENT);
+    assert_int_equal(store_revision(p->s, NULL), a + 3);
+}
+
+static void test_errors_carry_reasons(void **state)
+{
+    struct place *p = *state;
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+    _cleanup_blob_ struct blob *b = blob_text("x");
+    struct store_item item = {0};
+    int64_t a = put(p->s, "/a", "1", STORE_ABSENT);
+
+    assert_true(store_put(p->s, "/a", b, STORE_ABSENT, NULL, &err) < 0);
+    assert_int_equal(err.reason, GW_ALREADY_EXISTS);
+    assert_true(store_put(p->s, "/a", b, a + 5, NULL, &err) < 0);
+    assert_int_equal(err.reason, GW_CONFLICT);
+    assert_true(store_get(p->s, "/b", 0, &item, &err) < 0);
+    assert_int_equal(err.reason, GW_NOT_FOUND);
+    assert_true(store_get(p->s, "/a", 99, &item, &err) < 0);
+    assert_int_equal(err.reason, GW_TIMEOUT);
+    assert_string_equal(err.message, "Timeout: Too large resource version: 99, current: 2");
+    assert_int_equal(err.retry_after_s, 1);
+    assert_string_equal(err.causes[0].type, "ResourceVersionTooLarge");
+}
+
+static void test_reads_at_a_revision(void **state)
+{
+    struct place *p = *state;
+    int64_t r1 = put(p->s, "/a", "1", STORE_ANY), r2 = put(p->s, "/a", "2", STORE_ANY), r3;
+
+    assert_int_equal(store_delete(p->s, "/a", STORE_ANY, &r3, NULL), 0);
+    int64_t r4 = put(p->s, "/a", "4", STORE_ANY);
+
+    assert_value(p->s, "/a", r1 - 1, NULL);
+    assert_value(p->s, "/a", r1, "1");
+    assert_value(p->s, "/a", r2, "2");
+    assert_value(p->s, "/a", r3, NULL);
+    assert_value(p->s, "/a", r4, "4");
+    assert_value(p->s, "/a", 0, "4");
+}
+
+static void test_create_revision_starts_anew_after_delete(void **state)
+{
+    struct place *p = *state;
+    int64_t r1 = put(p->s, "/a", "1", STORE_ANY);
+
+    for (int round = 0; round < 2; round++) {
+        _cleanup_store_item_ struct store_item item = {0};
+
+        put(p->s, "/a", "2", STORE_ANY);
+        assert_int_equal(store_get(p->s, "/a", 0, &item, NULL), 0);
+        assert_int_equal(item.created, r1);
+        assert_int_equal(item.revision, r1 + 1);
+        assert_int_equal(store_delete(p->s, "/a", STORE_ANY, NULL, NULL), 0);
+        r1 = put(p->s, "/a", "3", STORE_ANY);
+    }
+}
+
+static void test_lists_are_ordered_and_bounded_by_the_prefix(void **state)
+{
+    struct place *p = *state;
+
+    put(p->s, "/p/b", "2", STORE_ANY);
+    put(p->s, "/p/a", "1", STORE_ANY);
+    put(p->s, "/p/a-b", "3", STORE_ANY);
+    put(p->s, "/p0", "x", STORE_ANY);
+    put(p->s, "/o", "y", STORE_ANY);
+    assert_list(p->s, "/p/a=1 /p/a-b=3 /p/b=2 +0", .prefix = "/p/");
+    assert_list(p->s, "/o=y /p/a=1 /p/a-b=3 /p/b=2 /p0=x +0");
+    assert_list(p->s, "/p/a=1 /p/a-b=3 +1", .prefix = "/p/", .limit = 2);
+    assert_list(p->s, "/p/b=2 +0", .prefix = "/p/", .after_key = "/p/a-b", .limit = 2);
+    assert_list(p->s, "/p/a=1 /p/a-b=3 /p/b=2 +0", .prefix = "/p/", .after_key = "/a");
+    assert_list(p->s, "+0", .prefix = "/p/", .after_key = "/z");
+}
+
+static void test_pages_come_from_one_snapshot(void **state)
+{
+    struct place *p = *state;
+    char key[16];
+
+    for (int i = 0; i < 6; i++) {
+        snprintf(key, sizeof(key), "/%d", i);
+        put(p->s, key, "old", STORE_ANY);
+    }
+    int64_t at = store_revision(p->s, NULL);
+
+    assert_list(p->s, "/0=old /1=old +4", .limit = 2);
+    put(p->s, "/2", "new", STORE_ANY);
+    put(p->s, "/2", "newer", STORE_ANY);
+    put(p->s, "/25", "added", STORE_ANY);
+    store_delete(p->s, "/3", STORE_ANY, NULL, NULL);
+    store_delete(p->s, "/4", STORE_ANY, NULL, NULL);
+    put(p->s, "/4", "again", STORE_ANY);
+    assert_list(p->s, "/2=old /3=old +2", .after_key = "/1", .limit = 2, .revision = at);
+    assert_list(p->s, "/4=old /5=old +0", .after_key = "/3", .limit = 2, .revision = at);
+    assert_list(p->s, "/2=newer /25=added /4=again /5=old +0", .after_key = "/1");
+}
+
+static void test_compaction_keeps_the_newest_versions(void **state)
+{
+    struct place *p = *state;
+    int64_t a1 = put(p->s, "/a", "1", STORE_ANY), b1 = put(p->s, "/b", "1", STORE_ANY);
+    int64_t a2 = put(p->s, "/a", "2", STORE_ANY), gone;
+
+    store_delete(p->s, "/b", STORE_ANY, &gone, NULL);
+    int64_t a3 = put(p->s, "/a", "3", STORE_ANY);
+
+    assert_int_equal(store_compact(p->s, a2, NULL), 0);
+    assert_int_equal(store_compact(p->s, a1, NULL), 0);
+    assert_list(p->s, "Expired", .revision = b1);
+    assert_list(p->s, "/a=2 /b=1 +0", .revision = a2);
+    assert_list(p->s, "/a=2 +0", .revision = gone);
+    assert_int_equal(store_compact(p->s, a3, NULL), 0);
+    assert_list(p->s, "/a=3 +0", .revision = a3);
+    assert_list(p->s, "Expired", .revision = gone);
+    assert_true(store_compact(p->s, a3 + 1, NULL) < 0);
+    assert_list(p->s, "/a=3 +0");
+}
+
+static void test_revisions_never_go_back_when_all_is_compacted(void **state)
+{
+    struct place *p = *state;
+    int64_t last;
+
+    for (int i = 0; i < 1200; i++)
+        put(p->s, "/a", "1", STORE_ANY);
+    store_delete(p->s, "/a", STORE_ANY, &last, NULL);
+    assert_int_equal(store_compact(p->s, last, NULL), 0);
+    if (*p->folder) {
+        store_close(p->s);
+        open_at(p);
+    }
+    assert_int_equal(store_revision(p->s, NULL), last);
+    assert_int_equal(put(p->s, "/a", "2", STORE_ABSENT), last + 1);
+}
+
+static bool readable(struct store_watch *w)
+{
+    struct pollfd fd = {.fd = store_watch_fd(w), .events = POLLIN};
+
+    return poll(&fd, 1, 0) == 1;
+}
+
+/* "+key=value" created, "~key=value<previous" changed, "-key<previous" removed. */
+static char *next_event(struct store_watch *w, int64_t *ret_revision)
+{
+    _cleanup_store_event_ struct store_event e = {0};
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+    int r = store_watch_next(w, &e, &err);
+
+    if (r <= 0)
+        return xstrdup(r == 0 ? "none" : gw_reason_string(err.reason));
+    assert_true(e.revision > *ret_revision);
+    *ret_revision = e.revision;
+    if (e.is_delete)
+        return xasprintf("-%s<%s", e.key, e.previous->data);
+    if (e.is_create) {
+        assert_null(e.previous);
+        assert_int_equal(e.created, e.revision);
+        return xasprintf("+%s=%s", e.key, e.value->data);
+    }
+    return xasprintf("~%s=%s<%s", e.key, e.value->data, e.previous->data);
+}
+
+#define assert_event(w, revision, expected) \
+    do { \
+        _cleanup_free_ char *_text = next_event(w, revision); \
+        assert_string_equal(_text, expected); \
+    } while (0)
+
+static void test_watch_gets_changes_at_once(void **state)
+{
+    struct place *p = *state;
+    _cleanup_store_watch_ struct store_watch *w = NULL;
+    int64_t seen = 0;
+
+    put(p->s, "/before", "1", STORE_ANY);
+    assert_int_equal(store_watch_open(p->s, 0, &w, NULL), 0);
+    assert_event(w, &seen, "none");
+    assert_false(readable(w));
+    put(p->s, "/a", "1", STORE_ANY);
+    assert_true(readable(w));
+    put(p->s, "/a", "2", STORE_ANY);
+    assert_int_equal(put(p->s, "/a", "x", STORE_ABSENT), -EEXIST);
+    store_delete(p->s, "/a", STORE_ANY, NULL, NULL);
+    assert_event(w, &seen, "+/a=1");
+    assert_event(w, &seen, "~/a=2<1");
+    assert_event(w, &seen, "-/a<2");
+    assert_int_equal(seen, store_revision(p->s, NULL));
+    assert_event(w, &seen, "none");
+    assert_false(readable(w));
+}
+
+static void test_watch_begins_in_the_past(void **state)
+{
+    struct place *p = *state;
+    struct store_watch *w = NULL;
+    int64_t start = put(p->s, "/a", "0", STORE_ANY), seen = start;
+    char value[16], expected[48];
+
+    for (int i = 1; i <= 600; i++) {
+        snprintf(value, sizeof(value), "%d", i);
+        put(p->s, "/a", value, STORE_ANY);
+        if (i == 300 && *p->folder) { /* history of an earlier life of the process */
+            store_close(p->s);
+            open_at(p);
+        }
+    }
+    assert_int_equal(store_watch_open(p->s, start, &w, NULL), 0);
+    put(p->s, "/b", "live", STORE_ANY);
+    assert_true(readable(w));
+    for (int i = 1; i <= 600; i++) {
+        snprintf(expected, sizeof(expected), "~/a=%d<%d", i, i - 1);
+        assert_event(w, &seen, expected);
+    }
+    assert_event(w, &seen, "+/b=live");
+    assert_event(w, &seen, "none");
+    store_watch_close(w);
+}
+
+static void test_watch_of_compacted_and_future_revisions(void **state)
+{
+    struct place *p = *state;
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+    struct store_watch *w = NULL;
+    int64_t r1 = put(p->s, "/a", "1", STORE_ANY), r2 = put(p->s, "/a", "2", STORE_ANY), seen = 0;
+
+    put(p->s, "/a", "3", STORE_ANY);
+    assert_int_equal(store_compact(p->s, r2, NULL), 0);
+    assert_true(store_watch_open(p->s, r1, &w, &err) < 0);
+    assert_int_equal(err.reason, GW_EXPIRED);
+    assert_true(store_watch_open(p->s, r2 + 10, &w, &err) < 0);
+    assert_int_equal(err.reason, GW_TIMEOUT);
+    assert_int_equal(store_watch_open(p->s, r2, &w, NULL), 0);
+    assert_event(w, &seen, "~/a=3<2");
+    store_watch_close(w);
+}
+
+static void test_watch_that_falls_behind_compaction(void **state)
+{
+    struct place *p = *state;
+    _cleanup_store_watch_ struct store_watch *w = NULL;
+    int64_t start = put(p->s, "/a", "1", STORE_ANY), seen = 0;
+
+    put(p->s, "/a", "2", STORE_ANY);
+    assert_int_equal(store_watch_open(p->s, start, &w, NULL), 0);
+    assert_int_equal(store_compact(p->s, store_revision(p->s, NULL), NULL), 0);
+    assert_event(w, &seen, "Expired");
+}
+
+static void test_values_are_shared(void **state)
+{
+    struct place *p = *state;
+    struct store_watch *w[2];
+    struct blob *b = blob_text("v");
+
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(store_watch_open(p->s, 0, &w[i], NULL), 0);
+    assert_int_equal(store_put(p->s, "/a", b, STORE_ANY, NULL, NULL), 0);
+    for (int i = 0; i < 2; i++) {
+        _cleanup_store_event_ struct store_event e = {0};
+
+        assert_int_equal(store_watch_next(w[i], &e, NULL), 1);
+        assert_ptr_equal(e.value, b);
+    }
+    for (int i = 0; i < 2; i++)
+        store_watch_close(w[i]);
+    blob_unref(b);
+}
+
+/* -- Many threads ------------------------------------------------------------------------------------------------------ */
+
+#define WRITERS 16
+#define ROUNDS 100
+
+/* Each writer counts up a shared key by optimistic concurrency, and adds keys of its own. */
+static void *count_up(void *arg)
+{
+    struct store *s = arg;
+    char key[48], text[16];
+
+    for (int i = 0; i < ROUNDS; i++) {
+        int64_t r;
+
+        do {
+            _cleanup_store_item_ struct store_item item = {0};
+
+            if (store_get(s, "/n", 0, &item, NULL) < 0)
+                return "get";
+            snprintf(text, sizeof(text), "%d", atoi(item.value->data) + 1);
+            r = put(s, "/n", text, item.revision);
+        } while (r == -ESTALE);
+        if (r < 0)
+            return "put";
+        snprintf(key, sizeof(key), "/t/%lx/%d", (unsigned long)pthread_self(), i);
+        if (put(s, key, "x", STORE_ABSENT) < 0)
+            return "create";
+    }
+    return NULL;
+}
+
+static void test_concurrent_writers_lose_nothing(void **state)
+{
+    struct place *p = *state;
+    _cleanup_store_watch_ struct store_watch *w = NULL;
+    _cleanup_store_list_ struct store_list l = {0};
+    pthread_t threads[WRITERS];
+    int64_t start = put(p->s, "/n", "0", STORE_ANY), last = start;
+    int events = 0;
+
+    assert_int_equal(store_watch_open(p->s, 0, &w, NULL), 0);
+    for (int i = 0; i < WRITERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, count_up, p->s), 0);
+    for (int i = 0; i < WRITERS; i++) {
+        void *failed;
+
+        pthread_join(threads[i], &failed);
+        assert_null(failed);
+    }
+    assert_value(p->s, "/n", 0, "1600");
+    assert_int_equal(store_revision(p->s, NULL), start + 2 * WRITERS * ROUNDS);
+    for (;; events++) {
+        _cleanup_store_event_ struct store_event e = {0};
+
+        if (store_watch_next(w, &e, NULL) != 1)
+            break;
+        assert_int_equal(e.revision, ++last);
+    }
+    assert_int_equal(events, 2 * WRITERS * ROUNDS);
+    assert_int_equal(store_list(p->s, &(struct store_list_options){.prefix = "/t/"}, &l, NULL), 0);
+    assert_int_equal(l.len, WRITERS * ROUNDS);
+}
+
+/* -- Files ----------------------------------------------------------------------------------------------------------- */
+
+static void test_reopening_finds_all(void **state)
+{
+    struct place *p = *state;
+    int64_t r = put(p->s, "/a", "1", STORE_ANY);
+
+    store_close(p->s);
+    open_at(p);
+    assert_int_equal(store_revision(p->s, NULL), r);
+    assert_value(p->s, "/a", 0, "1");
+    assert_int_equal(put(p->s, "/a", "2", r), r + 1);
+}
+
+static void test_files_are_private_and_locked(void **state)
+{
+    struct place *p = *state;
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+    struct store *second = NULL;
+    struct stat st;
+
+    assert_int_equal(stat(p->path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    assert_true(store_open_sqlite(p->path, &second, &err) < 0);
+    assert_non_null(strstr(err.message, "in use by another process"));
+    assert_true(store_open_sqlite("/nonexistent/x.db", &second, NULL) < 0);
+}
+
+static void test_retention(void **state)
+{
+    struct store_retention r = {.keep_ms = 300000, .keep_changes = 100};
+
+    assert_int_equal(store_retention_note(&r, 0, 1000), 0);
+    assert_int_equal(store_retention_note(&r, 299000, 5000), 0);
+    assert_int_equal(store_retention_note(&r, 300000, 6000), 1000);
+    assert_int_equal(store_retention_note(&r, 599000, 6050), 5000);
+    assert_int_equal(store_retention_note(&r, 10000000, 6060), 5960);
+    for (int64_t t = 0; t < 1000; t++) /* many samples: still a bound near keep_ms */
+        store_retention_note(&r, 20000000 + t * 1000, 10000 + t * 10);
+    assert_in_range(store_retention_note(&r, 21000000, 20000), 16800, 17000);
+}
+
+#define EVERYWHERE(t) \
+    {"memory: " #t, t, set_up_memory, tear_down, NULL}, {"files: " #t, t, set_up_files, tear_down, NULL}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        EVERYWHERE(test_an_empty_store_is_at_revision_1),
+        EVERYWHERE(test_preconditions),
+        EVERYWHERE(test_errors_carry_reasons),
+        EVERYWHERE(test_reads_at_a_revision),
+        EVERYWHERE(test_create_revision_starts_anew_after_delete),
+        EVERYWHERE(test_lists_are_ordered_and_bounded_by_the_prefix),
+        EVERYWHERE(test_pages_come_from_one_snapshot),
+        EVERYWHERE(test_compaction_keeps_the_newest_versions),
+        EVERYWHERE(test_revisions_never_go_back_when_all_is_compacted),
+        EVERYWHERE(test_watch_gets_changes_at_once),
+        EVERYWHERE(test_watch_begins_in_the_past),
+        EVERYWHERE(test_watch_of_compacted_and_future_revisions),
+        EVERYWHERE(test_watch_that_falls_behind_compaction),
+        EVERYWHERE(test_values_are_shared),
+        EVERYWHERE(test_concurrent_writers_lose_nothing),
+        cmocka_unit_test_setup_teardown(test_reopening_finds_all, set_up_files, tear_down),
+        cmocka_unit_test_setup_teardown(test_files_are_private_and_locked, set_up_files, tear_down),
+        cmocka_unit_test(test_retention),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -14,7 +14,6 @@
 
 #include "base/blob.h"
 #include "base/error.h"
-#include "http/uri.h"
 
 struct http_server;
 struct http_request;
@@ -66,10 +65,14 @@ struct http_counters http_server_counters(struct http_server *s);
 /* --- The request. Strings live as long as the request. --- */
 
 const char *http_method(const struct http_request *r);
-const struct http_uri *http_uri(const struct http_request *r);
+const char *http_path(const struct http_request *r);   /* as sent, without the query; http/uri.h parses both */
+const char *http_query(const struct http_request *r);  /* as sent, without '?'; NULL when there is no '?' */
 const char *http_header(const struct http_request *r, const char *name); /* any case; NULL when absent */
 const char *http_body(const struct http_request *r, size_t *ret_len);    /* never NULL, NUL-terminated */
 const char *http_client_address(const struct http_request *r);           /* "10.0.0.7" */
+/* Non-NULL when the request is not to be served but refused with this error: a body beyond max_body, for one. */
+const struct gw_error *http_fault(const struct http_request *r);
+
 /* The token of "Authorization: Bearer ..." or NULL. */
 const char *http_bearer_token(const struct http_request *r);
 
@@ -87,12 +90,19 @@ void http_set_connection_data(struct http_request *r, void *data, void (*free_da
 
 /* --- The answer --- */
 
+/* A piece of a body: len bytes of blob from offset on. */
+struct http_part {
+    struct blob *blob;
+    size_t offset;
+    size_t len;
+};
+
 /* Adds a header to the answer or stream; before http_answer and the like. */
 void http_add_header(struct http_request *r, const char *name, const char *value);
 
-/* Answers with the n parts one after the other; takes over one reference of each. content_type NULL: none.
+/* Answers with the n parts one after the other; takes over one reference of each part's blob. content_type NULL: none.
  * HEAD requests send the headers only. */
-void http_answer(struct http_request *r, int status, const char *content_type, struct blob *const *parts, size_t n);
+void http_answer(struct http_request *r, int status, const char *content_type, const struct http_part *parts, size_t n);
 
 /* The same with one copied text; NULL: no body. */
 void http_answer_text(struct http_request *r, int status, const char *content_type, const char *text);
@@ -106,9 +116,9 @@ typedef void (*http_stream_closed)(struct http_stream *st, void *userdata);
 struct http_stream *http_stream_start(struct http_request *r, int status, const char *content_type,
                                       http_stream_closed closed, void *userdata);
 
-/* Queues the parts; takes over one reference of each, in any case. Never blocks. Returns -EPIPE when the stream is over,
+/* Queues the parts; takes over one reference of each part's blob, in any case. Never blocks. Returns -EPIPE when the stream is over,
  * which includes: more than max_backlog bytes were waiting, so the reader has just been cut off. */
-int http_stream_send(struct http_stream *st, struct blob *const *parts, size_t n);
+int http_stream_send(struct http_stream *st, const struct http_part *parts, size_t n);
 
 /* Waits on a worker thread until at most `bytes` are waiting: for bulk, such as the first state of a watch.
  * -ETIMEDOUT (the reader takes nothing for timeout_ms) or -EPIPE. */

@@ -14,7 +14,6 @@ struct http_param {
 /* A request target. Segments are split before they are decoded, so %2F stays inside its segment. Empty segments are
  * dropped ("/version/" is "/version"). */
 struct http_uri {
-    char *target;       /* as sent */
     char *path;         /* decoded segments joined by '/', beginning with '/' */
     char **segments;
     size_t n_segments;
@@ -25,9 +24,10 @@ struct http_uri {
 #define HTTP_URI_MAX_SEGMENTS 64
 #define HTTP_URI_MAX_PARAMS 256
 
-/* BadRequest for broken percent encoding, NUL bytes, "." and ".." segments, or too many parts. */
-int http_uri_parse(const char *target, struct http_uri *ret, struct gw_error *err);
+/* Both as sent, without the '?'. BadRequest for broken percent encoding, NUL bytes, "." and ".." segments, or too many parts. */
+int http_uri_parse(const char *path, const char *query, struct http_uri *ret, struct gw_error *err); /* query: NULL = none */
 void http_uri_done(struct http_uri *u);
+#define _cleanup_uri_ __attribute__((cleanup(http_uri_done)))
 
 /* The first value of a query parameter, NULL when absent. */
 const char *http_uri_param(const struct http_uri *u, const char *name);

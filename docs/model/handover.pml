@@ -29,7 +29,7 @@ bool t_has_direct;      /* At received it: volatile until it is part of the clai
 bool t_cont_sent;       /* this incarnation of At sent cont (volatile: a fresh one must assume it) */
 bool t_fresh = true;    /* this incarnation of At was there when the note was written */
 
-bool sv_grant, sv_claim, sv_returned, sv_closed, sv_received, sv_abort;     /* the VMI's status */
+bool sv_grant, sv_claim, sv_returned, sv_closed, sv_received, sv_withdraw;  /* the VMI's status */
 
 bool shared;            /* a disk is shared between the nodes */
 bool resumed;           /* the guest ran on at the source after its state had been sent */
@@ -96,8 +96,8 @@ end:
     :: atomic { !fenced && s_note == closed && qs == completed -> run_source() }
     /* source_record_close: the server refuses it while a grant is out */
     :: atomic { !fenced && s_note == closed && !sv_closed && !sv_claim && (!sv_grant || sv_returned) -> sv_closed = true }
-    /* source_report_exit: Qs died without a grant; wanted is the target's return */
-    :: atomic { !fenced && s_note == opened && qs == dead && !sv_abort -> sv_abort = true }
+    /* source_request_return: Qs died without a grant; wanted is the target's return */
+    :: atomic { !fenced && s_note == opened && qs == dead && !sv_withdraw -> sv_withdraw = true }
     :: atomic { !fenced && s_note == opened && qs == dead && sv_returned -> s_note = closed }
     /* source_finish */
     :: atomic { !fenced && sv_claim && qs == completed -> qs = dead }
@@ -130,10 +130,15 @@ end:
     /* target_destroy, target_return */
     :: atomic { t_note == prepared && qt == dead -> t_note = destroyed }
     :: atomic { t_note == prepared && sv_closed -> t_note = destroyed; qt = dead }
-    :: atomic { t_note == prepared && sv_abort && !t_has_direct && !sv_grant && qt == inmigrate -> t_note = destroyed; qt = dead }
-    :: atomic { t_note == prepared && qt == complete && !t_has_direct && !sv_grant && !sv_received && sv_abort -> sv_received = true }
-    :: atomic { t_note == prepared && qt == complete && !t_has_direct && !sv_grant && sv_received && (shared || !fenced) && sv_abort ->
-                t_note = destroyed; qt = dead }
+    :: atomic { t_note == prepared && sv_withdraw && !t_has_direct && !sv_grant -> t_note = destroyed; qt = dead }
+    /* its pod is deleted: a grant may be recorded already without its knowledge */
+    :: atomic { t_note == prepared && !t_has_direct && crashes > 0 -> crashes--; t_note = destroyed; qt = dead;
+                if
+                :: qs == dead -> lost = true
+                :: else -> skip
+                fi }
+    /* target_tell_received */
+    :: atomic { t_note == prepared && qt == complete && !t_has_direct && !sv_grant && !sv_received -> sv_received = true }
     :: atomic { t_note == destroyed && !sv_returned && !sv_claim -> sv_returned = true }
     od
 }
@@ -142,11 +147,11 @@ end:
 active proctype Controller() {
 end:
     do
-    :: atomic { fenced && !sv_grant && !sv_abort && !SETTLED -> sv_abort = true }
+    :: atomic { fenced && (shared || !sv_received) && !sv_grant && !sv_withdraw && !SETTLED -> sv_withdraw = true }
 #ifdef MISTAKE_STALE_FENCE
-    :: atomic { fenced && sv_received && !sv_grant && !sv_returned && !SETTLED -> sv_grant = true }
+    :: atomic { fenced && sv_received && !sv_grant && !sv_withdraw && !sv_returned && !SETTLED -> sv_grant = true }
 #else
-    :: atomic { fenced && sv_received && !shared && !sv_grant && !sv_returned && !SETTLED -> sv_grant = true }
+    :: atomic { fenced && sv_received && !shared && !sv_grant && !sv_withdraw && !sv_returned && !SETTLED -> sv_grant = true }
 #endif
 #ifdef MISTAKE_DOUBLE_GRANT
     :: atomic { qt == complete && !sv_grant && !sv_returned && !SETTLED -> sv_grant = true }

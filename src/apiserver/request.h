@@ -24,8 +24,7 @@ bool api_user_in_group(const struct api_user *u, const char *group);
 /* All pointers are borrowed for the time of the call. */
 struct api_request {
     const char *method;          /* "GET" */
-    const char *path;            /* as sent, still percent-encoded, without query */
-    const char *query;           /* as sent, without '?'; NULL = none */
+    const char *target;          /* "/api/v1/pods?limit=5": as sent, still percent-encoded */
     const char *accept;          /* headers; NULL = not sent */
     const char *content_type;
     const char *if_none_match;

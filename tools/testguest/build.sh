@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# Builds the test guest under build/testguest: Debian's cloud kernel and static busybox, unpacked and never installed,
+# and the agent of tests/guest. Two forms of the same guest:
+#   disk.qcow2        a bootable disk (SeaBIOS, ISOLINUX), for a containerDisk
+#   vmlinuz, initrd   for kernelBoot; kernelboot.tar holds both at /boot, as an OCI archive's layer would
+# The images are bit-identical for the same packages and sources, and are kept until one of the sources changes.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+top=$PWD
+out=$top/build/testguest
+root=$out/root
+export SOURCE_DATE_EPOCH=1700000000 TZ=UTC
+modules=(virtio_pci virtio_net virtio_blk virtio_balloon virtio-rng isofs button evdev)
+
+sources() { cat tools/testguest/build.sh tests/guest/* tests/probe/{echo.c,echo.h,pattern.h,udp.h} | sha256sum; }
+
+# Downloads packages into build/testguest/debs and unpacks them.
+fetch() {
+    local kernel
+    kernel=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' |
+        head -n 1)
+    [ -n "$kernel" ] || kernel=$(apt-cache depends linux-image-virtual | sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p')
+    mkdir -p "$out/debs"
+    (cd "$out/debs" && apt-get -q download -o APT::Sandbox::User=root "$kernel" busybox-static isolinux syslinux-common)
+    rm -rf "$out/unpacked"
+    for deb in "$out"/debs/*.deb; do dpkg -x "$deb" "$out/unpacked"; done
+}
+
+compile_agent() {
+    gcc -O2 -static -s -Wall -Wextra -Werror -Wshadow -Wno-unused-parameter -std=gnu17 -D_GNU_SOURCE -o "$root/bin/agent" \
+        tests/guest/*.c tests/probe/echo.c
+}
+
+# The modules with all that they depend on, in an order that loads.
+copy_modules() {
+    local version path
+    version=$(basename "$out"/unpacked/lib/modules/*)
+    depmod -b "$out/unpacked" "$version"
+    for module in "${modules[@]}"; do
+        modprobe -d "$out/unpacked" -S "$version" --show-depends "$module"
+    done | awk '$1=="insmod" && !seen[$2]++ {print $2}' | while read -r path; do
+        cp "$path" "$root/modules/"
+        basename "$path"
+    done >"$root/modules/order"
+}
+
+fill_root() {
+    rm -rf "$root"
+    mkdir -p "$root"/{bin,dev,etc,modules,proc,sys,root}
+    cp "$out"/unpacked/bin/busybox "$root/bin/busybox"
+    ln -s busybox "$root/bin/sh"
+    cp tests/guest/init "$root/init"
+    cp tests/guest/udhcpc.script "$root/etc/udhcpc.script"
+    chmod 755 "$root/init" "$root/etc/udhcpc.script"
+    echo 'root:x:0:0:root:/root:/bin/sh' >"$root/etc/passwd"
+    echo 'root:x:0:' >"$root/etc/group"
+    # The password is "godwit".
+    echo "root:$(openssl passwd -6 -salt godwit godwit):1::::::" >"$root/etc/shadow"
+    printf '%s\n' 'Godwit test guest: log in as root, password godwit.' \
+        'Its agent: nc 127.0.0.1 7000, then help.' >"$root/etc/issue"
+    compile_agent
+    copy_modules
+}
+
+pack_initrd() {
+    find "$root" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
+    (cd "$root" && find . | LC_ALL=C sort | cpio --quiet -o -H newc --reproducible -R 0:0) | gzip -9n >"$out/initrd"
+    cp "$out"/unpacked/boot/vmlinuz-* "$out/vmlinuz"
+}
+
+# An ISO that is a bootable disk as well, grown to 64 MiB so that the guest has room to write to.
+make_disk() {
+    local tree=$out/tree lib=$out/unpacked/usr/lib
+    rm -rf "$tree" && mkdir "$tree"
+    cp "$out/vmlinuz" "$out/initrd" "$lib/ISOLINUX/isolinux.bin" "$lib/syslinux/modules/bios/ldlinux.c32" "$tree"
+    printf '%s\n' 'default guest' 'label guest' 'kernel vmlinuz' \
+        'append initrd=initrd console=ttyS0 quiet mitigations=off panic=-1' >"$tree/isolinux.cfg"
+    find "$tree" -exec touch -d "@$SOURCE_DATE_EPOCH" {} +
+    xorriso -as mkisofs -quiet -V GODWITGUEST -o "$out/disk.iso" -b isolinux.bin -c boot.cat -no-emul-boot \
+        -boot-load-size 4 -boot-info-table -isohybrid-mbr "$lib/ISOLINUX/isohdpfx.bin" "$tree"
+    truncate -s 64M "$out/disk.iso"
+    qemu-img convert -f raw -O qcow2 "$out/disk.iso" "$out/disk.qcow2"
+}
+
+[ "$(cat "$out/stamp" 2>/dev/null)" = "$(sources)" ] && exit 0
+mkdir -p "$out"
+[ -d "$out/unpacked/boot" ] || fetch
+fill_root
+pack_initrd
+make_disk
+tar -C "$out" --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --transform 's,^,boot/,' \
+    -cf "$out/kernelboot.tar" vmlinuz initrd
+rm -rf "$root" "$out/tree" "$out/disk.iso"
+sources >"$out/stamp"

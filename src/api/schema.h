@@ -58,12 +58,10 @@ struct schema {
     regex_t *pattern;           /* or NULL */
     bool has_defaults;          /* somewhere in this subtree */
     bool has_unsupported;       /* somewhere in this subtree */
-    uint8_t visited;            /* used while compiling */
     const char *ref;            /* the name under kinds/defs, for a shared type; else NULL */
     yyjson_val *source;         /* the JSON it was compiled from: enum, minimum, required, ... */
 };
 
-/* Finds the JSON of a `$ref` name; NULL if there is none. */
 struct schema_set;
 
 /* Owns compiled schemas. resolve(data, name) gives the JSON of a shared type, which must outlive the set. */
@@ -83,9 +81,10 @@ const struct schema *schema_child(const struct schema *s, const char *name);
 VEC_DEFINE(text_vec, char *); /* heap strings */
 void text_vec_clear(struct text_vec *v); /* frees the strings and the array */
 
-/* Removes unknown fields, duplicate keys (the last one stays) and nulls that are not nullable. Each fault is appended to
- * `faults` once, as `unknown field "spec.a.b"` or `duplicate field "spec.a"`; faults may be NULL. */
-void schema_prune(const struct schema *s, yyjson_mut_val *value, struct text_vec *faults);
+/* Removes unknown fields, duplicate keys (the last one stays) and nulls that are not nullable; quantities given as numbers
+ * become strings, made in d. Each fault is appended to `faults` once, as `unknown field "spec.a.b"` or
+ * `duplicate field "spec.a"`; faults may be NULL. */
+void schema_prune(const struct schema *s, yyjson_mut_doc *d, yyjson_mut_val *value, struct text_vec *faults);
 
 /* Fills in defaults of absent fields below value. Defaults are copied into d. */
 void schema_default(const struct schema *s, yyjson_mut_doc *d, yyjson_mut_val *value);

@@ -1,0 +1,141 @@
+/* Shared by the files of this folder. Who may touch what: fields marked L belong to the loop's thread; W to the one worker
+ * that runs the request, while its connection is suspended; the rest says which lock guards it. */
+#pragma once
+
+#include <gnutls/abstract.h>
+#include <microhttpd.h>
+#include <netinet/in.h>
+#include <pthread.h>
+
+#include "base/str.h"
+#include "base/vec.h"
+#include "http/http_server.h"
+
+struct http_connection {
+    struct http_server *s;
+    struct MHD_Connection *mhd;
+    struct http_connection *prev, *next;  /* L: all connections */
+    struct http_request *request;         /* L: the one being served */
+    int fd;
+    int64_t deadline_ms;                  /* L: cut when it passes; 0 = the client owes nothing */
+    void *data;                           /* W */
+    void (*free_data)(void *);
+    char address[INET6_ADDRSTRLEN];
+};
+
+/* NEW -> BODY -> RUNNING (suspended, a worker has it) -> ANSWERED (posted back) -> SENDING */
+enum request_phase { REQUEST_NEW, REQUEST_BODY, REQUEST_RUNNING, REQUEST_ANSWERED, REQUEST_SENDING };
+
+struct header {
+    char *name, *value;
+};
+VEC_DEFINE(header_vec, struct header);
+VEC_DEFINE(part_vec, struct http_part);
+
+struct http_request {
+    struct http_connection *c;
+    enum request_phase phase;             /* L */
+    char *method, *path, *query;
+    struct str body;
+    struct gw_error fault;
+    int status;                           /* W from here on: the answer; 0 = none yet */
+    char *content_type;
+    struct header_vec headers;
+    struct part_vec parts;
+    struct http_stream *stream;
+    bool *started;                        /* on the worker's stack: the handler made a stream, the request is gone */
+    struct http_request *next;            /* in the queue of the workers, or in the post */
+};
+
+struct http_stream {
+    unsigned refs;
+    struct http_server *s;
+    struct http_connection *c;            /* L */
+    bool suspended;                       /* L */
+    sd_event_source *hangup;              /* L */
+    http_stream_closed closed;
+    void *userdata;
+    pthread_mutex_t lock;                 /* guards the rest */
+    pthread_cond_t taken;
+    struct part_vec queue;
+    size_t first;                         /* index of the first part in queue that is not sent */
+    size_t waiting;                       /* bytes */
+    unsigned waiters;
+    bool closing, cut, over, kicked;
+    struct http_stream *next_kicked;
+};
+
+struct http_workers {
+    pthread_t *threads;
+    unsigned n;
+    pthread_mutex_t lock;
+    pthread_cond_t more;
+    struct http_request *first, **last;
+    bool stopping;
+};
+
+/* Certificate and key for new connections. Handshakes under way may use an older one, so they stay until the end: rotation
+ * happens a few times a year. */
+struct http_identity {
+    gnutls_pcert_st chain[8];
+    unsigned n;
+    gnutls_privkey_t key;
+    struct http_identity *older;
+};
+
+struct http_server {
+    struct http_config config;
+    sd_event *loop;
+    struct MHD_Daemon *daemon;
+    struct http_identity *identity;
+    struct http_connection *connections;  /* L */
+    unsigned active;                      /* L: requests between their headers and the end of their answer */
+    uint16_t port;
+    int wake_fd;                          /* eventfd: something is in the post */
+    sd_event_source *daemon_source, *wake_source, *turn_timer, *janitor;
+    sd_event_source *drain_timer;
+    void (*drained)(void *userdata);
+    void *drained_data;
+    bool draining, stopping;
+    struct http_workers workers;
+    pthread_mutex_t post_lock;            /* guards the two lists below */
+    struct http_request *posted;
+    struct http_stream *kicked;
+    struct http_counters counters;        /* atomic */
+};
+
+#define COUNT(s, field, by) ((void)__atomic_add_fetch(&(s)->counters.field, (by), __ATOMIC_RELAXED))
+
+/* workers.c */
+int workers_start(struct http_workers *w, unsigned n, struct gw_error *err);
+void workers_submit(struct http_workers *w, struct http_request *r);
+void workers_stop(struct http_workers *w); /* waits for handlers that run; what is queued stays unanswered */
+
+/* http_server.c: from any thread, wake the loop */
+void server_post(struct http_server *s, struct http_request *r);
+void server_kick(struct http_server *s, struct http_stream *st); /* with st->lock held */
+
+/* request.c */
+struct http_request *request_new(struct http_connection *c, const char *target);
+void request_free(struct http_request *r);
+/* One call of MHD's access handler. */
+enum MHD_Result request_step(struct http_request *r, const char *method, const char *data, size_t *len);
+void parts_release(const struct http_part *parts, size_t n);
+
+/* answer.c */
+enum MHD_Result answer_queue(struct http_request *r);
+
+/* stream.c: on the loop's thread */
+struct MHD_Response *stream_response(struct http_stream *st);
+void stream_kick(struct http_stream *st); /* drops the reference of the kicked list */
+void stream_cut(struct http_stream *st);
+void stream_over(struct http_stream *st); /* drops the server's reference */
+
+/* identity.c */
+int identity_load(const char *cert_pem, const char *key_pem, struct http_identity **ret, struct gw_error *err);
+void identity_free(struct http_identity *i);
+gnutls_certificate_retrieve_function2 identity_retrieve;
+
+/* socket.c */
+int socket_listen(const char *address, uint16_t port, uint16_t *ret_port, struct gw_error *err);
+void socket_tune(int fd);

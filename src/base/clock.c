@@ -24,6 +24,14 @@ int64_t clock_wall_ms(void)
     return read_clock(CLOCK_REALTIME);
 }
 
+int64_t clock_wall_us(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_REALTIME, &ts);
+    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
 static void format_seconds(int64_t s, char *buf)
 {
     time_t t = (time_t)s;

@@ -6,6 +6,7 @@
 
 int64_t clock_monotonic_ms(void);
 int64_t clock_wall_ms(void); /* since the epoch, UTC */
+int64_t clock_wall_us(void); /* the same in microseconds */
 
 #define CLOCK_TEXT_MAX 40
 

@@ -79,7 +79,7 @@ struct api_call *api_watch(struct api_client *c, const struct api_resource *r, c
 /* Stops a call and frees it; the server may or may not have acted. NULL is allowed. Returns NULL. */
 struct api_call *api_cancel(struct api_call *call);
 
-/* Ends all calls without callbacks and frees the client. Returns NULL. */
+/* Ends all calls without callbacks and frees the client; not from inside a callback. Returns NULL. */
 struct api_client *api_client_free(struct api_client *c);
 
 DEFINE_CLEANUP(struct api_client *, api_client_free)

@@ -13,6 +13,7 @@
 #include "base/vec.h"
 #include "client/client.h"
 #include "client/env.h"
+#include "client/object.h"
 
 struct informer;
 struct index_values;
@@ -75,19 +76,12 @@ bool informer_next(const struct informer *inf, size_t *cursor, const char **ret_
 /* Appends all objects with `value` in the index. */
 void informer_select(const struct informer *inf, const char *index, const char *value, struct val_vec *ret);
 
-/* Takes over what a write of ours returned (see above); obj is copied. Handlers hear of it as of any change. */
+/* Takes over what a write of ours returned (see above): obj, which matches the informer's selectors, is copied. Handlers
+ * hear of it as of any change. */
 void informer_observe(struct informer *inf, yyjson_val *obj);
-/* The same for a delete that the server acknowledged as done (no finalizer was left). resource_version may be NULL. */
+/* The same for a delete that was carried out at once (the server answered with a Status, not with the object). */
 void informer_observe_deleted(struct informer *inf, const char *key, const char *uid);
 
-/* Fails since when the watch was lost (monotonic ms), 0 while all is well; last error for logs and health. */
+/* Since when (monotonic ms) the cache is not kept up to date, 0 while all is well; and why, for logs and health. */
 int64_t informer_lost_since(const struct informer *inf);
 const char *informer_error(const struct informer *inf);
-
-/* "ns/name" or "name" of an object. buf holds OBJECT_KEY_MAX; returns buf. */
-#define OBJECT_KEY_MAX 512
-char *object_key(yyjson_val *obj, char *buf);
-/* Splits a key; ns is "" for kinds without. Both buffers hold OBJECT_KEY_MAX. */
-void object_key_split(const char *key, char *ns, char *name);
-/* metadata.resourceVersion as a number, 0 if there is none. */
-uint64_t object_version(yyjson_val *obj);

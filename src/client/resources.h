@@ -16,6 +16,9 @@ extern const struct api_resource API_NAMESPACES, API_NODES, API_PODS, API_EVENTS
     API_CRDS, API_VIRTUALMACHINES, API_VIRTUALMACHINEINSTANCES, API_MIGRATIONS, API_KUBEVIRTS, API_HYPERCONVERGEDS,
     API_MIGRATIONPOLICIES, API_NODENETWORKS;
 
+/* All of them, NULL-terminated. */
+extern const struct api_resource *const api_resources[];
+
 /* The one of group ("" = legacy), and kind; NULL if it is not listed. */
 const struct api_resource *api_resource_find(const char *group, const char *kind);
 

@@ -4,7 +4,9 @@
  * but never from inside `start`. After api_call_end or `cancel` the call is gone. */
 #pragma once
 
+#include "base/str.h"
 #include "client/client.h"
+#include "client/lines.h"
 
 struct api_client_ops {
     void (*start)(struct api_client *c, struct api_call *call);
@@ -33,10 +35,10 @@ struct api_call {
     /* client.c's */
     struct api_client *client;
     struct api_call *prev, *next;
-    struct line_splitter *lines;
-    struct str *text;
-    struct gw_error *stream_error;
-    bool busy, dead; /* in a callback; cancelled meanwhile */
+    struct line_splitter lines; /* of a watch */
+    struct str text;            /* the body of anything else */
+    struct gw_error failure;    /* what ends a watch */
+    bool busy, dead;            /* in a callback; cancelled meanwhile */
     api_done_fn done;
     api_event_fn on_event;
     api_end_fn end;

@@ -2,6 +2,8 @@
  * while it is being worked on runs again afterwards. Failed keys come back after a delay that doubles. */
 #pragma once
 
+#include <stddef.h>
+
 #include "client/env.h"
 
 struct workqueue;
@@ -27,5 +29,6 @@ int64_t workqueue_retry(struct workqueue *q, const char *key);
 /* How often key has failed in a row. */
 unsigned workqueue_failures(const struct workqueue *q, const char *key);
 
-/* Keys waiting, being worked on, or delayed. */
+/* All keys that are known: waiting, being worked on, delayed. And those without the delayed ones. */
 size_t workqueue_len(const struct workqueue *q);
+size_t workqueue_busy(const struct workqueue *q);

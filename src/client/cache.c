@@ -1,0 +1,320 @@
+/* Versions. `seen` is the version up to which the watch (or the last list) has told everything. A written object is taken
+ * over early only if its version is above `seen`: below, the watch has told of it already and perhaps of its end. Events
+ * at or below `seen` are repetitions. Events above it but below the version of an object taken over early are history.
+ *
+ * A delete that was acknowledged leaves the uid in `gone` until the watch tells of it, so that older news cannot bring the
+ * object back. */
+#include "client/cache.h"
+
+#include <string.h>
+
+struct entry {
+    yyjson_doc *doc;
+    uint64_t version;
+    char key[];
+};
+
+VEC_DEFINE(entry_vec, struct entry *);
+
+struct index {
+    char *name;
+    index_fn fn;
+    struct map *values; /* value -> struct entry_vec */
+};
+VEC_DEFINE(index_vec, struct index);
+
+struct cache {
+    const struct api_resource *resource;
+    char *api_version;
+    const char *const *keep;
+    cache_fn changed;
+    void *userdata;
+    struct map *entries;
+    struct index_vec indexes;
+    uint64_t seen;
+    struct map *gone;   /* uids */
+    struct map *listed; /* keys and uids in the list under way, NULL if none */
+    uint64_t list_version;
+};
+
+struct index_values {
+    struct map *values;
+    struct entry *entry;
+    bool remove;
+};
+
+static yyjson_val *entry_obj(const struct entry *e)
+{
+    return e ? yyjson_doc_get_root(e->doc) : NULL;
+}
+
+static void entry_free(struct entry *e)
+{
+    if (!e)
+        return;
+    yyjson_doc_free(e->doc);
+    free(e);
+}
+
+/* --- indexes --- */
+
+static void free_vec(void *p)
+{
+    entry_vec_done(p);
+    free(p);
+}
+
+static void vec_drop(struct entry_vec *v, const struct entry *e)
+{
+    for (size_t i = 0; i < v->len; i++)
+        if (v->items[i] == e) {
+            v->items[i] = v->items[--v->len];
+            return;
+        }
+}
+
+void index_value(struct index_values *out, const char *value)
+{
+    struct entry_vec *v = value ? map_get(out->values, value) : NULL;
+
+    if (!value || (out->remove && !v))
+        return;
+    if (!v)
+        map_put(out->values, value, v = xnew(struct entry_vec));
+    vec_drop(v, out->entry); /* a function may name a value twice */
+    if (!out->remove)
+        entry_vec_push(v, out->entry);
+    else if (v->len == 0)
+        map_remove(out->values, value);
+}
+
+static void index_entry(struct cache *c, struct entry *e, bool remove)
+{
+    VEC_EACH(&c->indexes, index)
+    {
+        struct index_values out = {.values = index->values, .entry = e, .remove = remove};
+        index->fn(entry_obj(e), &out);
+    }
+}
+
+static void by_owner(yyjson_val *obj, struct index_values *out)
+{
+    yyjson_val *ref;
+    size_t i, max;
+
+    yyjson_arr_foreach(json_at(obj, "/metadata/ownerReferences"), i, max, ref)
+        index_value(out, json_str(ref, "/uid"));
+}
+
+void cache_add_index(struct cache *c, const char *name, index_fn fn)
+{
+    void *e;
+
+    VEC_EACH(&c->indexes, index)
+        if (streq(index->name, name))
+            return;
+    struct index index = {.name = xstrdup(name), .fn = fn, .values = map_new(free_vec)};
+    index_vec_push(&c->indexes, index);
+    for (size_t at = 0; map_next(c->entries, &at, NULL, &e);) {
+        struct index_values out = {.values = index.values, .entry = e};
+        fn(entry_obj(e), &out);
+    }
+}
+
+/* --- changes --- */
+
+/* Replaces the entry of key by e (NULL: removes it) and tells. */
+static void swap(struct cache *c, const char *key, struct entry *e)
+{
+    struct entry *old = map_steal(c->entries, key);
+
+    if (old)
+        index_entry(c, old, true);
+    if (e) {
+        map_put(c->entries, e->key, e);
+        index_entry(c, e, false);
+    }
+    if (old || e)
+        c->changed(c->userdata, e ? e->key : old->key, entry_obj(old), entry_obj(e));
+    entry_free(old);
+}
+
+static void take(struct cache *c, const char *key, yyjson_val *obj, uint64_t version)
+{
+    const struct entry *old = map_get(c->entries, key);
+    size_t len = strlen(key) + 1;
+
+    if (old && version && old->version >= version)
+        return;
+    if (map_has(c->gone, json_str_or(obj, "/metadata/uid", "")))
+        return;
+    struct entry *e = xmalloc(sizeof(*e) + len);
+    e->doc = object_trim(obj, c->api_version, c->resource->kind, c->keep);
+    e->version = version;
+    memcpy(e->key, key, len);
+    swap(c, key, e);
+}
+
+void cache_event(struct cache *c, enum api_event_type type, yyjson_val *obj)
+{
+    uint64_t version = object_version(obj);
+    char key[OBJECT_KEY_MAX];
+    bool news = version > c->seen;
+
+    c->seen = MAX(c->seen, version);
+    object_key(obj, key);
+    if (type == API_DELETED) {
+        const struct entry *e = map_get(c->entries, key);
+        map_remove(c->gone, json_str_or(obj, "/metadata/uid", ""));
+        if (e && e->version <= version)
+            swap(c, key, NULL);
+    } else if (type != API_BOOKMARK && news) {
+        take(c, key, obj, version);
+    }
+}
+
+void cache_observe(struct cache *c, yyjson_val *obj)
+{
+    uint64_t version = object_version(obj);
+    char key[OBJECT_KEY_MAX];
+
+    if (version > c->seen)
+        take(c, object_key(obj, key), obj, version);
+}
+
+void cache_observe_deleted(struct cache *c, const char *key, const char *uid)
+{
+    const char *have = json_str(cache_get(c, key), "/metadata/uid");
+
+    if (!have || !uid || !streq(have, uid))
+        return;
+    map_put(c->gone, uid, c);
+    swap(c, key, NULL);
+}
+
+/* --- lists --- */
+
+void cache_list_begin(struct cache *c, uint64_t version)
+{
+    void *e;
+
+    /* A server whose versions went back was restored from an older state: what we have is from a future that is void. */
+    for (size_t at = 0; version < c->seen && map_next(c->entries, &at, NULL, &e);)
+        ((struct entry *)e)->version = 0;
+    c->list_version = version;
+    map_free(c->listed);
+    c->listed = map_new(NULL);
+}
+
+void cache_list_item(struct cache *c, yyjson_val *obj)
+{
+    char key[OBJECT_KEY_MAX];
+    const struct entry *old = map_get(c->entries, object_key(obj, key));
+    uint64_t version = object_version(obj);
+
+    map_put(c->listed, key, c);
+    map_put(c->listed, json_str_or(obj, "/metadata/uid", ""), c); /* for `gone`, see cache_list_end */
+    if (!old || old->version < version)
+        take(c, key, obj, version);
+}
+
+static void drop_unlisted(struct cache *c)
+{
+    const char *key;
+    void *e;
+
+    for (size_t at = 0; map_next(c->entries, &at, &key, &e);)
+        if (!map_has(c->listed, key) && ((struct entry *)e)->version <= c->list_version) {
+            char copy[OBJECT_KEY_MAX];
+            snprintf(copy, sizeof(copy), "%s", key);
+            swap(c, copy, NULL);
+        }
+}
+
+void cache_list_end(struct cache *c)
+{
+    const char *uid;
+
+    drop_unlisted(c);
+    for (size_t at = 0; map_next(c->gone, &at, &uid, NULL);)
+        if (!map_has(c->listed, uid))
+            map_remove(c->gone, uid);
+    c->seen = c->list_version;
+    c->listed = map_free(c->listed);
+}
+
+/* --- reading --- */
+
+uint64_t cache_seen(const struct cache *c)
+{
+    return c->seen;
+}
+
+yyjson_val *cache_get(const struct cache *c, const char *key)
+{
+    return entry_obj(map_get(c->entries, key));
+}
+
+size_t cache_len(const struct cache *c)
+{
+    return map_len(c->entries);
+}
+
+bool cache_next(const struct cache *c, size_t *cursor, const char **ret_key, yyjson_val **ret_obj)
+{
+    void *e;
+
+    if (!map_next(c->entries, cursor, ret_key, &e))
+        return false;
+    *ret_obj = entry_obj(e);
+    return true;
+}
+
+void cache_select(const struct cache *c, const char *name, const char *value, struct val_vec *ret)
+{
+    VEC_EACH(&c->indexes, index)
+    {
+        struct entry_vec *v = value && streq(index->name, name) ? map_get(index->values, value) : NULL;
+        for (size_t i = 0; v && i < v->len; i++)
+            val_vec_push(ret, entry_obj(v->items[i]));
+    }
+}
+
+/* --- life --- */
+
+struct cache *cache_new(const struct api_resource *resource, const char *const *keep, cache_fn changed, void *userdata)
+{
+    struct cache *c = xnew(struct cache);
+
+    c->resource = resource;
+    c->api_version = api_resource_version(resource);
+    c->keep = keep;
+    c->changed = changed;
+    c->userdata = userdata;
+    c->entries = map_new(NULL);
+    c->gone = map_new(NULL);
+    cache_add_index(c, INDEX_OWNER, by_owner);
+    return c;
+}
+
+struct cache *cache_free(struct cache *c)
+{
+    void *e;
+
+    if (!c)
+        return NULL;
+    for (size_t at = 0; map_next(c->entries, &at, NULL, &e);)
+        entry_free(e);
+    VEC_EACH(&c->indexes, index)
+    {
+        free(index->name);
+        map_free(index->values);
+    }
+    index_vec_done(&c->indexes);
+    map_free(c->entries);
+    map_free(c->gone);
+    map_free(c->listed);
+    free(c->api_version);
+    free(c);
+    return NULL;
+}

@@ -1,0 +1,35 @@
+/* The store inside an informer: objects by key, with versions and indexes. No I/O and no time. */
+#pragma once
+
+#include "base/map.h"
+#include "client/informer.h"
+
+struct cache;
+
+/* Called for each change, after it was made; old is freed when it returns. */
+typedef void (*cache_fn)(void *userdata, const char *key, yyjson_val *old, yyjson_val *obj);
+
+struct cache *cache_new(const struct api_resource *resource, const char *const *keep, cache_fn changed, void *userdata);
+struct cache *cache_free(struct cache *c);
+
+void cache_add_index(struct cache *c, const char *name, index_fn fn);
+
+/* What came in by the watch, which reports in the order of versions: what it has passed already is ignored. */
+void cache_event(struct cache *c, enum api_event_type type, yyjson_val *obj);
+/* What a write returned: taken if the watch has not passed it. */
+void cache_observe(struct cache *c, yyjson_val *obj);
+void cache_observe_deleted(struct cache *c, const char *key, const char *uid);
+
+/* A whole list: begin with its version, items, end. Objects that are not in it go, unless they are newer. A list that is
+ * begun anew before its end replaces the unfinished one. */
+void cache_list_begin(struct cache *c, uint64_t version);
+void cache_list_item(struct cache *c, yyjson_val *obj);
+void cache_list_end(struct cache *c);
+
+/* The version up to which the watch has reported everything. */
+uint64_t cache_seen(const struct cache *c);
+
+yyjson_val *cache_get(const struct cache *c, const char *key);
+size_t cache_len(const struct cache *c);
+bool cache_next(const struct cache *c, size_t *cursor, const char **ret_key, yyjson_val **ret_obj);
+void cache_select(const struct cache *c, const char *index, const char *value, struct val_vec *ret);

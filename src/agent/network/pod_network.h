@@ -47,7 +47,8 @@ struct network_config {
     const char *pod_cidr;     /* Node.spec.podCIDR */
     const char *cluster_cidr; /* holds all podCIDRs and VM addresses; traffic inside is never translated */
     const char *run_dir;      /* absolute; for notes and namespace mounts; kept over agent restarts, not over reboots */
-    int mtu;                  /* of pods and guests; 0: that of the node's interface less 50, so that VXLAN always fits */
+    int mtu;                  /* of pods and guests; 0: that of the node's device less 50, so that VXLAN always fits */
+    bool vxlan;               /* VXLAN to all peers, even where a direct link is possible (fabrics that check sources) */
 };
 
 struct pod_port {

@@ -10,6 +10,7 @@ static const struct command {
     int (*run)(int argc, char **argv);
     const char *help;
 } commands[] = {
+    {"cluster", cmd_cluster, "a whole cluster on this machine: up, status, down"},
     {"version", cmd_version, "print the version"},
 };
 

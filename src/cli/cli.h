@@ -1,4 +1,5 @@
 /* The subcommands of the table in main.c. Each gets its own name as argv[0] and returns the exit code. */
 #pragma once
 
+int cmd_cluster(int argc, char **argv);
 int cmd_version(int argc, char **argv);

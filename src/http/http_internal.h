@@ -35,7 +35,7 @@ VEC_DEFINE(part_vec, struct http_part);
 struct http_request {
     struct http_connection *c;
     enum request_phase phase;             /* L */
-    char *method, *path, *query;
+    char *method, *target;
     struct str body;
     struct gw_error fault;
     int status;                           /* W from here on: the answer; 0 = none yet */

@@ -65,8 +65,7 @@ struct http_counters http_server_counters(struct http_server *s);
 /* --- The request. Strings live as long as the request. --- */
 
 const char *http_method(const struct http_request *r);
-const char *http_path(const struct http_request *r);   /* as sent, without the query; http/uri.h parses both */
-const char *http_query(const struct http_request *r);  /* as sent, without '?'; NULL when there is no '?' */
+const char *http_target(const struct http_request *r); /* as sent; http/uri.h parses it */
 const char *http_header(const struct http_request *r, const char *name); /* any case; NULL when absent */
 const char *http_body(const struct http_request *r, size_t *ret_len);    /* never NULL, NUL-terminated */
 const char *http_client_address(const struct http_request *r);           /* "10.0.0.7" */

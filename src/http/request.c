@@ -8,11 +8,9 @@
 struct http_request *request_new(struct http_connection *c, const char *target)
 {
     struct http_request *r = xnew(struct http_request);
-    const char *mark = strchr(target, '?');
 
     r->c = c;
-    r->path = mark ? xstrndup(target, (size_t)(mark - target)) : xstrdup(target);
-    r->query = mark ? xstrdup(mark + 1) : NULL;
+    r->target = xstrdup(target);
     return r;
 }
 
@@ -35,8 +33,7 @@ void request_free(struct http_request *r)
     gw_error_done(&r->fault);
     free(r->content_type);
     free(r->method);
-    free(r->path);
-    free(r->query);
+    free(r->target);
     free(r);
 }
 
@@ -105,14 +102,9 @@ const char *http_method(const struct http_request *r)
     return r->method;
 }
 
-const char *http_path(const struct http_request *r)
+const char *http_target(const struct http_request *r)
 {
-    return r->path;
-}
-
-const char *http_query(const struct http_request *r)
-{
-    return r->query;
+    return r->target;
 }
 
 const char *http_header(const struct http_request *r, const char *name)

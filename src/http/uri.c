@@ -59,20 +59,22 @@ static int add_segment(struct http_uri *u, const char *text, size_t len, struct 
     return 0;
 }
 
-static int parse_path(const char *path, struct http_uri *u, struct gw_error *err)
+static int parse_path(const char *path, size_t path_len, struct http_uri *u, struct gw_error *err)
 {
+    const char *end = path + path_len;
     _cleanup_str_ struct str joined = {0};
 
     if (path[0] != '/')
         return gw_error_set(err, GW_BAD_REQUEST, "the request path does not begin with \"/\"");
     u->segments = xnew_n(char *, HTTP_URI_MAX_SEGMENTS);
-    for (const char *p = path; *p == '/';) {
-        size_t len = strcspn(++p, "/");
-        int r = add_segment(u, p, len, err);
+    for (const char *p = path; p < end;) {
+        const char *slash = memchr(p + 1, '/', (size_t)(end - p - 1));
+        size_t len = (size_t)((slash ? slash : end) - p - 1);
+        int r = add_segment(u, p + 1, len, err);
 
         if (r < 0)
             return r;
-        p += len;
+        p += len + 1;
     }
     for (size_t i = 0; i < u->n_segments; i++)
         str_printf(&joined, "/%s", u->segments[i]);
@@ -114,14 +116,15 @@ static int parse_query(const char *query, struct http_uri *u, struct gw_error *e
     return 0;
 }
 
-int http_uri_parse(const char *path, const char *query, struct http_uri *ret, struct gw_error *err)
+int http_uri_parse(const char *target, struct http_uri *ret, struct gw_error *err)
 {
     _cleanup_uri_ struct http_uri u = {0};
-    int r = parse_path(path, &u, err);
+    size_t path_len = strcspn(target, "?");
+    int r = parse_path(target, path_len, &u, err);
 
     if (r < 0)
         return r;
-    r = query ? parse_query(query, &u, err) : 0;
+    r = target[path_len] ? parse_query(target + path_len + 1, &u, err) : 0;
     if (r < 0)
         return r;
     *ret = u;

@@ -24,8 +24,8 @@ struct http_uri {
 #define HTTP_URI_MAX_SEGMENTS 64
 #define HTTP_URI_MAX_PARAMS 256
 
-/* Both as sent, without the '?'. BadRequest for broken percent encoding, NUL bytes, "." and ".." segments, or too many parts. */
-int http_uri_parse(const char *path, const char *query, struct http_uri *ret, struct gw_error *err); /* query: NULL = none */
+/* target: as sent, "/api/v1/pods?watch=1". BadRequest for broken percent encoding, NUL bytes, "." and ".." segments, or too many parts. */
+int http_uri_parse(const char *target, struct http_uri *ret, struct gw_error *err);
 void http_uri_done(struct http_uri *u);
 #define _cleanup_uri_ __attribute__((cleanup(http_uri_done)))
 

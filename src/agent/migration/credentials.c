@@ -1,0 +1,176 @@
+#include "agent/migration/credentials.h"
+
+#include <gnutls/gnutls.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/random.h"
+
+/* The signer answers within milliseconds; a server that is away is waited for. */
+#define FIRST_LOOK_MS 5
+#define LOOK_MS 40
+#define GIVE_UP_MS 60000
+
+struct credentials_call {
+    struct agent *agent;
+    char *name;
+    char *key_pem;
+    struct api_call *call;
+    struct env_timer *timer;
+    int64_t deadline;
+    credentials_fn done;
+    void *userdata;
+};
+
+static void release(struct credentials_call *c)
+{
+    api_cancel(c->call);
+    env_timer_cancel(c->agent->env, &c->timer);
+    free(c->name);
+    pki_free_key(c->key_pem);
+    free(c);
+}
+
+struct credentials_call *credentials_cancel(struct credentials_call *c)
+{
+    if (c)
+        release(c);
+    return NULL;
+}
+
+static void finish(struct credentials_call *c, const char *cert_pem, const struct gw_error *err)
+{
+    api_delete(c->agent->client, &API_CSRS, NULL, c->name, NULL, NULL, NULL, NULL);
+    c->done(c->userdata, cert_pem, cert_pem ? c->key_pem : NULL, err);
+    release(c);
+}
+
+static void fail(struct credentials_call *c, const char *why)
+{
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+
+    gw_error_set(&err, GW_FORBIDDEN, "certificate request %s: %s", c->name, why);
+    finish(c, NULL, &err);
+}
+
+static char *decode(const char *base64)
+{
+    gnutls_datum_t in = {(unsigned char *)base64, (unsigned)strlen(base64)}, out = {0};
+
+    if (gnutls_base64_decode2(&in, &out) < 0)
+        return NULL;
+    char *text = xstrndup((char *)out.data, out.size);
+    gnutls_free(out.data);
+    return text;
+}
+
+static char *encode(const char *text)
+{
+    gnutls_datum_t in = {(unsigned char *)text, (unsigned)strlen(text)}, out = {0};
+
+    if (gnutls_base64_encode2(&in, &out) < 0)
+        return xstrdup("");
+    char *base64 = xstrndup((char *)out.data, out.size);
+    gnutls_free(out.data);
+    return base64;
+}
+
+static void look(void *userdata);
+
+/* The denial's message, if there is one. */
+static const char *refusal(yyjson_val *csr)
+{
+    size_t i, max;
+    yyjson_val *condition;
+
+    yyjson_arr_foreach(json_at(csr, "/status/conditions"), i, max, condition) {
+        const char *type = json_str_or(condition, "/type", "");
+        if (streq(type, "Denied") || streq(type, "Failed"))
+            return json_str_or(condition, "/message", type);
+    }
+    return NULL;
+}
+
+static void looked(void *userdata, struct api_answer *answer)
+{
+    struct credentials_call *c = userdata;
+    yyjson_val *csr = answer->doc ? yyjson_doc_get_root(answer->doc) : NULL;
+    const char *certificate = json_str(csr, "/status/certificate");
+
+    c->call = NULL;
+    if (certificate) {
+        _cleanup_free_ char *pem = decode(certificate);
+        finish(c, pem, NULL);
+    } else if (refusal(csr)) {
+        fail(c, refusal(csr));
+    } else if (env_now(c->agent->env) > c->deadline) {
+        fail(c, answer->err ? gw_error_message(answer->err) : "not signed in time");
+    } else {
+        c->timer = env_timer(c->agent->env, LOOK_MS, look, c);
+    }
+}
+
+static void look(void *userdata)
+{
+    struct credentials_call *c = userdata;
+
+    c->timer = NULL;
+    c->call = api_get(c->agent->client, &API_CSRS, NULL, c->name, looked, c);
+}
+
+static void created(void *userdata, struct api_answer *answer)
+{
+    struct credentials_call *c = userdata;
+
+    c->call = NULL;
+    if (answer->err)
+        fail(c, gw_error_message(answer->err));
+    else
+        c->timer = env_timer(c->agent->env, FIRST_LOOK_MS, look, c);
+}
+
+static yyjson_mut_doc *request_object(const char *name, const char *signer, const char *csr_pem, unsigned usages)
+{
+    yyjson_mut_doc *d = json_object();
+    yyjson_mut_val *list = yyjson_mut_arr(d);
+    _cleanup_free_ char *request = encode(csr_pem);
+
+    json_set_str(d, "/metadata/name", name);
+    json_set_str(d, "/spec/request", request);
+    json_set_str(d, "/spec/signerName", signer);
+    yyjson_mut_arr_add_str(d, list, "digital signature");
+    if (usages & PKI_CLIENT)
+        yyjson_mut_arr_add_str(d, list, "client auth");
+    if (usages & PKI_SERVER)
+        yyjson_mut_arr_add_str(d, list, "server auth");
+    json_set(d, "/spec/usages", list);
+    return d;
+}
+
+static void failed_at_once(void *userdata)
+{
+    struct credentials_call *c = userdata;
+
+    c->timer = NULL;
+    fail(c, "a key could not be made");
+}
+
+struct credentials_call *credentials_get(struct agent *a, const char *name, const char *signer,
+                                         const struct pki_subject *subject, unsigned usages, credentials_fn done,
+                                         void *userdata)
+{
+    struct credentials_call *c = xnew(struct credentials_call);
+    _cleanup_free_ char *csr_pem = NULL;
+    char suffix[6];
+
+    c->agent = a;
+    c->name = xasprintf("%s-%s", name, random_suffix(suffix, 5));
+    c->deadline = env_now(a->env) + GIVE_UP_MS;
+    c->done = done;
+    c->userdata = userdata;
+    if (pki_key_new(&c->key_pem, NULL) < 0 || pki_csr_new(c->key_pem, subject, usages, &csr_pem, NULL) < 0)
+        c->timer = env_timer(a->env, 0, failed_at_once, c);
+    else
+        c->call = api_create(a->client, &API_CSRS, NULL, request_object(c->name, signer, csr_pem, usages), created, c);
+    return c;
+}

@@ -1,0 +1,30 @@
+/* The direct channel between agents: the source tells the target's agent that it grants, without the detour over the API
+ * server. HTTPS with mutual TLS of the nodes' certificates; a message is a POST, its answer says only that it arrived. */
+#pragma once
+
+#include "agent/agent.h"
+
+/* --- the target's end --- */
+
+struct direct_server;
+
+/* A grant came from the agent of `node` (proven by its certificate). Called on the agent's loop; the values live during
+ * the call. Nothing of it was checked beyond who sent it. */
+typedef void (*direct_grant_fn)(void *userdata, const char *node, yyjson_val *grant);
+
+/* Listens on address:port with the given serving certificate; callers must show a node's certificate of the CA. */
+int direct_server_new(struct agent *a, const char *ca_pem, const char *cert_pem, const char *key_pem, direct_grant_fn fn,
+                      void *userdata, struct direct_server **ret, struct gw_error *err);
+struct direct_server *direct_server_free(struct direct_server *s);
+int direct_server_port(const struct direct_server *s);
+
+/* --- the source's end --- */
+
+struct direct_channel;
+
+/* Connects to address ("10.0.0.2:10250") ahead of need, so that a grant costs one round trip. */
+struct direct_channel *direct_open(struct agent *a, const char *ca_pem, const char *address);
+struct direct_channel *direct_close(struct direct_channel *c);
+
+/* Sends a grant: text is its JSON. Best effort: whoever sends repeats until it sees the effect. */
+void direct_send_grant(struct direct_channel *c, const char *text);

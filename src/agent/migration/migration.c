@@ -1,0 +1,203 @@
+#include "agent/migration/migration.h"
+
+#include <string.h>
+
+#include "agent/migration/credentials.h"
+#include "agent/migration/direct.h"
+#include "agent/migration/mover.h"
+#include "agent/pod.h"
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/str.h"
+
+#define RETRY_MS 1000
+
+/* --- the pods --- */
+
+static void on_attached(void *userdata, struct pod *p)
+{
+    struct mover *m = mover_of(userdata, p);
+
+    m->observed = false;
+    mover_kick(m);
+}
+
+static void on_event(void *userdata, struct pod *p, const char *name, yyjson_val *data, int64_t time_us)
+{
+    mover_event(mover_of(userdata, p), name, data);
+}
+
+static void on_vmi_changed(void *userdata, struct pod *p)
+{
+    mover_kick(mover_of(userdata, p));
+}
+
+/* A QEMU that ends inside an unsettled epoch, or because its guest has left, is the migration's business. */
+static bool on_ended(void *userdata, struct pod *p)
+{
+    struct mover *m = mover_of(userdata, p);
+    bool ours;
+
+    mover_refresh(m);
+    ours = m->side != SIDE_NONE && !m->finished &&
+           (!epoch_settled(m->epoch.state) || (m->side == SIDE_SOURCE && m->epoch.state == EPOCH_CLAIMED) ||
+            (m->side == SIDE_TARGET && m->note.note != NOTE_CLAIMED));
+    if (ours)
+        mover_kick(m);
+    return ours;
+}
+
+static bool on_stopping(void *userdata, struct pod *p)
+{
+    struct mover *m = mover_of(userdata, p);
+
+    mover_refresh(m);
+    if (m->side == SIDE_NONE || epoch_settled(m->epoch.state) || (m->side == SIDE_TARGET && m->note.note == NOTE_CLAIMED))
+        return false;
+    m->stop_wanted = true;
+    m->given_up = true;
+    mover_fail(m, "the virtual machine is being stopped");
+    mover_kick(m);
+    return true;
+}
+
+static void on_gone(void *userdata, struct pod *p)
+{
+    if (p->migration)
+        mover_free(p->migration);
+}
+
+/* --- the direct channel --- */
+
+static bool proof_is_good(const struct mover *m, yyjson_val *proof)
+{
+    struct mover_services *services = m->services;
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+    _cleanup_pki_info_ struct pki_info info = {0};
+    _cleanup_free_ char *cn = epoch_cert_name(m->uid, "source");
+    _cleanup_free_ char *text = epoch_grant_text(m->pod->vmi_uid, m->uid, m->epoch.number, services->agent->config.node);
+    const char *cert = json_str_or(proof, "/certificate", ""), *signature = json_str_or(proof, "/signature", "");
+    int r = pki_trust_verify_pem(services->migration_trust, cert, PKI_CLIENT, clock_wall_ms(), &info, &err);
+
+    if (r == 0 && !streq(info.cn, cn))
+        r = gw_error_set(&err, GW_UNAUTHORIZED, "the certificate is of %s", info.cn);
+    if (r == 0)
+        r = pki_check_signature(cert, text, strlen(text), signature, &err);
+    if (r < 0)
+        log_warn("grant for %s/%s is refused: %s", m->pod->ns, m->pod->vmi_name, gw_error_message(&err));
+    return r == 0;
+}
+
+/* A grant that does not fit what is known here (yet) is dropped: its sender repeats it. */
+static void on_grant(void *userdata, const char *node, yyjson_val *grant)
+{
+    struct mover_services *services = userdata;
+    struct pod *p = agent_target_pod(services->agent, json_str_or(grant, "/migrationUid", ""));
+    struct mover *m = p ? mover_of(services, p) : NULL;
+
+    if (!m || !services->migration_trust)
+        return;
+    mover_refresh(m);
+    if (m->side != SIDE_TARGET || json_int(grant, "/epoch", 0) != m->epoch.number || !str_same(m->source_node, node) ||
+        !str_same(json_str(grant, "/vmiUid"), p->vmi_uid) || m->direct_proof || !proof_is_good(m, json_at(grant, "/proof")))
+        return;
+    struct blob *text = json_encode_val(json_at(grant, "/proof"));
+    m->direct_proof = xstrdup(text->data);
+    blob_unref(text);
+    mover_kick(m);
+}
+
+/* --- the authorities and our serving certificate --- */
+
+static void fetch_authorities(void *userdata);
+
+static void retry(struct mover_services *s, const char *what, const struct gw_error *err)
+{
+    log_warn("%s: %s; trying again", what, gw_error_message(err));
+    s->retry = env_timer(s->agent->env, RETRY_MS, fetch_authorities, s);
+}
+
+static void have_serving(void *userdata, const char *cert_pem, const char *key_pem, const struct gw_error *failure)
+{
+    struct mover_services *s = userdata;
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+
+    s->serving_call = NULL;
+    if (failure || direct_server_new(s->agent, s->cluster_ca, cert_pem, key_pem, on_grant, s, &s->direct, &err) < 0)
+        retry(s, "direct channel", failure ? failure : &err);
+}
+
+static void get_serving(struct mover_services *s)
+{
+    const struct agent_config *config = &s->agent->config;
+    _cleanup_free_ char *cn = xasprintf("system:node:%s", config->node), *name = xasprintf("serving-%s", config->node);
+    const char *groups[] = {"system:nodes", NULL}, *sans[] = {config->node, config->address, NULL};
+    struct pki_subject subject = {.cn = cn, .o = groups, .sans = sans};
+
+    s->serving_call = credentials_get(s->agent, name, "kubernetes.io/kubelet-serving", &subject, PKI_SERVER, have_serving, s);
+}
+
+static void have_authorities(void *userdata, struct api_answer *answer)
+{
+    struct mover_services *s = userdata;
+    yyjson_val *map = answer->doc ? yyjson_doc_get_root(answer->doc) : NULL;
+    const char *cluster = json_key_str(map, "/data", "cluster-ca.crt"), *migration = json_key_str(map, "/data", "migration-ca.crt");
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+
+    s->ca_call = NULL;
+    if (!answer->err && (!cluster || !migration))
+        gw_error_set(&err, GW_NOT_FOUND, "keys cluster-ca.crt and migration-ca.crt are missing");
+    if (answer->err || !cluster || !migration || pki_trust_new(migration, &s->migration_trust, &err) < 0) {
+        retry(s, "ConfigMap kube-system/godwit-ca", answer->err ? answer->err : &err);
+        return;
+    }
+    s->cluster_ca = xstrdup(cluster);
+    s->migration_ca = xstrdup(migration);
+    get_serving(s);
+}
+
+static void fetch_authorities(void *userdata)
+{
+    struct mover_services *s = userdata;
+
+    s->retry = NULL;
+    if (s->migration_ca)
+        get_serving(s);
+    else
+        s->ca_call = api_get(s->agent->client, &API_CONFIGMAPS, "kube-system", "godwit-ca", have_authorities, s);
+}
+
+int migration_start(struct agent *a, struct mover_services **ret, struct gw_error *err)
+{
+    static const struct pod_hooks hooks = {
+        .attached = on_attached,
+        .event = on_event,
+        .vmi_changed = on_vmi_changed,
+        .ended = on_ended,
+        .stopping = on_stopping,
+        .gone = on_gone,
+    };
+    struct mover_services *s = xnew(struct mover_services);
+
+    s->agent = a;
+    agent_add_pod_hooks(a, &hooks, s);
+    fetch_authorities(s);
+    *ret = s;
+    return 0;
+}
+
+struct mover_services *migration_stop(struct mover_services *s)
+{
+    if (!s)
+        return NULL;
+    api_cancel(s->ca_call);
+    credentials_cancel(s->serving_call);
+    env_timer_cancel(s->agent->env, &s->retry);
+    direct_server_free(s->direct);
+    pki_trust_free(s->migration_trust);
+    free(s->cluster_ca);
+    free(s->migration_ca);
+    free(s);
+    return NULL;
+}

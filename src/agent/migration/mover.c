@@ -1,0 +1,273 @@
+#include "agent/migration/mover.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "agent/migration/credentials.h"
+#include "agent/migration/direct.h"
+#include "base/alloc.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/str.h"
+
+#define TICK_MS 250
+#define RETRY_MS 500
+
+static enum side side_of(const struct mover *m, const struct epoch *e)
+{
+    if (e->state == EPOCH_NONE || !e->migration_uid)
+        return SIDE_NONE;
+    if (str_same(m->pod->migration_uid, e->migration_uid))
+        return SIDE_TARGET;
+    return str_same(m->pod->name, e->source_pod) ? SIDE_SOURCE : SIDE_NONE;
+}
+
+struct mover *mover_of(struct mover_services *services, struct pod *p)
+{
+    if (!p->migration) {
+        struct mover *m = xnew(struct mover);
+        m->services = services;
+        m->pod = p;
+        p->migration = m;
+    }
+    return p->migration;
+}
+
+void mover_forget(struct mover *m)
+{
+    struct mover_services *services = m->services;
+    struct pod *p = m->pod;
+    bool stop_wanted = m->stop_wanted;
+
+    m->script = script_cancel(m->script);
+    credentials_cancel(m->credentials_call);
+    env_timer_cancel(services->agent->env, &m->tick);
+    direct_close(m->channel);
+    handover_note_done(&m->note);
+    free(m->uid);
+    free(m->source_node);
+    free(m->target_node);
+    free(m->tls_dir);
+    free(m->run_state);
+    free(m->copy_error);
+    free(m->failure);
+    free(m->proof);
+    free(m->direct_proof);
+    *m = (struct mover){.services = services, .pod = p, .stop_wanted = stop_wanted};
+}
+
+void mover_free(struct mover *m)
+{
+    mover_forget(m);
+    m->pod->migration = NULL;
+    free(m);
+}
+
+static char *note_path(const struct mover *m)
+{
+    return xasprintf("%s/handover.json", m->pod->dir);
+}
+
+/* What is remembered of an epoch has no pointers into the VMI's document, which comes and goes. */
+static void keep_epoch(struct mover *m, const struct epoch *e)
+{
+    m->epoch = *e;
+    m->epoch.migration_uid = m->epoch.source_node = m->epoch.target_node = NULL;
+    m->epoch.source_pod = m->epoch.target_pod = NULL;
+}
+
+/* Begins an epoch: its note is read if there is one, everything else starts anew. */
+static void enter_epoch(struct mover *m, enum side side, const struct epoch *e)
+{
+    _cleanup_free_ char *path = note_path(m);
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+
+    mover_forget(m);
+    m->side = side;
+    m->uid = xstrdup(e->migration_uid);
+    m->source_node = xstrdup(e->source_node);
+    m->target_node = xstrdup(e->target_node);
+    m->tls_dir = xasprintf("%s/tls-%lld", m->pod->run_dir, (long long)e->number);
+    m->disks = mirror_count(&m->pod->disks) ? DISKS_IDLE : DISKS_NONE;
+    m->copy.total_ms = m->copy.downtime_ms = -1;
+    m->note_broken = handover_note_load(path, &m->note, &err) < 0;
+    if (m->note_broken)
+        log_error("%s/%s: %s: this migration is left alone", m->pod->ns, m->pod->vmi_name, gw_error_message(&err));
+    if (m->note.epoch != e->number)
+        handover_note_done(&m->note);
+    /* A claim that another life of this agent noted may have run the guest. */
+    m->cont_sent = m->note.note == NOTE_CLAIMED;
+    m->failure = xstrdup(m->note.reason);
+}
+
+bool mover_refresh(struct mover *m)
+{
+    struct epoch e;
+
+    epoch_read(m->pod->vmi ? yyjson_doc_get_root(m->pod->vmi) : NULL, &e);
+    enum side side = side_of(m, &e);
+    if (side == SIDE_NONE)
+        return false;
+    if (side != m->side || !str_same(m->uid, e.migration_uid)) {
+        if (m->busy || m->observing)
+            return false;
+        enter_epoch(m, side, &e);
+    }
+    keep_epoch(m, &e);
+    return !m->note_broken;
+}
+
+bool mover_qemu_alive(const struct mover *m)
+{
+    return m->pod->step < POD_ENDED;
+}
+
+static void on_tick(void *userdata)
+{
+    struct mover *m = userdata;
+
+    m->tick = NULL;
+    m->observed = false;
+    mover_kick(m);
+}
+
+static void tick_in(struct mover *m, int64_t ms)
+{
+    env_timer_cancel(m->services->agent->env, &m->tick);
+    m->tick = env_timer(m->services->agent->env, ms, on_tick, m);
+}
+
+void mover_kick(struct mover *m)
+{
+    if (m->busy || m->observing || !mover_refresh(m))
+        return;
+    if (mover_qemu_alive(m) && (!m->pod->qmp || !qmp_is_ready(m->pod->qmp)))
+        return; /* the core is connecting: hooks.attached kicks again */
+    if (mover_qemu_alive(m) && !m->observed) {
+        mover_observe(m);
+        return;
+    }
+    if (!m->tick)
+        tick_in(m, TICK_MS);
+    if (m->side == SIDE_SOURCE)
+        source_act(m);
+    else
+        target_act(m);
+}
+
+void mover_done(struct mover *m, const char *why)
+{
+    m->busy = false;
+    m->observed = false;
+    if (why) {
+        log_warn("migration %s of %s/%s, epoch %lld: %s", m->uid, m->pod->ns, m->pod->vmi_name, (long long)m->epoch.number, why);
+        tick_in(m, RETRY_MS);
+        return;
+    }
+    mover_kick(m);
+}
+
+void mover_fail(struct mover *m, const char *reason)
+{
+    if (!m->failure)
+        m->failure = xstrdup(reason);
+}
+
+int mover_note(struct mover *m, enum note note, const char *reason, const char *proof)
+{
+    _cleanup_free_ char *path = note_path(m);
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+    struct handover_note next = {
+        .note = note,
+        .epoch = m->epoch.number,
+        .migration_uid = xstrdup(m->uid),
+        .reason = xstrdup(reason),
+        .proof = xstrdup(proof),
+    };
+    int r = handover_note_save(path, &next, &err);
+
+    if (r < 0) {
+        handover_note_done(&next);
+        mover_done(m, gw_error_message(&err));
+        return r;
+    }
+    log_info("migration %s of %s/%s, epoch %lld: noted %s%s%s", m->uid, m->pod->ns, m->pod->vmi_name,
+             (long long)m->epoch.number, note_string(note), reason ? ": " : "", reason ? reason : "");
+    handover_note_done(&m->note);
+    m->note = next;
+    return 0;
+}
+
+static void script_over(void *userdata, const char *fault)
+{
+    struct mover *m = userdata;
+
+    m->script = NULL;
+    if (fault && m->side == SIDE_SOURCE && m->note.note == NOTE_OPEN) {
+        m->given_up = true; /* QEMU refuses a step of the copy: it will refuse it again */
+        mover_fail(m, fault);
+    }
+    mover_done(m, fault);
+}
+
+void mover_run(struct mover *m, struct script *s)
+{
+    m->busy = true;
+    m->script = s;
+    script_run(s, script_over, m);
+}
+
+yyjson_mut_doc *mover_patch(struct mover *m)
+{
+    yyjson_mut_doc *d = json_object();
+
+    json_set_int(d, "/status/migrationState/handover/epoch", m->epoch.number);
+    return d;
+}
+
+/* A refusal stays until the status changes; its reason is for the log. Success comes back through the watch. */
+static void patched(void *userdata, const struct gw_error *err)
+{
+    struct mover *m = userdata;
+
+    if (m->busy)
+        mover_done(m, err ? gw_error_message(err) : NULL);
+}
+
+void mover_send(struct mover *m, yyjson_mut_doc *patch)
+{
+    m->busy = true;
+    pod_patch_vmi(m->pod, patch, patched, m);
+}
+
+struct copy_names mover_names(const struct mover *m)
+{
+    return (struct copy_names){.epoch = m->epoch.number, .migration_uid = m->uid, .tls_dir = m->tls_dir};
+}
+
+static int store(const struct mover *m, const char *name, const char *text, struct gw_error *err)
+{
+    _cleanup_free_ char *path = xasprintf("%s/%s", m->tls_dir, name);
+    int r = fs_write(path, text, strlen(text), 0600, err);
+
+    if (r >= 0 && chown(path, m->pod->qemu_uid, m->pod->qemu_gid) < 0)
+        r = gw_error_errno(err, errno, "cannot give %s to QEMU's user", path);
+    return r;
+}
+
+int mover_store_credentials(struct mover *m, const char *cert_pem, const char *key_pem, struct gw_error *err)
+{
+    bool source = m->side == SIDE_SOURCE;
+    int r = fs_mkdirs(m->tls_dir, 0700, err);
+
+    if (r >= 0 && chown(m->tls_dir, m->pod->qemu_uid, m->pod->qemu_gid) < 0)
+        r = gw_error_errno(err, errno, "cannot give %s to QEMU's user", m->tls_dir);
+    if (r >= 0)
+        r = store(m, "ca-cert.pem", m->services->migration_ca, err);
+    if (r >= 0)
+        r = store(m, source ? "client-cert.pem" : "server-cert.pem", cert_pem, err);
+    if (r >= 0)
+        r = store(m, source ? "client-key.pem" : "server-key.pem", key_pem, err);
+    return r;
+}

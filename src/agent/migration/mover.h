@@ -1,0 +1,132 @@
+/* One side of one migration on this node: looks, decides (migration/source.h, migration/target.h), acts, looks again.
+ *
+ * A mover belongs to a pod and lives as long as it; a pod is at most once a target and may be a source many times, each
+ * time in a new epoch. One act is under way at a time. Everything a mover remembers beyond that act is a cache of the
+ * note, of what QEMU answers and of the VMI's status; it can be lost at any instant (docs/handover.md, section 5). */
+#pragma once
+
+#include "agent/agent.h"
+#include "agent/migration/copy.h"
+#include "agent/migration/migration.h"
+#include "agent/migration/mirror.h"
+#include "agent/pod.h"
+#include "migration/note.h"
+#include "migration/progress.h"
+#include "migration/target.h"
+#include "migration/watchdog.h"
+
+enum side { SIDE_NONE, SIDE_SOURCE, SIDE_TARGET };
+
+struct credentials_call;
+struct direct_channel;
+struct direct_server;
+struct pki_trust;
+
+/* One per agent. */
+struct mover_services {
+    struct agent *agent;
+    char *cluster_ca, *migration_ca;        /* PEM; NULL until they were read from kube-system/godwit-ca */
+    struct pki_trust *migration_trust;
+    struct direct_server *direct;
+    struct credentials_call *serving_call;  /* the direct channel's certificate is being made */
+    struct api_call *ca_call;
+    struct env_timer *retry;
+};
+
+struct mover {
+    struct mover_services *services;
+    struct pod *pod;
+    enum side side;
+    struct epoch epoch;           /* read afresh before each decision; its strings are NULL, the copies below serve */
+    char *source_node, *target_node;
+    struct handover_note note;    /* of this epoch, or empty */
+    bool note_broken;             /* it cannot be read: then nothing is done at all */
+    char *uid;                    /* the migration's, while side is not SIDE_NONE */
+    char *tls_dir;
+
+    bool stop_wanted;             /* the core asked to stop the pod; it waits for the epoch to settle */
+    bool finished;                /* pod_finish was called */
+
+    /* What is under way */
+    bool busy;
+    struct script *script;
+    struct credentials_call *credentials_call;
+    struct env_timer *tick;
+
+    /* What QEMU said last */
+    bool observed;                /* at least once since the session began */
+    int observing;                /* replies still to come */
+    char *run_state;              /* query-status */
+    struct copy_report copy;      /* error is in copy_error */
+    char *copy_error;
+    bool has_credentials;
+    enum disks_state disks;
+    int64_t disk_total, disk_done;
+
+    /* source */
+    bool copy_started;            /* by this process in this epoch, or QEMU is configured for it */
+    bool given_up;                /* by the watchdog, or because the VM is to stop */
+    char *failure;                /* why the copy was given up, for failureReason */
+    struct progress progress;
+    struct watchdog watchdog;
+    int64_t progress_told_ms;
+    bool progress_pending;
+    struct direct_channel *channel;
+    char *proof;                  /* signature of the grant, made when the copy starts so that it costs nothing later */
+    bool grant_recorded;
+    bool figures_asked;           /* QEMU's final figures, for the grant's record */
+    int64_t grant_sent_ms;
+
+    /* target */
+    char *direct_proof;           /* of a direct grant, verified */
+    bool nbd_runs;
+    bool cont_sent;
+    int64_t complete_since;       /* monotonic ms; 0 = not complete */
+};
+
+/* The mover of a pod, made when it is first needed. */
+struct mover *mover_of(struct mover_services *services, struct pod *p);
+void mover_free(struct mover *m);
+
+/* Reads the epoch afresh; false if there is none that concerns this pod (or its note is unreadable). Harmless while an act
+ * is under way: then nothing is changed. */
+bool mover_refresh(struct mover *m);
+
+/* Look and act, as soon as nothing is under way. */
+void mover_kick(struct mover *m);
+
+/* The act is over; why is NULL or what failed (it is logged, and tried again a little later). */
+void mover_done(struct mover *m, const char *why);
+
+/* Writes the note (durably); the state is not advanced when that fails. */
+int mover_note(struct mover *m, enum note note, const char *reason, const char *proof);
+
+/* Starts a script as the act under way. */
+void mover_run(struct mover *m, struct script *s);
+
+/* A merge patch of the VMI with this epoch in it, as the act under way: {"status":{"migrationState": ...}}. */
+yyjson_mut_doc *mover_patch(struct mover *m);
+void mover_send(struct mover *m, yyjson_mut_doc *patch);
+
+struct copy_names mover_names(const struct mover *m);
+bool mover_qemu_alive(const struct mover *m);
+
+/* observe.c: asks QEMU; kicks the mover when all is answered. mover_event takes in what an event says at once. */
+void mover_observe(struct mover *m);
+void mover_event(struct mover *m, const char *name, yyjson_val *data);
+
+/* After each round of answers: progress and time limits. */
+void source_observed(struct mover *m);
+
+/* source_driver.c, target_driver.c: one decision and the beginning of its act. */
+void source_act(struct mover *m);
+void target_act(struct mover *m);
+
+/* Ends what an earlier epoch left in memory. */
+void mover_forget(struct mover *m);
+
+/* Gives up the copy for a reason that a user can act on (the first one stays). */
+void mover_fail(struct mover *m, const char *reason);
+
+/* Writes the TLS files of this side for QEMU: ca-cert.pem, SIDE-cert.pem, SIDE-key.pem in m->tls_dir. */
+int mover_store_credentials(struct mover *m, const char *cert_pem, const char *key_pem, struct gw_error *err);

@@ -1,0 +1,275 @@
+/* The target's acts. Which comes when is decided in migration/target.c; here is how each is done. */
+#include <string.h>
+
+#include "agent/migration/credentials.h"
+#include "agent/migration/direct.h"
+#include "agent/migration/mover.h"
+#include "agent/network/pod_network.h"
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "client/events.h"
+
+static char *now_text(const struct mover *m, char *buf)
+{
+    return clock_format(env_wall_ms(m->services->agent->env), buf);
+}
+
+static bool paused_by_user(const struct mover *m)
+{
+    size_t i, max;
+    yyjson_val *condition;
+
+    yyjson_arr_foreach(json_at(yyjson_doc_get_root(m->pod->vmi), "/status/conditions"), i, max, condition)
+        if (str_same(json_str(condition, "/type"), "Paused"))
+            return str_same(json_str(condition, "/status"), "True");
+    return false;
+}
+
+static enum waiting_state waiting_state(const struct mover *m)
+{
+    if (!mover_qemu_alive(m))
+        return WAITING_DEAD;
+    if (m->run_state && streq(m->run_state, "running"))
+        return WAITING_RUNS;
+    if (m->copy.state == COPY_COMPLETED)
+        return m->cont_sent && m->note.note == NOTE_CLAIMED && paused_by_user(m) ? WAITING_RUNS : WAITING_COMPLETE;
+    return m->copy.state == COPY_NONE && !m->copy_started ? WAITING_IDLE : WAITING_LISTENING;
+}
+
+static struct target_view see(struct mover *m)
+{
+    yyjson_val *state = json_at(yyjson_doc_get_root(m->pod->vmi), "/status/migrationState");
+    enum waiting_state qemu = waiting_state(m);
+    int64_t now = env_now(m->services->agent->env);
+
+    m->complete_since = qemu != WAITING_COMPLETE ? 0 : m->complete_since ? m->complete_since : now;
+    return (struct target_view){
+        .note = m->note.note,
+        .epoch = m->epoch.state,
+        .qemu = qemu,
+        .direct_grant = m->direct_proof || m->note.proof,
+        .credentials = m->has_credentials,
+        .published = json_str(state, "/targetNodeAddress") && json_at(state, "/targetDirectMigrationNodePorts"),
+        .withdrawn = m->epoch.withdrawn || m->stop_wanted,
+        .received_told = m->epoch.received,
+        .cont_sent = m->cont_sent,
+        .complete_ms = m->complete_since ? now - m->complete_since : -1,
+    };
+}
+
+/* --- preparing --- */
+
+static void note_prepared(struct mover *m)
+{
+    if (mover_note(m, NOTE_PREPARED, NULL, NULL) == 0)
+        mover_kick(m);
+}
+
+static void have_credentials(void *userdata, const char *cert_pem, const char *key_pem, const struct gw_error *failure)
+{
+    struct mover *m = userdata;
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+    struct copy_names names = mover_names(m);
+
+    m->credentials_call = NULL;
+    if (failure || mover_store_credentials(m, cert_pem, key_pem, &err) < 0) {
+        mover_done(m, gw_error_message(failure ? failure : &err));
+        return;
+    }
+    if (!qmp_is_ready(m->pod->qmp)) {
+        mover_done(m, "QEMU went away");
+        return;
+    }
+    struct script *s = script_new(m->pod->qmp);
+    copy_add_credentials(s, &names, false);
+    mover_run(m, s);
+}
+
+static void get_credentials(struct mover *m)
+{
+    _cleanup_free_ char *cn = epoch_cert_name(m->uid, "target"), *dns = epoch_dns_name(m->uid, "target");
+    _cleanup_free_ char *name = xasprintf("migration-%s-target", m->uid);
+    const char *sans[] = {dns, NULL};
+    struct pki_subject subject = {.cn = cn, .sans = sans};
+
+    if (!m->services->migration_ca)
+        return;
+    m->busy = true;
+    m->credentials_call = credentials_get(m->services->agent, name, "godwit.io/migration", &subject, PKI_SERVER,
+                                          have_credentials, m);
+}
+
+static void listen_for_source(struct mover *m)
+{
+    struct copy_names names = mover_names(m);
+    struct script *s = script_new(m->pod->qmp);
+    const char *address = m->pod->network->pod_address;
+
+    if (mirror_count(&m->pod->disks))
+        mirror_export(s, &names, &m->pod->disks, address, POD_NETWORK_BLOCK_PORT);
+    copy_listen(s, &names, address, POD_NETWORK_MIGRATION_PORT);
+    m->copy_started = true;
+    m->nbd_runs = mirror_count(&m->pod->disks) > 0;
+    mover_run(m, s);
+}
+
+static void publish(struct mover *m)
+{
+    yyjson_mut_doc *patch = mover_patch(m);
+    struct agent *a = m->services->agent;
+    const char *address = m->pod->network->pod_address;
+    _cleanup_free_ char *sync = xasprintf("%s:%d", a->config.address, m->services->direct ? direct_server_port(m->services->direct) : 0);
+
+    json_set_str(patch, "/status/migrationState/targetNodeAddress", address);
+    json_set_int(patch, "/status/migrationState/targetDirectMigrationNodePorts/49152", POD_NETWORK_MIGRATION_PORT);
+    if (mirror_count(&m->pod->disks))
+        json_set_int(patch, "/status/migrationState/targetDirectMigrationNodePorts/49153", POD_NETWORK_BLOCK_PORT);
+    json_set_bool(patch, "/status/migrationState/targetNodeDomainDetected", true);
+    json_set_str(patch, "/status/migrationState/targetState/nodeAddress", address);
+    if (m->services->direct)
+        json_set_str(patch, "/status/migrationState/targetState/syncAddress", sync);
+    pod_event(m->pod, EVENT_NORMAL, "PreparingTarget", "Migration Target is listening at %s, on ports: %d,%d", address,
+              POD_NETWORK_MIGRATION_PORT, POD_NETWORK_BLOCK_PORT);
+    mover_send(m, patch);
+}
+
+/* --- taking over --- */
+
+static void note_claimed(struct mover *m)
+{
+    const char *proof = m->epoch.state == EPOCH_GRANTED ? NULL : m->direct_proof;
+
+    if (mover_note(m, NOTE_CLAIMED, NULL, proof) < 0)
+        return;
+    m->cont_sent = false;
+    mover_kick(m);
+}
+
+/* The exports must let go of the disks before the guest writes to them; QEMU does both in order. */
+static void run(struct mover *m)
+{
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+    struct script *s = script_new(m->pod->qmp);
+
+    if (m->nbd_runs || mirror_count(&m->pod->disks))
+        script_try(s, "nbd-server-stop", NULL);
+    if (!paused_by_user(m))
+        script_add(s, "cont", NULL);
+    m->cont_sent = true;
+    m->nbd_runs = false;
+    mover_run(m, s);
+    if (pod_network_activate(m->services->agent->network, m->pod->uid, m->epoch.number, &err) < 0)
+        log_error("%s: %s", m->pod->vmi_name, gw_error_message(&err));
+}
+
+static void record_claim(struct mover *m)
+{
+    char now[CLOCK_TEXT_MAX];
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+    yyjson_mut_doc *patch = mover_patch(m);
+    _cleanup_doc_ yyjson_doc *proof = NULL;
+    const char *node = m->services->agent->config.node;
+
+    if (!m->pod->owner && pod_set_owner(m->pod, true, &err) < 0)
+        log_error("%s: %s", m->pod->vmi_name, gw_error_message(&err));
+    now_text(m, now);
+    json_set_int(patch, "/status/migrationState/handover/claim/epoch", m->epoch.number);
+    json_set_str(patch, "/status/migrationState/handover/claim/node", node);
+    json_set_str(patch, "/status/migrationState/handover/claim/time", now);
+    if (m->note.proof && json_parse(m->note.proof, strlen(m->note.proof), &proof, NULL) == 0)
+        json_set(patch, "/status/migrationState/handover/claim/proof", yyjson_val_mut_copy(patch, yyjson_doc_get_root(proof)));
+    json_set_bool(patch, "/status/migrationState/completed", true);
+    json_set_str(patch, "/status/migrationState/targetNodeDomainReadyTimestamp", now);
+    json_set_str(patch, "/status/migrationState/endTimestamp", now);
+    json_set_str(patch, "/status/nodeName", node);
+    json_set(patch, "/status/evacuationNodeName", yyjson_mut_null(patch));
+    json_set_str(patch, "/metadata/labels/kubevirt.io~1nodeName", node);
+    pod_event(m->pod, EVENT_NORMAL, "Migrated", "The VirtualMachineInstance migrated to node %s.", node);
+    mover_send(m, patch);
+}
+
+static void tell_received(struct mover *m)
+{
+    char now[CLOCK_TEXT_MAX];
+    yyjson_mut_doc *patch = mover_patch(m);
+
+    json_set_int(patch, "/status/migrationState/handover/received/epoch", m->epoch.number);
+    json_set_str(patch, "/status/migrationState/handover/received/time", now_text(m, now));
+    mover_send(m, patch);
+}
+
+/* --- giving up --- */
+
+static const char *why_destroyed(const struct mover *m)
+{
+    if (!mover_qemu_alive(m))
+        return m->pod->exit.message ? m->pod->exit.message : "the target's QEMU ended";
+    return m->epoch.withdrawn ? "asked to withdraw" : m->stop_wanted ? "the target pod is being deleted" : "the migration failed";
+}
+
+static void note_destroyed(struct mover *m)
+{
+    if (mover_note(m, NOTE_DESTROYED, why_destroyed(m), NULL) == 0)
+        mover_kick(m);
+}
+
+static void destroy(struct mover *m)
+{
+    if (m->pod->step < POD_STOPPING)
+        pod_quit(m->pod);
+}
+
+static void give_back(struct mover *m)
+{
+    char now[CLOCK_TEXT_MAX];
+    yyjson_mut_doc *patch = mover_patch(m);
+
+    json_set_int(patch, "/status/migrationState/handover/returned/epoch", m->epoch.number);
+    json_set_str(patch, "/status/migrationState/handover/returned/node", m->services->agent->config.node);
+    json_set_str(patch, "/status/migrationState/handover/returned/time", now_text(m, now));
+    json_set_str(patch, "/status/migrationState/handover/returned/reason", m->note.reason ? m->note.reason : "");
+    mover_send(m, patch);
+}
+
+/* Settled. The pod that took over lives on under the core; one that did not has ended. */
+static void settled(struct mover *m)
+{
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+    bool ours = m->note.note == NOTE_CLAIMED;
+
+    env_timer_cancel(m->services->agent->env, &m->tick);
+    if (ours && !m->pod->owner && pod_set_owner(m->pod, true, &err) < 0)
+        log_error("%s: %s", m->pod->vmi_name, gw_error_message(&err));
+    if (m->finished || mover_qemu_alive(m))
+        return;
+    m->finished = true;
+    if (ours)
+        pod_finish(m->pod, str_same(m->pod->exit.reason, "guest-shutdown"), m->pod->exit.reason, m->pod->exit.message);
+    else
+        pod_finish(m->pod, false, "MigrationFailed", m->note.reason ? m->note.reason : m->pod->exit.message);
+}
+
+void target_act(struct mover *m)
+{
+    static void (*const acts[TARGET_ACTION_MAX])(struct mover *) = {
+        [TARGET_NOTE_PREPARED] = note_prepared,
+        [TARGET_GET_CREDENTIALS] = get_credentials,
+        [TARGET_LISTEN] = listen_for_source,
+        [TARGET_PUBLISH] = publish,
+        [TARGET_NOTE_CLAIMED] = note_claimed,
+        [TARGET_RUN] = run,
+        [TARGET_RECORD_CLAIM] = record_claim,
+        [TARGET_TELL_RECEIVED] = tell_received,
+        [TARGET_NOTE_DESTROYED] = note_destroyed,
+        [TARGET_DESTROY] = destroy,
+        [TARGET_RETURN] = give_back,
+        [TARGET_DONE] = settled,
+    };
+    struct target_view view = see(m);
+    enum target_action action = target_next(&view);
+
+    if (acts[action])
+        acts[action](m);
+}

@@ -11,6 +11,7 @@ static const struct command {
     const char *help;
 } commands[] = {
     {"cluster", cmd_cluster, "a whole cluster on this machine: up, status, down"},
+    {"watch", cmd_watch, "follow a migration with a progress bar"},
     {"version", cmd_version, "print the version"},
 };
 

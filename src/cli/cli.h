@@ -2,4 +2,5 @@
 #pragma once
 
 int cmd_cluster(int argc, char **argv);
+int cmd_watch(int argc, char **argv);
 int cmd_version(int argc, char **argv);

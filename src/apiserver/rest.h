@@ -23,6 +23,8 @@ struct rest_target {
     const char *subresource;     /* NULL = none */
     const char *namespace;       /* NULL = all namespaces, or a cluster-scoped kind */
     const char *name;            /* NULL = the collection */
+    const char *label_selector;  /* of the query, as sent but decoded; NULL = none */
+    const char *field_selector;
     const struct kind *kind;     /* NULL only for extras that are no kind */
 };
 

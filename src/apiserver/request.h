@@ -77,14 +77,18 @@ void api_response_header(struct api_response *r, const char *name, const char *f
 void api_response_json(struct api_response *r, int status, struct blob *body);
 void api_response_text(struct api_response *r, int status, const char *text);
 
-/* What a Status is about; all may be NULL. */
+/* What an answer is about; all may be NULL. */
 struct api_subject {
     const char *group;
-    const char *kind;            /* most errors name the plural here, Invalid ones of built-in kinds the kind */
+    const char *resource;        /* plural: most errors name it */
+    const char *kind;            /* Invalid ones name it; NULL = resource there too */
     const char *name;
     const char *uid;
 };
 
-/* The answer is the Status object for err (code, reason, details with causes, Retry-After), encoded as Kubernetes does. */
+/* The answer is the Status object for err (code, reason, details with causes, Retry-After), encoded as Kubernetes does. Which
+ * of about's texts go into details depends on the reason, as in k8s.io/apimachinery's errors. */
 void api_response_error(struct api_response *r, const struct gw_error *err, const struct api_subject *about);
 struct blob *api_status_encode(const struct gw_error *err, const struct api_subject *about);
+/* The Status of success, as a delete answers it. */
+struct blob *api_status_success(const struct api_subject *about);

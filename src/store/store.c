@@ -62,6 +62,15 @@ int64_t store_revision(struct store *s, struct gw_error *err)
     return s->backend->revision(s, err);
 }
 
+int store_check_reached(struct store *s, int64_t revision, struct gw_error *err)
+{
+    int64_t present = store_revision(s, err);
+
+    if (present < 0)
+        return (int)present;
+    return revision > present ? store_error_future(revision, present, err) : 0;
+}
+
 int store_compact(struct store *s, int64_t revision, struct gw_error *err)
 {
     return s->backend->compact(s, revision, err);

@@ -76,6 +76,9 @@ int store_delete(struct store *s, const char *key, int64_t expected, int64_t *re
 /* The revision of the last acknowledged change, negative errno on failure. */
 int64_t store_revision(struct store *s, struct gw_error *err);
 
+/* 0 when revision has been reached, else GW_TIMEOUT: "Too large resource version". */
+int store_check_reached(struct store *s, int64_t revision, struct gw_error *err);
+
 /* Forgets versions that are only needed to read at revisions before this one. Lower or equal to what was compacted already:
  * nothing happens. Runs in small steps between changes of others. */
 int store_compact(struct store *s, int64_t revision, struct gw_error *err);

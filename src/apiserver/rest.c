@@ -1,0 +1,156 @@
+/* The way of a request: path to target, target to kind, authorization, verb. Every failure on the way becomes a Status here. */
+#include "apiserver/rest.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "apiserver/rest_call.h"
+#include "apiserver/route.h"
+
+static const struct {
+    const char *verb;
+    int (*run)(struct rest_call *c, struct gw_error *err);
+} verbs[] = {
+    {"get", rest_get},
+    {"list", rest_list},
+    {"watch", rest_watch},
+    {"create", rest_create},
+    {"update", rest_update},
+    {"patch", rest_patch},
+    {"delete", rest_delete},
+    {"deletecollection", rest_delete_collection},
+};
+
+int rest_forbid(const struct api_user *user, const struct rest_target *t, const char *why, struct gw_error *err)
+{
+    _cleanup_str_ struct str text = {0};
+
+    str_printf(&text, "%s%s%s", t->resource, *t->group ? "." : "", t->group);
+    if (t->name)
+        str_printf(&text, " \"%s\"", t->name);
+    str_printf(&text, " is forbidden: User \"%s\" cannot %s resource \"%s%s%s\" in API group \"%s\"", user->name, t->verb,
+               t->resource, t->subresource ? "/" : "", t->subresource ? t->subresource : "", t->group);
+    if (t->namespace)
+        str_printf(&text, " in the namespace \"%s\"", t->namespace);
+    else
+        str_puts(&text, " at the cluster scope");
+    if (why)
+        str_printf(&text, ": %s", why);
+    return gw_error_set(err, GW_FORBIDDEN, "%s", str_text(&text));
+}
+
+static const struct rest_extra *find_extra(struct rest_server *s, const struct rest_target *t)
+{
+    for (const struct rest_extra *const *table = s->extras; table && *table; table++)
+        for (const struct rest_extra *e = *table; e->resource; e++)
+            if (streq(e->group, t->group) && streq(e->resource, t->resource) && str_same(e->subresource, t->subresource))
+                return e;
+    return NULL;
+}
+
+/* The subresources that the core itself serves. */
+static bool has_subresource(const struct kind *kind, const char *name)
+{
+    if (streq(name, "status"))
+        return kind->has_status;
+    return streq(name, "finalize") && streq(kind->group, "") && streq(kind->kind, "Namespace");
+}
+
+static bool kind_serves(const struct kind *kind, const struct rest_target *t)
+{
+    if (kind->namespaced ? (!t->namespace && t->name) : t->namespace != NULL)
+        return false;
+    return !t->subresource || has_subresource(kind, t->subresource);
+}
+
+/* A subresource can be read and written, but neither made nor deleted. */
+static bool verb_fits(const struct rest_target *t)
+{
+    return !t->subresource || streq(t->verb, "get") || streq(t->verb, "update") || streq(t->verb, "patch");
+}
+
+static int run_verb(struct rest_call *c, struct gw_error *err)
+{
+    if (!verb_fits(&c->target) || (streq(c->target.verb, "create") && call_kind(c)->namespaced && !c->target.namespace))
+        return gw_error_set(err, GW_METHOD_NOT_ALLOWED, "the server does not allow this method on the requested resource");
+    for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
+        if (streq(verbs[i].verb, c->target.verb))
+            return verbs[i].run(c, err);
+    return gw_error_set(err, GW_METHOD_NOT_ALLOWED, "the server does not allow this method on the requested resource");
+}
+
+/* -ENOENT without a filled err: no such path. */
+static int handle(struct rest_call *c, struct gw_error *err)
+{
+    struct rest_target *t = &c->target;
+    const struct rest_extra *extra;
+    int r = http_uri_parse(c->request->target, &c->uri, err);
+
+    if (r == 0)
+        r = route_target(c->request->method, &c->uri, t, err);
+    if (r < 0)
+        return r;
+    c->about = (struct api_subject){.group = t->group, .resource = t->resource, .name = t->name};
+    t->kind = kinds_find(c->server->kinds, t->group, t->version, t->resource);
+    extra = find_extra(c->server, t);
+    if (!extra && (!t->kind || !kind_serves(t->kind, t)))
+        return -ENOENT;
+    if (t->kind)
+        c->about.kind = t->kind->kind;
+    r = rest_authorize(c, NULL, NULL, err);
+    if (r == 0 && extra)
+        return extra->handle(c->server, c->request, t, c->response, err);
+    if (r == 0)
+        r = output_negotiate(c->request->accept, &c->uri, &c->form, err);
+    return r < 0 ? r : run_verb(c, err);
+}
+
+static void add_deprecation(struct rest_call *c)
+{
+    const struct kind_version *v = c->target.kind ? kind_version(c->target.kind, c->target.version) : NULL;
+
+    if (v && v->deprecated)
+        rest_warn(c, v->deprecated);
+}
+
+static void call_done(struct rest_call *c)
+{
+    http_uri_done(&c->uri);
+    free(c->about_name);
+    VEC_EACH(&c->lookups, doc)
+        yyjson_doc_free(*doc);
+    doc_vec_done(&c->lookups);
+}
+
+void rest_handle(struct rest_server *s, const struct api_request *request, struct api_response *response)
+{
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+    struct rest_call c = {.server = s, .request = request, .response = response, .now = s->now(s->data)};
+    int r = handle(&c, &err);
+
+    if (r == -ENOENT && err.reason == GW_OK)
+        api_response_text(response, 404, "404 page not found\n");
+    else if (r < 0)
+        api_response_error(response, &err, &c.about);
+    else
+        add_deprecation(&c);
+    call_done(&c);
+}
+
+int rest_read(struct rest_server *s, const struct kind *kind, const char *namespace, const char *name, yyjson_doc **ret,
+              struct gw_error *err)
+{
+    _cleanup_free_ char *key = kind_key(kind, namespace, name);
+    _cleanup_free_ char *api_version = kind_api_version(kind, kind_storage_version(kind));
+    _cleanup_store_item_ struct store_item item = {0};
+    int r = store_get(s->store, key, 0, &item, NULL);
+
+    if (r == -ENOENT) {
+        gw_error_set(err, GW_NOT_FOUND, "%s \"%s\" not found", kind->resource, name);
+        return r;
+    }
+    if (r < 0)
+        return gw_error_set(err, GW_INTERNAL_ERROR, "cannot read %s \"%s\"", kind->resource, name);
+    return object_load(api_version, kind->kind, item.revision, item.value->data, item.value->len, ret, err);
+}

@@ -1,0 +1,129 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/meta.h"
+#include "apiserver/rest_call.h"
+#include "base/clock.h"
+#include "base/random.h"
+
+/* How often another name is tried when a generated one is taken. */
+#define NAME_ATTEMPTS 8
+
+static const char *const system_fields[] = {
+    "/metadata/uid", "/metadata/creationTimestamp", "/metadata/deletionTimestamp", "/metadata/deletionGracePeriodSeconds",
+    "/metadata/generation", "/metadata/resourceVersion",
+};
+
+static int check_namespace(struct rest_call *c, struct gw_error *err)
+{
+    const struct kind *kind = kinds_find(c->server->kinds, "", NULL, "namespaces");
+    const char *name = c->target.namespace;
+    _cleanup_doc_ yyjson_doc *doc = NULL;
+
+    if (!call_kind(c)->namespaced)
+        return 0;
+    if (!kind || rest_read(c->server, kind, NULL, name, &doc, NULL) < 0) {
+        rest_about(c, name);
+        c->about.group = "";
+        c->about.resource = "namespaces";
+        gw_error_set(err, GW_NOT_FOUND, "namespaces \"%s\" not found", name);
+        return -ENOENT;
+    }
+    if (!meta_deleting(yyjson_doc_get_root(doc)))
+        return 0;
+    gw_error_add_cause(err, "NamespaceTerminating", "metadata.namespace", "namespace %s is being terminated", name);
+    return gw_error_set(err, GW_FORBIDDEN,
+                        "%s \"%s\" is forbidden: unable to create new content in namespace %s because it is being terminated",
+                        call_kind(c)->resource, c->about.name ? c->about.name : "", name);
+}
+
+/* A kubelet registers its Node together with the status; every other status is made by those who observe it. */
+static bool keeps_status(const struct kind *kind)
+{
+    return !kind->has_status || (streq(kind->group, "") && streq(kind->kind, "Node"));
+}
+
+static int stamp(struct rest_call *c, yyjson_mut_doc *d, struct gw_error *err)
+{
+    char uid[UUID_TEXT], time[CLOCK_TEXT_MAX];
+    const char *version = json_mut_str(d, "/metadata/resourceVersion");
+
+    if (version && *version)
+        return gw_error_set(err, GW_BAD_REQUEST, "resourceVersion should not be set on objects to be created");
+    for (size_t i = 0; i < ARRAY_SIZE(system_fields); i++)
+        json_remove(d, system_fields[i]);
+    json_set_str(d, "/metadata/uid", random_uuid(uid));
+    json_set_str(d, "/metadata/creationTimestamp", clock_format(c->now, time));
+    if (!call_kind(c)->builtin)
+        json_set_int(d, "/metadata/generation", 1);
+    if (!keeps_status(call_kind(c)))
+        json_remove(d, "/status");
+    return 0;
+}
+
+static int already_exists(struct rest_call *c, const char *key, struct gw_error *err)
+{
+    _cleanup_rest_object_ struct rest_object there = {0};
+    bool deleting = rest_load(c, key, &there, NULL) == 0 && meta_deleting(yyjson_doc_get_root(there.doc));
+
+    gw_error_set(err, GW_ALREADY_EXISTS, "%s%s \"%s\" already exists", deleting ? "object is being deleted: " : "",
+                 call_kind(c)->resource, c->about.name);
+    return -EEXIST;
+}
+
+/* *ret_generated: another try would have another name. */
+static int create_once(struct rest_call *c, bool *ret_generated, struct gw_error *err)
+{
+    _cleanup_mut_doc_ yyjson_mut_doc *d = NULL;
+    _cleanup_blob_ struct blob *stored = NULL;
+    int64_t revision = 0;
+    int r = rest_body_object(c, &d, err);
+
+    if (r == 0)
+        r = check_namespace(c, err);
+    if (r == 0)
+        r = stamp(c, d, err);
+    if (r < 0)
+        return r;
+
+    const char *base = json_mut_str(d, "/metadata/generateName"), *name = json_mut_str(d, "/metadata/name");
+    _cleanup_free_ char *key = kind_key(call_kind(c), c->target.namespace, name);
+
+    *ret_generated = base && *base && str_starts(name, base);
+    r = rest_admit(c, d, NULL, &stored, err);
+    if (r < 0)
+        return r;
+    if (c->dry_run) {
+        _cleanup_rest_object_ struct rest_object there = {0};
+
+        if (rest_load(c, key, &there, NULL) == 0)
+            return already_exists(c, key, err);
+    } else {
+        r = store_put(c->server->store, key, stored, STORE_ABSENT, &revision, err);
+    }
+    if (r == -EEXIST)
+        return already_exists(c, key, err);
+    if (r == 0)
+        rest_answer_object(c, 201, stored, revision);
+    return r;
+}
+
+int rest_create(struct rest_call *c, struct gw_error *err)
+{
+    bool generated = false;
+    int r = rest_write_options(c, err);
+
+    for (int attempt = 0; r == 0 && attempt < NAME_ATTEMPTS; attempt++) {
+        _cleanup_error_ struct gw_error fault = GW_ERROR_INIT;
+
+        r = create_once(c, &generated, &fault);
+        if (r == 0)
+            return 0;
+        if (r == -EEXIST && generated && attempt + 1 < NAME_ATTEMPTS)
+            r = 0;
+        else
+            gw_error_move(err, &fault);
+    }
+    return r;
+}

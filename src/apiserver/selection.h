@@ -1,0 +1,25 @@
+/* What a list, watch or deletecollection selects: keys by prefix, then objects by labels and fields. */
+#pragma once
+
+#include "api/kind.h"
+#include "api/selector.h"
+
+struct selection {
+    struct selector *labels;
+    struct field_selector *fields;
+    char *prefix;                /* of the keys */
+    char *only;                  /* the one key that can match, or NULL */
+};
+
+/* Parses the selectors (NULL = everything) for kind in namespace (NULL = all, or cluster-scoped). BadRequest. */
+int selection_parse(const struct kind *kind, const char *namespace, const char *labels, const char *fields,
+                    struct selection *ret, struct gw_error *err);
+void selection_done(struct selection *s);
+#define _cleanup_selection_ __attribute__((cleanup(selection_done)))
+
+/* Whether every object in the range of keys is selected. */
+bool selection_is_everything(const struct selection *s);
+bool selection_has_key(const struct selection *s, const char *key);
+bool selection_has_object(const struct selection *s, yyjson_val *object);
+/* The same for the stored bytes, which are parsed only if that is needed. */
+bool selection_matches(const struct selection *s, const struct blob *stored);

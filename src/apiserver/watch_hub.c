@@ -1,0 +1,391 @@
+/* Watches: theory of operation.
+ *
+ * The store gives one stream of all changes. The hub reads it once (watch_hub_dispatch), finds by the key which watchers are
+ * concerned (they stand in channels, one per kind), decides for each by its selection what it is told, and puts the encoded
+ * line into its queue. A line is encoded once for all watchers that want the same version and form; the object's bytes are
+ * those of the store. What changes an object so that it leaves a selection is DELETED to that watcher, what brings it in is
+ * ADDED.
+ *
+ * A watch that begins at revision R needs the events above R. Those that the hub has passed already come from the ring of
+ * recent events, or, if R is older than the ring, from the store's history; R below what is compacted is an ERROR with code
+ * 410, upon which clients list anew. A watch that begins with the present state reads it from the store page by page while
+ * it is sent, at one revision, which is its R.
+ *
+ * Locks: the hub's guards channels, ring and events; each watcher's its queue. Hub before watcher. Ready functions run with
+ * neither. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "apiserver/watch_internal.h"
+#include "base/random.h"
+
+#define RING_EVENTS 2048
+#define RING_BYTES (4u << 20)
+#define BOOKMARK_EVERY_MS 60000
+
+struct channel {
+    struct watcher *watchers;
+};
+
+struct watch_hub {
+    struct store *store;
+    struct kinds *kinds;
+    int epoll_fd;                /* holds the store watch's descriptor, which changes when the store's watch broke */
+    struct store_watch *source;
+    pthread_mutex_t lock;
+    struct map *channels;        /* by the kind's prefix of keys */
+    size_t n_watchers;
+    int64_t position;            /* the last revision given to the watchers */
+    int64_t wake_at;             /* the earliest time of any watcher, wall clock ms; INT64_MAX = none */
+    struct hub_event *ring[RING_EVENTS];
+    size_t ring_first, ring_len, ring_bytes;
+    int64_t ring_floor;          /* the ring has all events above this revision */
+    struct watcher *ready;       /* to be called when the lock is free */
+};
+
+struct store *watch_hub_store(struct watch_hub *h)
+{
+    return h->store;
+}
+
+/* -- The source ------------------------------------------------------------------------------------------------------------ */
+
+static int open_source(struct watch_hub *h, struct gw_error *err)
+{
+    struct epoll_event ev = {.events = EPOLLIN};
+    int64_t now = store_revision(h->store, err);
+    int r = now < 0 ? (int)now : store_watch_open(h->store, now, &h->source, err);
+
+    if (r < 0)
+        return r;
+    h->position = h->ring_floor = now;
+    if (epoll_ctl(h->epoll_fd, EPOLL_CTL_ADD, store_watch_fd(h->source), &ev) < 0)
+        return gw_error_errno(err, errno, "cannot poll the store's watch");
+    return 0;
+}
+
+int watch_hub_new(struct store *store, struct kinds *kinds, struct watch_hub **ret, struct gw_error *err)
+{
+    struct watch_hub *h = xnew(struct watch_hub);
+    int r;
+
+    h->store = store;
+    h->kinds = kinds;
+    h->channels = map_new(free);
+    h->wake_at = INT64_MAX;
+    pthread_mutex_init(&h->lock, NULL);
+    h->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    r = h->epoll_fd < 0 ? gw_error_errno(err, errno, "cannot make an epoll descriptor") : open_source(h, err);
+    if (r < 0) {
+        watch_hub_free(h);
+        return r;
+    }
+    *ret = h;
+    return 0;
+}
+
+static void ring_drop(struct watch_hub *h)
+{
+    struct hub_event *e = h->ring[h->ring_first];
+
+    h->ring_floor = e->store.revision;
+    h->ring_bytes -= e->store.value ? e->store.value->len : 0;
+    h->ring_first = (h->ring_first + 1) % RING_EVENTS;
+    h->ring_len--;
+    hub_event_unref(e);
+}
+
+struct watch_hub *watch_hub_free(struct watch_hub *h)
+{
+    if (!h)
+        return NULL;
+    while (h->ring_len)
+        ring_drop(h);
+    store_watch_close(h->source);
+    if (h->epoll_fd >= 0)
+        close(h->epoll_fd);
+    map_free(h->channels);
+    pthread_mutex_destroy(&h->lock);
+    free(h);
+    return NULL;
+}
+
+int watch_hub_fd(struct watch_hub *h)
+{
+    return h->epoll_fd;
+}
+
+size_t watch_hub_watchers(struct watch_hub *h)
+{
+    pthread_mutex_lock(&h->lock);
+    size_t n = h->n_watchers;
+
+    pthread_mutex_unlock(&h->lock);
+    return n;
+}
+
+/* An event's value is the `previous` of the next one of its key, so only values count. */
+static void ring_add(struct watch_hub *h, struct hub_event *e)
+{
+    size_t bytes = e->store.value ? e->store.value->len : 0;
+
+    while (h->ring_len == RING_EVENTS || (h->ring_len && h->ring_bytes + bytes > RING_BYTES))
+        ring_drop(h);
+    h->ring[(h->ring_first + h->ring_len++) % RING_EVENTS] = hub_event_ref(e);
+    h->ring_bytes += bytes;
+}
+
+/* -- Dispatch: under the hub's lock ---------------------------------------------------------------------------------------- */
+
+static void note_ready(struct watch_hub *h, struct watcher *w)
+{
+    if (w->ready_noted)
+        return;
+    w->ready_noted = true;
+    w->ready_next = h->ready;
+    h->ready = watcher_ref(w);
+}
+
+/* "/registry/GROUP/PLURAL/" of a key. */
+static struct channel *find_channel(struct watch_hub *h, const char *key)
+{
+    char prefix[512];
+    size_t slashes = 0, n = 0;
+
+    for (; key[n] && n < sizeof(prefix) - 1 && slashes < 4; n++) {
+        prefix[n] = key[n];
+        slashes += key[n] == '/';
+    }
+    prefix[n] = '\0';
+    return map_get(h->channels, prefix);
+}
+
+static void tell_all(struct watch_hub *h, struct hub_event *e, int64_t now)
+{
+    struct channel *ch = find_channel(h, e->store.key);
+
+    for (struct watcher *w = ch ? ch->watchers : NULL; w; w = w->next)
+        if (watcher_tell(w, e, now))
+            note_ready(h, w);
+}
+
+static void each_watcher(struct watch_hub *h, void (*f)(struct watch_hub *h, struct watcher *w, void *data), void *data)
+{
+    const char *prefix;
+    void *value;
+
+    for (size_t c = 0; map_next(h->channels, &c, &prefix, &value);)
+        for (struct watcher *w = ((struct channel *)value)->watchers; w; w = w->next)
+            f(h, w, data);
+}
+
+static void end_watcher(struct watch_hub *h, struct watcher *w, void *err)
+{
+    watcher_end(w, err);
+    note_ready(h, w);
+}
+
+/* The store's watch is lost: nobody can be told what happened meanwhile. */
+static void start_over(struct watch_hub *h)
+{
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+
+    gw_error_set(&err, GW_EXPIRED, "the watch of the store was interrupted");
+    each_watcher(h, end_watcher, &err);
+    while (h->ring_len)
+        ring_drop(h);
+    h->source = store_watch_close(h->source);
+    (void)open_source(h, NULL);
+}
+
+static void pump(struct watch_hub *h, int64_t now)
+{
+    struct store_event e = {0};
+    int r = 0;
+
+    if (!h->source && open_source(h, NULL) < 0)
+        return;
+    while ((r = store_watch_next(h->source, &e, NULL)) > 0) {
+        _cleanup_(hub_event_unrefp) struct hub_event *event = hub_event_new(&e);
+
+        h->position = event->store.revision;
+        ring_add(h, event);
+        tell_all(h, event, now);
+    }
+    if (r < 0)
+        start_over(h);
+}
+
+/* A bookmark says: nothing up to here is missing. */
+static void check_time(struct watch_hub *h, struct watcher *w, void *data)
+{
+    int64_t now = *(int64_t *)data;
+    bool over = now >= w->ends_at;
+
+    if (w->options.bookmarks && (over || now >= w->bookmark_at)) {
+        watcher_bookmark(w, MAX(h->position, w->from));
+        w->bookmark_at = now + BOOKMARK_EVERY_MS;
+        note_ready(h, w);
+    }
+    if (over) {
+        end_watcher(h, w, NULL);
+        w->ends_at = w->bookmark_at = INT64_MAX;
+    }
+    h->wake_at = MIN(h->wake_at, MIN(w->ends_at, w->options.bookmarks ? w->bookmark_at : INT64_MAX));
+}
+
+static void call_ready(struct watcher *list)
+{
+    while (list) {
+        struct watcher *w = list;
+
+        list = w->ready_next;
+        watcher_call_ready(w);
+        watcher_unref(w);
+    }
+}
+
+/* Ends a section that may have noted ready watchers. */
+static void unlock(struct watch_hub *h)
+{
+    struct watcher *ready = h->ready;
+
+    h->ready = NULL;
+    for (struct watcher *w = ready; w; w = w->ready_next)
+        w->ready_noted = false;
+    pthread_mutex_unlock(&h->lock);
+    call_ready(ready);
+}
+
+int64_t watch_hub_dispatch(struct watch_hub *h, int64_t now)
+{
+    pthread_mutex_lock(&h->lock);
+    pump(h, now);
+    if (now >= h->wake_at) {
+        h->wake_at = INT64_MAX;
+        each_watcher(h, check_time, &now);
+    }
+    int64_t wait = h->wake_at == INT64_MAX ? -1 : h->wake_at - now;
+
+    unlock(h);
+    return wait;
+}
+
+void watch_hub_drain(struct watch_hub *h)
+{
+    pthread_mutex_lock(&h->lock);
+    each_watcher(h, end_watcher, NULL);
+    unlock(h);
+}
+
+/* -- Joining and leaving ----------------------------------------------------------------------------------------------------- */
+
+void watch_hub_leave(struct watch_hub *h, struct watcher *w)
+{
+    pthread_mutex_lock(&h->lock);
+    struct channel *ch = map_get(h->channels, w->options.kind.kind->prefix);
+
+    for (struct watcher **p = ch ? &ch->watchers : NULL; p && *p; p = &(*p)->next)
+        if (*p == w) {
+            *p = w->next;
+            h->n_watchers--;
+            break;
+        }
+    pthread_mutex_unlock(&h->lock);
+}
+
+/* Tells w the events in (w->from, upto] from the store's history. Without the hub's lock: these events are w's alone. */
+static int replay_history(struct watcher *w, int64_t upto, int64_t now, struct gw_error *err)
+{
+    _cleanup_store_watch_ struct store_watch *source = NULL;
+    int r = store_watch_open(w->hub->store, w->from, &source, err);
+
+    while (r >= 0 && w->from < upto) {
+        struct store_event e = {0};
+
+        r = store_watch_next(source, &e, err);
+        if (r <= 0)
+            break;
+
+        _cleanup_(hub_event_unrefp) struct hub_event *event = hub_event_new(&e);
+
+        (void)watcher_tell(w, event, now);
+        w->from = event->store.revision;
+    }
+    return MIN(r, 0);
+}
+
+static void join_locked(struct watch_hub *h, struct watcher *w, int64_t now)
+{
+    struct channel *ch = map_get(h->channels, w->options.kind.kind->prefix);
+
+    for (size_t i = 0; i < h->ring_len; i++)
+        (void)watcher_tell(w, h->ring[(h->ring_first + i) % RING_EVENTS], now);
+    w->from = MAX(w->from, h->position);
+    if (!ch) {
+        ch = xnew(struct channel);
+        map_put(h->channels, w->options.kind.kind->prefix, ch);
+    }
+    w->next = ch->watchers;
+    ch->watchers = w;
+    h->n_watchers++;
+    h->wake_at = MIN(h->wake_at, MIN(w->ends_at, w->options.bookmarks ? w->bookmark_at : INT64_MAX));
+}
+
+static int join(struct watch_hub *h, struct watcher *w, int64_t now, struct gw_error *err)
+{
+    for (;;) {
+        pthread_mutex_lock(&h->lock);
+        if (w->from >= h->ring_floor) {
+            join_locked(h, w, now);
+            pthread_mutex_unlock(&h->lock);
+            return 0;
+        }
+        int64_t upto = h->position;
+
+        pthread_mutex_unlock(&h->lock);
+
+        int r = replay_history(w, upto, now, err);
+
+        if (r < 0)
+            return r;
+        w->from = MAX(w->from, upto);
+    }
+}
+
+/* k8s.io/apiserver's words for a start that is forgotten. */
+static void end_too_old(struct watcher *w, int64_t from)
+{
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+    int64_t present = store_revision(w->hub->store, NULL);
+
+    gw_error_set(&err, GW_EXPIRED, "too old resource version: %lld (%lld)", (long long)from, (long long)present);
+    watcher_end(w, &err);
+}
+
+int watcher_open(struct watch_hub *h, struct watch_options *o, int64_t now, struct watcher **ret, struct gw_error *err)
+{
+    _cleanup_error_ struct gw_error fault = GW_ERROR_INIT;
+    struct watcher *w = watcher_new(h, o);
+    int r = store_check_reached(h->store, w->options.from, &fault);
+
+    w->ends_at = now + w->options.timeout_ms;
+    w->bookmark_at = now + BOOKMARK_EVERY_MS;
+    if (r == 0 && w->options.initial)
+        r = watcher_read_initial(w, &fault);
+    w->from = w->options.initial ? w->initial_revision : w->options.from;
+    if (r == 0)
+        r = join(h, w, now, &fault);
+    if (r < 0 && fault.reason == GW_EXPIRED) {
+        end_too_old(w, w->options.from);
+    } else if (r < 0) {
+        gw_error_move(err, &fault);
+        watcher_close(w);
+        return r;
+    }
+    *ret = w;
+    return 0;
+}

@@ -15,7 +15,7 @@ out=$1; shift
     n=0
     for file; do
         name=${file##*/}
-        case $file in */defs/*) name=defs/$name ;; esac
+        case $file in */defs/*) name=defs/$name ;; */initial/*) name=initial/$name ;; esac
         echo "    {\"$name\", embedded_$n, embedded_${n}_end},"
         n=$((n + 1))
     done

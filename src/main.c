@@ -8,10 +8,11 @@
 static const struct command {
     const char *name;
     int (*run)(int argc, char **argv);
-    const char *help;
+    const char *help; /* NULL: for developers, not listed */
 } commands[] = {
     {"cluster", cmd_cluster, "a whole cluster on this machine: up, status, down"},
     {"watch", cmd_watch, "follow a migration with a progress bar"},
+    {"fields", cmd_fields, NULL},
     {"version", cmd_version, "print the version"},
 };
 
@@ -19,7 +20,8 @@ static int usage(FILE *out)
 {
     fputs("usage: godwit COMMAND [ARGS]\n\n", out);
     for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-        fprintf(out, "  %-12s %s\n", commands[i].name, commands[i].help);
+        if (commands[i].help)
+            fprintf(out, "  %-12s %s\n", commands[i].name, commands[i].help);
     return out == stderr ? 2 : 0;
 }
 

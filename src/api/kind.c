@@ -63,7 +63,7 @@ int kinds_new(struct kinds **ret, struct gw_error *err)
     int rc;
 
     for (const struct embedded_file *f = embedded_kinds; f->name; f++)
-        if (!str_starts(f->name, "defs/") &&
+        if (!strchr(f->name, '/') && /* neither a shared type nor an object */
             (rc = kinds_add_yaml(k, f->name, f->start, (size_t)(f->end - f->start), err)) < 0)
             return rc;
     *ret = TAKE_PTR(k);

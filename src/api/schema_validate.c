@@ -89,8 +89,9 @@ static void check_enum(struct validator *v, const struct schema *s, yyjson_val *
         str_printf(&list, "%s%s", i ? ", " : "", text);
     }
     _cleanup_free_ char *text = field_quote(value);
-    gw_error_add_cause(v->err, CAUSE_NOT_SUPPORTED, here(v), "Unsupported value: %s: supported values: %s", text,
-                       str_text(&list));
+    const char *reason = json_str(s->source, "/x-godwit-reason");
+    gw_error_add_cause(v->err, CAUSE_NOT_SUPPORTED, here(v), "Unsupported value: %s: supported values: %s%s%s", text,
+                       str_text(&list), reason ? ": " : "", reason ? reason : "");
 }
 
 static void check_format(struct validator *v, const struct schema *s, yyjson_val *value)

@@ -96,8 +96,10 @@ static int handle(struct rest_call *c, struct gw_error *err)
     extra = find_extra(c->server, t);
     if (!extra && (!t->kind || !kind_serves(t->kind, t)))
         return -ENOENT;
-    if (t->kind)
+    if (t->kind) {
         c->about.kind = t->kind->kind;
+        t->version = kind_version(t->kind, t->version)->name; /* outlives the request: watchers keep it */
+    }
     r = rest_authorize(c, NULL, NULL, err);
     if (r == 0 && extra)
         return extra->handle(c->server, c->request, t, c->response, err);

@@ -40,13 +40,21 @@ int rest_forbid(const struct api_user *user, const struct rest_target *t, const 
     return gw_error_set(err, GW_FORBIDDEN, "%s", str_text(&text));
 }
 
+static const struct rest_extra *find_in(const struct rest_extra *table, const struct rest_target *t)
+{
+    for (const struct rest_extra *e = table; e->resource; e++)
+        if (streq(e->group, t->group) && streq(e->resource, t->resource) && str_same(e->subresource, t->subresource))
+            return e;
+    return NULL;
+}
+
 static const struct rest_extra *find_extra(struct rest_server *s, const struct rest_target *t)
 {
-    for (const struct rest_extra *const *table = s->extras; table && *table; table++)
-        for (const struct rest_extra *e = *table; e->resource; e++)
-            if (streq(e->group, t->group) && streq(e->resource, t->resource) && str_same(e->subresource, t->subresource))
-                return e;
-    return NULL;
+    const struct rest_extra *e = find_in(pod_extras, t);
+
+    for (const struct rest_extra *const *table = s->extras; !e && table && *table; table++)
+        e = find_in(*table, t);
+    return e;
 }
 
 /* The subresources that the core itself serves. */

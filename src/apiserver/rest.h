@@ -2,7 +2,7 @@
  * clock that is given, so that the HTTP server, unit tests and simulations in virtual time all use it as it is.
  *
  * Served here: /api/v1/... and /apis/GROUP/VERSION/... for get, list, watch, create, update, patch, delete and
- * deletecollection of all registered kinds, their status (and namespaces' finalize) subresources, and what is in `extras`.
+ * deletecollection of all registered kinds, their status (and namespaces' finalize) subresources, pods' binding, and what is in `extras`.
  * Discovery, OpenAPI, /version and /healthz are handled before (discovery.h, openapi.h). */
 #pragma once
 

@@ -52,6 +52,9 @@ static inline struct output_kind call_output(const struct rest_call *c)
     return (struct output_kind){.kind = c->target.kind, .version = c->target.version, .now = c->now};
 }
 
+/* Subresources of pods, pod_binding.c. */
+extern const struct rest_extra pod_extras[];
+
 /* The verbs; each fills the response or err. */
 int rest_get(struct rest_call *c, struct gw_error *err);
 int rest_list(struct rest_call *c, struct gw_error *err);

@@ -74,6 +74,8 @@ int route_target(const char *method, const struct http_uri *uri, struct rest_tar
         return gw_error_set(err, GW_METHOD_NOT_ALLOWED, "the server does not allow this method on the requested resource");
     if (streq(t.verb, "list") && http_uri_flag(uri, "watch"))
         t.verb = "watch";
+    t.label_selector = http_uri_param(uri, "labelSelector");
+    t.field_selector = http_uri_param(uri, "fieldSelector");
     *ret = t;
     return 0;
 }

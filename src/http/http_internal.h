@@ -132,9 +132,9 @@ void stream_cut(struct http_stream *st);
 void stream_over(struct http_stream *st); /* drops the server's reference */
 
 /* identity.c */
-int identity_load(const char *cert_pem, const char *key_pem, struct http_identity **ret, struct gw_error *err);
-void identity_free(struct http_identity *i);
-gnutls_certificate_retrieve_function2 identity_retrieve;
+int http_identity_load(const char *cert_pem, const char *key_pem, struct http_identity **ret, struct gw_error *err);
+void http_identity_free(struct http_identity *i);
+gnutls_certificate_retrieve_function2 http_identity_retrieve;
 
 /* socket.c */
 int socket_listen(const char *address, uint16_t port, uint16_t *ret_port, struct gw_error *err);

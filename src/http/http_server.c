@@ -259,7 +259,7 @@ static int start_daemon(struct http_server *s, const char *address, struct gw_er
     const struct http_config *c = &s->config;
     unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | (s->identity ? MHD_USE_TLS : 0);
     struct MHD_OptionItem tls[] = {
-        {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)identity_retrieve},
+        {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)http_identity_retrieve},
         {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)"NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"},
         {MHD_OPTION_END, 0, NULL},
     };
@@ -305,7 +305,7 @@ int http_server_new(sd_event *loop, const struct http_config *config, struct htt
     set_defaults(&s->config);
     pthread_mutex_init(&s->post_lock, NULL);
     if (config->cert_pem)
-        r = identity_load(config->cert_pem, config->key_pem, &s->identity, err);
+        r = http_identity_load(config->cert_pem, config->key_pem, &s->identity, err);
     s->config.cert_pem = s->config.key_pem = s->config.address = NULL; /* the caller's, and not needed any more */
     r = r < 0 ? r : workers_start(&s->workers, s->config.workers, err);
     r = r < 0 ? r : start_daemon(s, config->address, err);
@@ -376,7 +376,7 @@ struct http_server *http_server_free(struct http_server *s)
     sd_event_source_disable_unref(s->drain_timer);
     if (s->wake_fd >= 0)
         close(s->wake_fd);
-    identity_free(s->identity);
+    http_identity_free(s->identity);
     pthread_mutex_destroy(&s->post_lock);
     sd_event_unref(s->loop);
     free(s);
@@ -391,7 +391,7 @@ uint16_t http_server_port(const struct http_server *s)
 int http_server_set_identity(struct http_server *s, const char *cert_pem, const char *key_pem, struct gw_error *err)
 {
     struct http_identity *i = NULL;
-    int r = identity_load(cert_pem, key_pem, &i, err);
+    int r = http_identity_load(cert_pem, key_pem, &i, err);
 
     if (r < 0)
         return r;

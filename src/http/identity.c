@@ -24,19 +24,19 @@ static int load(struct http_identity *i, const char *cert_pem, const char *key_p
     return r < 0 ? fail(err, r, "key") : 0;
 }
 
-int identity_load(const char *cert_pem, const char *key_pem, struct http_identity **ret, struct gw_error *err)
+int http_identity_load(const char *cert_pem, const char *key_pem, struct http_identity **ret, struct gw_error *err)
 {
     struct http_identity *i = xnew(struct http_identity);
     int r = load(i, cert_pem, key_pem, err);
 
     if (r < 0)
-        identity_free(i);
+        http_identity_free(i);
     else
         *ret = i;
     return r;
 }
 
-void identity_free(struct http_identity *i)
+void http_identity_free(struct http_identity *i)
 {
     while (i) {
         struct http_identity *older = i->older;
@@ -51,7 +51,7 @@ void identity_free(struct http_identity *i)
 }
 
 /* MHD leaves its connection as the session's pointer; ours hangs on that one. */
-int identity_retrieve(gnutls_session_t session, const gnutls_datum_t *req_ca_rdn, int nreqs, const gnutls_pk_algorithm_t *pk_algos,
+int http_identity_retrieve(gnutls_session_t session, const gnutls_datum_t *req_ca_rdn, int nreqs, const gnutls_pk_algorithm_t *pk_algos,
                       int pk_algos_length, gnutls_pcert_st **pcert, unsigned *pcert_length, gnutls_privkey_t *privkey)
 {
     struct MHD_Connection *mhd = gnutls_session_get_ptr(session);

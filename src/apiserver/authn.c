@@ -1,0 +1,234 @@
+#include "apiserver/authn.h"
+
+#include <errno.h>
+#include <gnutls/gnutls.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/random.h"
+#include "base/str.h"
+
+#define ID_LEN 6
+#define SECRET_LEN 16
+#define TOKEN_ALPHABET "abcdefghijklmnopqrstuvwxyz0123456789"
+
+struct token {
+    char *text;
+    struct identity *who;
+};
+VEC_DEFINE(token_vec, struct token);
+
+struct authn {
+    struct pki_trust *clients;
+    struct token_vec tokens;
+};
+
+struct identity *identity_free(struct identity *i)
+{
+    if (!i)
+        return NULL;
+    for (size_t k = 0; k < i->n_groups; k++)
+        free(i->groups[k]);
+    free(i->groups);
+    free(i->name);
+    free(i);
+    return NULL;
+}
+
+static void add_group(struct identity *i, const char *group, size_t len)
+{
+    i->groups = xrealloc(i->groups, (i->n_groups + 1) * sizeof(*i->groups));
+    i->groups[i->n_groups++] = xstrndup(group, len);
+}
+
+static struct identity *identity_new(const char *name, const char *group)
+{
+    struct identity *i = xnew(struct identity);
+
+    i->name = xstrdup(name);
+    if (group)
+        add_group(i, group, strlen(group));
+    return i;
+}
+
+static struct identity *identity_copy(const struct identity *from)
+{
+    struct identity *i = identity_new(from->name, NULL);
+
+    for (size_t k = 0; k < from->n_groups; k++)
+        add_group(i, from->groups[k], strlen(from->groups[k]));
+    i->expires_ms = from->expires_ms;
+    return i;
+}
+
+static void add_authenticated(struct identity *i)
+{
+    static const char group[] = "system:authenticated";
+
+    add_group(i, group, sizeof(group) - 1);
+}
+
+struct identity *identity_anonymous(void)
+{
+    return identity_new("system:anonymous", "system:unauthenticated");
+}
+
+struct api_user identity_user(const struct identity *i)
+{
+    return (struct api_user){i->name, (const char *const *)i->groups, i->n_groups};
+}
+
+/* --- Tokens --- */
+
+/* Takes one CSV field off *cursor; quotes are removed. */
+static char *take_field(char **cursor)
+{
+    char *field = *cursor, *end;
+
+    if (!field)
+        return NULL;
+    end = *field == '"' ? strchr(field + 1, '"') : field + strcspn(field, ",");
+    if (*field == '"')
+        field++;
+    if (!end) {
+        *cursor = NULL;
+        return field;
+    }
+    *cursor = strchr(end, ',');
+    if (*cursor)
+        (*cursor)++;
+    *end = '\0';
+    return field;
+}
+
+static int read_static(struct authn *a, char *line)
+{
+    char *cursor = line, *token = take_field(&cursor), *user = take_field(&cursor), *uid = take_field(&cursor);
+    char *groups = take_field(&cursor);
+    struct identity *who;
+
+    if (!token || !*token || !user || !*user || !uid)
+        return -EINVAL;
+    who = identity_new(user, NULL);
+    for (char *g = groups; g && *g;) {
+        size_t len = strcspn(g, ",");
+
+        if (len)
+            add_group(who, g, len);
+        g += len + (g[len] == ',');
+    }
+    add_authenticated(who);
+    token_vec_push(&a->tokens, (struct token){xstrdup(token), who});
+    return 0;
+}
+
+static int read_bootstrap(struct authn *a, char *line)
+{
+    _cleanup_free_ char *name = NULL;
+    struct identity *who;
+
+    if (strspn(line, TOKEN_ALPHABET) != ID_LEN || line[ID_LEN] != '.' ||
+        strspn(line + ID_LEN + 1, TOKEN_ALPHABET) != SECRET_LEN || line[ID_LEN + 1 + SECRET_LEN] != '\0')
+        return -EINVAL;
+    name = xasprintf("system:bootstrap:%.*s", ID_LEN, line);
+    who = identity_new(name, "system:bootstrappers");
+    add_authenticated(who);
+    token_vec_push(&a->tokens, (struct token){xstrdup(line), who});
+    return 0;
+}
+
+static int read_lines(struct authn *a, const char *text, const char *what, int (*read)(struct authn *, char *), struct gw_error *err)
+{
+    _cleanup_free_ char *copy = xstrdup(text);
+    unsigned number = 0;
+
+    for (char *rest = copy, *line; (line = strsep(&rest, "\n"));) {
+        number++;
+        line[strcspn(line, "\r")] = '\0';
+        if (*line == '\0' || *line == '#')
+            continue;
+        if (read(a, line) < 0)
+            return gw_error_set(err, GW_INVALID, "line %u of the %s is malformed", number, what);
+    }
+    return 0;
+}
+
+char *bootstrap_token_new(void)
+{
+    char token[ID_LEN + 1 + SECRET_LEN + 1];
+    unsigned char random[ID_LEN + SECRET_LEN];
+
+    random_bytes(random, sizeof(random));
+    for (size_t i = 0, k = 0; i < sizeof(token) - 1; i++)
+        token[i] = i == ID_LEN ? '.' : TOKEN_ALPHABET[random[k++] % (sizeof(TOKEN_ALPHABET) - 1)];
+    token[sizeof(token) - 1] = '\0';
+    return xstrdup(token);
+}
+
+int authn_token(const struct authn *a, const char *token, struct identity **ret, struct gw_error *err)
+{
+    size_t len = strlen(token);
+    const struct identity *who = NULL;
+
+    VEC_EACH((struct token_vec *)&a->tokens, t)
+        if (strlen(t->text) == len && gnutls_memcmp(t->text, token, len) == 0)
+            who = t->who;
+    if (!who)
+        return gw_error_set(err, GW_UNAUTHORIZED, "the bearer token is not known");
+    *ret = identity_copy(who);
+    return 0;
+}
+
+/* --- Certificates --- */
+
+int authn_chain(const struct authn *a, const struct pki_der *chain, size_t n, int64_t wall_ms, struct identity **ret,
+                struct gw_error *err)
+{
+    _cleanup_pki_info_ struct pki_info info = {0};
+    struct identity *who;
+    int r = pki_trust_verify(a->clients, chain, n, PKI_CLIENT, wall_ms, &info, err);
+
+    if (r < 0)
+        return r;
+    if (!*info.cn)
+        return gw_error_set(err, GW_UNAUTHORIZED, "the client certificate has no common name");
+    who = identity_new(info.cn, NULL);
+    for (size_t i = 0; i < info.n_o; i++)
+        add_group(who, info.o[i], strlen(info.o[i]));
+    add_authenticated(who);
+    who->expires_ms = info.not_after_ms;
+    *ret = who;
+    return 0;
+}
+
+/* --- Life --- */
+
+int authn_new(const struct authn_config *config, struct authn **ret, struct gw_error *err)
+{
+    struct authn *a = xnew(struct authn);
+    int r = pki_trust_new(config->client_ca_pem, &a->clients, err);
+
+    if (r == 0 && config->static_tokens)
+        r = read_lines(a, config->static_tokens, "token file", read_static, err);
+    if (r == 0 && config->bootstrap_tokens)
+        r = read_lines(a, config->bootstrap_tokens, "bootstrap tokens", read_bootstrap, err);
+    if (r < 0)
+        authn_free(a);
+    else
+        *ret = a;
+    return r;
+}
+
+struct authn *authn_free(struct authn *a)
+{
+    if (!a)
+        return NULL;
+    VEC_EACH(&a->tokens, t) {
+        pki_free_key(t->text);
+        identity_free(t->who);
+    }
+    token_vec_done(&a->tokens);
+    pki_trust_free(a->clients);
+    free(a);
+    return NULL;
+}

@@ -1,0 +1,47 @@
+/* Authentication: from a client certificate or a bearer token to a user and its groups. */
+#pragma once
+
+#include "apiserver/request.h"
+#include "pki/pki.h"
+
+struct authn;
+
+/* Somebody who proved who he is. Owned by whom it was given to. */
+struct identity {
+    char *name;
+    char **groups;          /* "system:authenticated" is always among them */
+    size_t n_groups;
+    int64_t expires_ms;     /* wall clock; 0 = never */
+};
+
+struct identity *identity_free(struct identity *i);
+DEFINE_CLEANUP(struct identity *, identity_free)
+#define _cleanup_identity_ _cleanup_(identity_freep)
+
+struct authn_config {
+    const char *client_ca_pem;
+    /* Lines TOKEN,USER,UID[,"GROUP,GROUP"] as kube-apiserver's --token-auth-file has them; NULL = none. */
+    const char *static_tokens;
+    /* Lines ID.SECRET (6 and 16 of a-z0-9); who brings one is system:bootstrap:ID in system:bootstrappers; NULL = none. */
+    const char *bootstrap_tokens;
+};
+
+/* Texts are copied. Invalid names the line that is malformed, never its contents. */
+int authn_new(const struct authn_config *config, struct authn **ret, struct gw_error *err);
+struct authn *authn_free(struct authn *a);
+
+/* CN is the user, O are the groups. Unauthorized for anything but a valid client certificate of the CA. Any thread. */
+int authn_chain(const struct authn *a, const struct pki_der *chain, size_t n, int64_t wall_ms, struct identity **ret,
+                struct gw_error *err);
+
+/* Unauthorized for an unknown token. Takes the same time wherever a wrong token differs. Any thread. */
+int authn_token(const struct authn *a, const char *token, struct identity **ret, struct gw_error *err);
+
+/* Nobody in particular: system:anonymous in system:unauthenticated. */
+struct identity *identity_anonymous(void);
+
+/* A new bootstrap token. Freed by the caller. */
+char *bootstrap_token_new(void);
+
+/* A view for the request core, valid as long as i. */
+struct api_user identity_user(const struct identity *i);

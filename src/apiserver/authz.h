@@ -1,0 +1,29 @@
+/* Authorization, until roles come: administrators and the controllers may do all, agents what authz_node.c lists, those who
+ * bring a bootstrap token may ask for a certificate, nobody else anything. */
+#pragma once
+
+#include "apiserver/rest.h"
+
+#define GROUP_MASTERS "system:masters"
+#define GROUP_CONTROLLERS "system:godwit:controllers"
+#define GROUP_NODES "system:nodes"
+#define GROUP_BOOTSTRAPPERS "system:bootstrappers"
+#define GROUP_AUTHENTICATED "system:authenticated"
+#define NODE_USER_PREFIX "system:node:"
+
+/* rest_authorize_fn; data is the struct rest_server. */
+int authz_check(void *data, const struct api_user *user, const struct rest_target *target, yyjson_val *old, yyjson_val *object,
+                struct gw_error *err);
+
+/* Whether user may read discovery, OpenAPI and /version. */
+bool authz_may_discover(const struct api_user *user);
+
+/* The node whose agent user is ("" if it is none): name system:node:NODE in group system:nodes. */
+const char *authz_node_of(const struct api_user *user);
+
+/* authz_node.c: the same for the agent of node. */
+int authz_check_node(struct rest_server *s, const char *node, const struct api_user *user, const struct rest_target *target,
+                     yyjson_val *old, yyjson_val *object, struct gw_error *err);
+
+/* Whether the VMI runs on node, moves from or to it, or has a launcher pod there. */
+bool authz_vmi_concerns(struct rest_server *s, const char *node, yyjson_val *vmi);

@@ -1,0 +1,152 @@
+#include "server/front.h"
+
+#include <string.h>
+
+#include "apiserver/authz.h"
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/str.h"
+#include "server/feed.h"
+
+#define MAX_CHAIN 8
+
+/* --- The answer's way back --- */
+
+static void send_response(struct http_request *r, struct api_response *response)
+{
+    bool cache_said = false;
+
+    VEC_EACH(&response->headers, h) {
+        http_add_header(r, h->name, h->value);
+        cache_said = cache_said || streq(h->name, "Cache-Control");
+    }
+    if (!cache_said)
+        http_add_header(r, "Cache-Control", "no-cache, private");
+    if (response->watch) {
+        feed_start(r, response->status, response->content_type, TAKE_PTR(response->watch));
+        return;
+    }
+    http_answer(r, response->status, response->content_type, (const struct http_part *)response->body.items, response->body.len);
+    response->body.len = 0; /* the references went to the answer */
+}
+
+static void send_error(struct http_request *r, const struct gw_error *err)
+{
+    _cleanup_response_ struct api_response response = {0};
+
+    api_response_error(&response, err, NULL);
+    send_response(r, &response);
+}
+
+/* --- Health --- */
+
+static bool is_path(const char *target, const char *path)
+{
+    size_t n = strlen(path);
+
+    return strncmp(target, path, n) == 0 && (target[n] == '\0' || target[n] == '?' || (target[n] == '/' && target[n + 1] == '\0'));
+}
+
+/* Open to everybody, as Kubernetes has it: load balancers and service managers ask here. */
+static bool answer_health(struct front *f, struct http_request *r)
+{
+    const char *target = http_target(r);
+
+    if (is_path(target, "/livez") || is_path(target, "/healthz"))
+        http_answer_text(r, 200, "text/plain; charset=utf-8", "ok");
+    else if (!is_path(target, "/readyz"))
+        return false;
+    else if (__atomic_load_n(&f->ready, __ATOMIC_ACQUIRE))
+        http_answer_text(r, 200, "text/plain; charset=utf-8", "ok");
+    else
+        http_answer_text(r, 503, "text/plain; charset=utf-8", "not ready: starting or shutting down");
+    return true;
+}
+
+/* --- Who asks --- */
+
+static void free_identity(void *data)
+{
+    identity_free(data);
+}
+
+/* The identity of a client certificate is found out once per connection, and good until the certificate ends. */
+static int identify_chain(struct front *f, struct http_request *r, const struct identity **ret, struct gw_error *err)
+{
+    struct http_der chain[MAX_CHAIN];
+    struct pki_der copy[MAX_CHAIN];
+    struct identity *who = http_connection_data(r);
+    int64_t now = clock_wall_ms();
+    size_t n;
+    int result;
+
+    if (!who || now > who->expires_ms) {
+        n = http_peer_chain(r, chain, MAX_CHAIN);
+        if (n == 0)
+            return 0;
+        for (size_t i = 0; i < n; i++)
+            copy[i] = (struct pki_der){chain[i].data, chain[i].len};
+        result = authn_chain(f->authn, copy, n, now, &who, err);
+        if (result < 0)
+            return result;
+        http_set_connection_data(r, who, free_identity);
+    }
+    *ret = who;
+    return 0;
+}
+
+/* The certificate counts before the token, the token before nothing. ret_own is what the caller frees. */
+static int identify(struct front *f, struct http_request *r, const struct identity **ret, struct identity **ret_own, struct gw_error *err)
+{
+    const char *token = http_bearer_token(r);
+    int result = identify_chain(f, r, ret, err);
+
+    if (result < 0 || *ret)
+        return result;
+    if (token)
+        result = authn_token(f->authn, token, ret_own, err);
+    else
+        *ret_own = identity_anonymous();
+    *ret = *ret_own;
+    return result;
+}
+
+/* --- The request --- */
+
+static void handle_api(struct front *f, struct http_request *r, const struct identity *who)
+{
+    _cleanup_response_ struct api_response response = {0};
+    struct api_request request = {
+        .method = http_method(r),
+        .target = http_target(r),
+        .accept = http_header(r, "Accept"),
+        .content_type = http_header(r, "Content-Type"),
+        .if_none_match = http_header(r, "If-None-Match"),
+        .user_agent = http_header(r, "User-Agent"),
+        .user = identity_user(who),
+    };
+
+    request.body = http_body(r, &request.body_len);
+    rest_handle(f->rest, &request, &response);
+    send_response(r, &response);
+}
+
+void front_handle(struct http_request *r, void *userdata)
+{
+    struct front *f = userdata;
+    _cleanup_identity_ struct identity *own = NULL;
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+    const struct identity *who = NULL;
+
+    if (http_fault(r)) {
+        send_error(r, http_fault(r));
+    } else if (answer_health(f, r)) {
+        return;
+    } else if (identify(f, r, &who, &own, &err) < 0) {
+        /* The reason goes to nobody: it would help those who try keys. Kubernetes says the same word. */
+        gw_error_set(&err, GW_UNAUTHORIZED, "Unauthorized");
+        send_error(r, &err);
+    } else {
+        handle_api(f, r, who);
+    }
+}

@@ -1,0 +1,15 @@
+/* The front of the API: who asks, which part answers, and the answer's way back. */
+#pragma once
+
+#include "apiserver/authn.h"
+#include "apiserver/rest.h"
+#include "http/http_server.h"
+
+struct front {
+    struct rest_server *rest;
+    struct authn *authn;
+    bool ready;                /* atomic: what /readyz says */
+};
+
+/* http_handler; userdata is the struct front. */
+void front_handle(struct http_request *r, void *userdata);

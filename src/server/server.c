@@ -1,0 +1,220 @@
+/* Order of a start: data directory, store, kinds, request core, initial objects, chores, HTTP server, controllers; the service
+ * manager hears of it at the end. A stop goes the other way: /readyz turns to 503, the controllers end (in a thread of their
+ * own, because they wait for answers of this very loop), watches end in good order, requests under way are finished, and
+ * only then the loop ends.
+ *
+ * The loop's thread does sockets and hands watch events out; everything that blocks runs on the HTTP server's workers, the
+ * chores' thread or the store's. */
+#include "server/server.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <systemd/sd-daemon.h>
+#include <systemd/sd-event.h>
+
+#include "apiserver/authz.h"
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "server/chores.h"
+#include "server/front.h"
+#include "server/objects.h"
+
+#define DRAIN_MS 10000
+#define RENEW_US (6 * 3600 * 1000000ULL)
+
+struct server {
+    const struct server_config *config;
+    struct server_state state;
+    struct store *store;
+    struct kinds *kinds;
+    struct watch_hub *hub;
+    struct rest_server rest;
+    struct front front;
+    struct chores *chores;
+    struct http_server *http;
+    sd_event *loop;
+    sd_event_source *hub_timer;
+    bool stopping;
+};
+
+/* --- Watches --- */
+
+static int dispatch_watches(struct server *s)
+{
+    int64_t ms = watch_hub_dispatch(s->hub, clock_wall_ms());
+
+    if (ms < 0)
+        return sd_event_source_set_enabled(s->hub_timer, SD_EVENT_OFF);
+    (void)sd_event_source_set_time_relative(s->hub_timer, (uint64_t)ms * 1000);
+    return sd_event_source_set_enabled(s->hub_timer, SD_EVENT_ONESHOT);
+}
+
+static int on_hub_event(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+    return dispatch_watches(userdata);
+}
+
+static int on_hub_timer(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    return dispatch_watches(userdata);
+}
+
+/* --- Certificates --- */
+
+static int on_renew(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    struct server *s = userdata;
+    struct gw_error err = GW_ERROR_INIT;
+    int r = state_renew(&s->state, &err);
+
+    if (r > 0) {
+        r = http_server_set_identity(s->http, s->state.cert, s->state.key, &err);
+        log_info("the server's certificate was renewed");
+    }
+    if (r >= 0)
+        r = state_write_admin(&s->state, http_server_port(s->http), &err);
+    if (r < 0)
+        log_failure(r, &err, "renewing certificates");
+    (void)sd_event_source_set_time_relative(source, RENEW_US);
+    return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+/* --- The end --- */
+
+static void end_loop(void *userdata)
+{
+    struct server *s = userdata;
+
+    (void)sd_event_exit(s->loop, 0);
+}
+
+static int on_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
+{
+    struct server *s = userdata;
+
+    if (s->stopping) /* asked twice: at once */
+        return sd_event_exit(s->loop, 0);
+    s->stopping = true;
+    log_info("stopping");
+    (void)sd_notify(0, "STOPPING=1");
+    __atomic_store_n(&s->front.ready, false, __ATOMIC_RELEASE);
+    watch_hub_drain(s->hub);
+    (void)dispatch_watches(s);
+    http_server_drain(s->http, DRAIN_MS, end_loop, s);
+    return 0;
+}
+
+/* --- The parts --- */
+
+static int64_t wall_clock(void *data)
+{
+    return clock_wall_ms();
+}
+
+static int open_core(struct server *s, struct gw_error *err)
+{
+    _cleanup_free_ char *path = state_path(&s->state, "store.db");
+    int r = store_open_sqlite(path, &s->store, err);
+
+    r = r < 0 ? r : kinds_new(&s->kinds, err);
+    r = r < 0 ? r : watch_hub_new(s->store, s->kinds, &s->hub, err);
+    s->rest = (struct rest_server){
+        .store = s->store, .kinds = s->kinds, .hub = s->hub, .now = wall_clock, .authorize = authz_check, .data = &s->rest};
+    return r;
+}
+
+static int open_front(struct server *s, struct gw_error *err)
+{
+    const struct authn_config authn = {
+        .client_ca_pem = pki_ca_cert_pem(s->state.cluster_ca),
+        .static_tokens = s->state.static_tokens,
+        .bootstrap_tokens = s->state.bootstrap_tokens,
+    };
+    const struct http_config http = {
+        .address = s->config->address,
+        .port = s->config->port,
+        .cert_pem = s->state.cert,
+        .key_pem = s->state.key,
+        .handler = front_handle,
+        .userdata = &s->front,
+        .max_backlog = WATCH_BACKLOG_MAX,
+    };
+    int r;
+
+    s->front.rest = &s->rest;
+    r = authn_new(&authn, &s->front.authn, err);
+    return r < 0 ? r : http_server_new(s->loop, &http, &s->http, err);
+}
+
+static int add_sources(struct server *s, struct gw_error *err)
+{
+    int r = sd_event_add_io(s->loop, NULL, watch_hub_fd(s->hub), EPOLLIN, on_hub_event, s);
+
+    r = r < 0 ? r : sd_event_add_time_relative(s->loop, &s->hub_timer, CLOCK_MONOTONIC, 0, 1000, on_hub_timer, s);
+    r = r < 0 ? r : sd_event_add_time_relative(s->loop, NULL, CLOCK_MONOTONIC, RENEW_US, 0, on_renew, s);
+    r = r < 0 ? r : sd_event_add_signal(s->loop, NULL, SIGTERM, on_signal, s);
+    r = r < 0 ? r : sd_event_add_signal(s->loop, NULL, SIGINT, on_signal, s);
+    return r < 0 ? gw_error_errno(err, r, "cannot set up the event loop") : 0;
+}
+
+static int start(struct server *s, struct gw_error *err)
+{
+    const struct signer signer = {&s->rest, s->state.cluster_ca, s->state.migration_ca};
+    int r = open_core(s, err);
+
+    r = r < 0 ? r : objects_ensure(&s->rest, &s->state, err);
+    r = r < 0 ? r : chores_start(&signer, &s->chores, err);
+    r = r < 0 ? r : open_front(s, err);
+    r = r < 0 ? r : add_sources(s, err);
+    r = r < 0 ? r : state_write_admin(&s->state, http_server_port(s->http), err);
+    return r;
+}
+
+static void stop(struct server *s)
+{
+    s->chores = chores_stop(s->chores);
+    s->http = http_server_free(s->http); /* ends the feeds, and with them the watchers */
+    authn_free(s->front.authn);
+    sd_event_source_disable_unref(s->hub_timer);
+    watch_hub_free(s->hub);
+    kinds_free(s->kinds);
+    store_close(s->store);
+    state_done(&s->state);
+    sd_event_unref(s->loop);
+}
+
+static void block_signals(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+    (void)signal(SIGPIPE, SIG_IGN);
+}
+
+int server_run(const struct server_config *config, struct gw_error *err)
+{
+    struct server s = {.config = config};
+    int r;
+
+    block_signals(); /* before there are threads */
+    r = sd_event_new(&s.loop);
+    r = r < 0 ? gw_error_errno(err, r, "cannot make an event loop") : state_open(config, &s.state, err);
+    r = r < 0 ? r : start(&s, err);
+    if (r >= 0) {
+        __atomic_store_n(&s.front.ready, true, __ATOMIC_RELEASE);
+        log_info("serving on %s port %u", config->address, http_server_port(s.http));
+        (void)sd_notify(0, "READY=1");
+        r = sd_event_loop(s.loop);
+        r = r < 0 ? gw_error_errno(err, r, "the event loop failed") : 0;
+    }
+    stop(&s);
+    return r;
+}

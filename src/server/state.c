@@ -1,0 +1,278 @@
+#include "server/state.h"
+
+#include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "apiserver/authn.h"
+#include "apiserver/authz.h"
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/str.h"
+#include "base/vec.h"
+#include "client/kubeconfig.h"
+
+#define DAY_S 86400LL
+#define CA_LIFETIME_S (3650 * DAY_S)
+#define LEAF_LIFETIME_S (365 * DAY_S)
+#define RENEW_BEFORE_MS (30 * DAY_S * 1000)
+
+VEC_DEFINE(name_vec, char *);
+
+char *state_path(const struct server_state *s, const char *name)
+{
+    return xasprintf("%s/%s", s->config->data_dir, name);
+}
+
+static bool is_any(const char *address)
+{
+    return streq(address, "0.0.0.0") || streq(address, "::");
+}
+
+/* --- Names of the server --- */
+
+static void add_name(struct name_vec *v, const char *name)
+{
+    VEC_EACH(v, have)
+        if (streq(*have, name))
+            return;
+    name_vec_push(v, xstrdup(name));
+}
+
+static void add_local_addresses(struct name_vec *v)
+{
+    struct ifaddrs *all = NULL;
+
+    if (getifaddrs(&all) < 0)
+        return;
+    for (struct ifaddrs *i = all; i; i = i->ifa_next) {
+        char text[INET6_ADDRSTRLEN];
+        const struct sockaddr *a = i->ifa_addr;
+        const void *bytes;
+
+        if (!a || !(i->ifa_flags & IFF_UP) || (a->sa_family != AF_INET && a->sa_family != AF_INET6))
+            continue;
+        bytes = a->sa_family == AF_INET ? (const void *)&((const struct sockaddr_in *)(const void *)a)->sin_addr
+                                        : (const void *)&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr;
+        if (inet_ntop(a->sa_family, bytes, text, sizeof(text)))
+            add_name(v, text);
+    }
+    freeifaddrs(all);
+}
+
+/* NULL-terminated; freed by names_done. */
+static void server_names(const struct server_config *c, struct name_vec *v)
+{
+    static const char *const always[] = {
+        "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", "localhost",
+        "127.0.0.1", "::1",
+    };
+    char host[256];
+
+    for (size_t i = 0; i < ARRAY_SIZE(always); i++)
+        add_name(v, always[i]);
+    if (gethostname(host, sizeof(host)) == 0 && *host)
+        add_name(v, host);
+    if (is_any(c->address))
+        add_local_addresses(v);
+    else
+        add_name(v, c->address);
+    if (c->advertise)
+        add_name(v, c->advertise);
+    for (const char *const *n = c->names; n && *n; n++)
+        add_name(v, *n);
+    name_vec_push(v, NULL);
+}
+
+static void names_done(struct name_vec *v)
+{
+    VEC_EACH(v, name)
+        free(*name);
+    name_vec_done(v);
+}
+
+static bool has_all(const struct pki_info *info, struct name_vec *names)
+{
+    for (size_t i = 0; i + 1 < names->len; i++) {
+        bool found = false;
+
+        for (size_t k = 0; k < info->n_sans && !found; k++)
+            found = streq(info->sans[k], names->items[i]);
+        if (!found)
+            return false;
+    }
+    return true;
+}
+
+/* --- Certificates --- */
+
+/* Whether cert (of key) is one of the cluster's authority for a month to come; ret gets what it says. */
+static bool is_good(const struct server_state *s, const char *cert, const char *key, unsigned purpose, struct pki_info *ret)
+{
+    struct pki_trust *trust = NULL;
+    int64_t now = clock_wall_ms();
+    bool good;
+
+    if (pki_trust_new(pki_ca_cert_pem(s->cluster_ca), &trust, NULL) < 0)
+        return false;
+    good = pki_cert_matches_key(cert, key) && pki_trust_verify_pem(trust, cert, purpose, now, ret, NULL) == 0 &&
+           ret->not_after_ms > now + RENEW_BEFORE_MS;
+    pki_trust_free(trust);
+    return good;
+}
+
+struct pair_paths {
+    char *cert, *key;
+};
+
+static struct pair_paths pair_paths(const char *dir, const char *name)
+{
+    return (struct pair_paths){xasprintf("%s/%s.crt", dir, name), xasprintf("%s/%s.key", dir, name)};
+}
+
+static void pair_paths_done(struct pair_paths *p)
+{
+    free(p->cert);
+    free(p->key);
+}
+
+static void read_server_pair(struct server_state *s)
+{
+    _cleanup_(pair_paths_done) struct pair_paths p = pair_paths(s->config->data_dir, "server");
+
+    if (fs_read(p.cert, 0, &s->cert, NULL, NULL) >= 0)
+        (void)fs_read(p.key, 0, &s->key, NULL, NULL);
+}
+
+int state_renew(struct server_state *s, struct gw_error *err)
+{
+    _cleanup_(pair_paths_done) struct pair_paths p = pair_paths(s->config->data_dir, "server");
+    _cleanup_(names_done) struct name_vec names = {0};
+    _cleanup_pki_info_ struct pki_info info = {0};
+    _cleanup_free_ char *cert = NULL;
+    _cleanup_key_ char *key = NULL;
+    struct pki_subject subject = {.cn = "godwit-server"};
+    int r;
+
+    server_names(s->config, &names);
+    if (s->cert && s->key && is_good(s, s->cert, s->key, PKI_SERVER, &info) && has_all(&info, &names))
+        return 0;
+    subject.sans = (const char *const *)names.items;
+    r = pki_issue_with_key(s->cluster_ca, &subject, PKI_SERVER, LEAF_LIFETIME_S, &cert, &key, err);
+    r = r < 0 ? r : pki_store(p.cert, cert, p.key, key, err);
+    if (r < 0)
+        return r;
+    free(s->cert);
+    pki_free_key(s->key);
+    s->cert = TAKE_PTR(cert);
+    s->key = TAKE_PTR(key);
+    return 1;
+}
+
+static int open_ca(struct server_state *s, const char *name, const char *cn, struct pki_ca **ret, struct gw_error *err)
+{
+    _cleanup_(pair_paths_done) struct pair_paths p = pair_paths(s->config->data_dir, name);
+
+    return pki_ca_open(p.cert, p.key, cn, CA_LIFETIME_S, ret, err);
+}
+
+static int open_bootstrap_token(struct server_state *s, struct gw_error *err)
+{
+    _cleanup_free_ char *path = state_path(s, "bootstrap-token");
+    _cleanup_key_ char *token = NULL;
+
+    if (fs_exists(path))
+        return fs_read(path, 0, &s->bootstrap_tokens, NULL, err);
+    token = bootstrap_token_new();
+    s->bootstrap_tokens = xasprintf("%s\n", token);
+    return fs_write(path, s->bootstrap_tokens, strlen(s->bootstrap_tokens), 0600, err);
+}
+
+int state_open(const struct server_config *config, struct server_state *ret, struct gw_error *err)
+{
+    struct server_state s = {.config = config};
+    int r = fs_mkdirs(config->data_dir, 0700, err);
+
+    r = r < 0 ? r : open_ca(&s, "ca", "godwit-cluster-ca", &s.cluster_ca, err);
+    r = r < 0 ? r : open_ca(&s, "migration-ca", "godwit-migration-ca", &s.migration_ca, err);
+    read_server_pair(&s);
+    r = r < 0 ? r : state_renew(&s, err);
+    r = r < 0 ? r : open_bootstrap_token(&s, err);
+    if (r >= 0 && config->static_tokens)
+        r = fs_read(config->static_tokens, 0, &s.static_tokens, NULL, err);
+    if (r < 0)
+        state_done(&s);
+    else
+        *ret = s;
+    return r < 0 ? r : 0;
+}
+
+void state_done(struct server_state *s)
+{
+    pki_ca_free(s->cluster_ca);
+    pki_ca_free(s->migration_ca);
+    free(s->cert);
+    pki_free_key(s->key);
+    pki_free_key(s->bootstrap_tokens);
+    pki_free_key(s->static_tokens);
+    *s = (struct server_state){0};
+}
+
+/* --- Kubeconfigs --- */
+
+static char *server_url(const struct server_config *c, uint16_t port)
+{
+    const char *address = c->advertise ? c->advertise : is_any(c->address) ? "127.0.0.1" : c->address;
+    bool v6 = strchr(address, ':') != NULL;
+
+    return xasprintf("https://%s%s%s:%u", v6 ? "[" : "", address, v6 ? "]" : "", port);
+}
+
+static int user_config(struct server_state *s, uint16_t port, const char *user, const char *group, struct client_config *ret,
+                       struct gw_error *err)
+{
+    const char *const groups[] = {group, NULL};
+    const struct pki_subject subject = {.cn = user, .o = groups};
+    int r = pki_issue_with_key(s->cluster_ca, &subject, PKI_CLIENT, LEAF_LIFETIME_S, &ret->cert, &ret->key, err);
+
+    if (r < 0)
+        return r;
+    ret->server = server_url(s->config, port);
+    ret->ca = xstrdup(pki_ca_cert_pem(s->cluster_ca));
+    return 0;
+}
+
+static bool kubeconfig_is_good(struct server_state *s, const char *path, uint16_t port)
+{
+    _cleanup_free_ char *url = server_url(s->config, port);
+    _cleanup_client_config_ struct client_config have = {0};
+    _cleanup_pki_info_ struct pki_info info = {0};
+
+    return kubeconfig_load(path, NULL, &have, NULL) == 0 && str_same(have.server, url) && have.cert && have.key &&
+           str_same(have.ca, pki_ca_cert_pem(s->cluster_ca)) && is_good(s, have.cert, have.key, PKI_CLIENT, &info);
+}
+
+int state_write_admin(struct server_state *s, uint16_t port, struct gw_error *err)
+{
+    _cleanup_free_ char *path = s->config->kubeconfig ? xstrdup(s->config->kubeconfig) : state_path(s, "admin.kubeconfig");
+    _cleanup_client_config_ struct client_config config = {0};
+    _cleanup_key_ char *text = NULL;
+    int r;
+
+    if (kubeconfig_is_good(s, path, port))
+        return 0;
+    r = user_config(s, port, "kubernetes-admin", GROUP_MASTERS, &config, err);
+    if (r < 0)
+        return r;
+    text = kubeconfig_write(&config, "godwit", "kubernetes-admin");
+    return fs_write(path, text, strlen(text), 0600, err);
+}
+
+int state_controllers_config(struct server_state *s, uint16_t port, struct client_config *ret, struct gw_error *err)
+{
+    /* Made anew at each start, and kept in memory only. */
+    return user_config(s, port, "system:godwit:controllers", GROUP_CONTROLLERS, ret, err);
+}

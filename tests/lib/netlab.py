@@ -98,6 +98,7 @@ class Pump:
 
     def close(self):
         self.control.close()
+        os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
 
 
@@ -113,7 +114,7 @@ class Guest:
         lab.ip(name, "addr add 10.0.2.2/24 dev eth0")
         lab.ip(name, "route add default via 10.0.2.1")
         self.pump = Pump(self.fd)
-        self.epoch, self.node, self.uid, self.moves = 0, None, None, 0
+        self.epoch, self.node, self.uid, self.moves, self.ports = 0, None, None, 0, None
 
     def start(self, node, ports=None):
         self.ports = ports

@@ -5,9 +5,11 @@
  * corrects the checksums of IP, TCP and UDP incrementally.
  *
  * ICMP errors carry the head of the packet that they are about, with an address of its own to rewrite. nftables can write
- * there but not correct the ICMP checksum. The 16 unused bits of the ICMP header (RFC 792, RFC 1191: zero) take up the
- * difference, a constant of the two addresses, so that the checksum stays true. The checksum of the quoted IP header is
- * not corrected; receivers do not verify it. Errors that use those bits (RFC 4884 extensions) pass with the quote as it is. */
+ * there but not correct the ICMP checksum. Unused bits of the ICMP header (RFC 792, RFC 1191: zero) take up the difference,
+ * a constant of the two addresses, so that the checksum stays true. An error from guest to guest is rewritten twice: the
+ * second time finds the first 16 bits used and takes the other 16, which are unused but in "fragmentation needed", and
+ * that comes from routers. The checksum of the quoted IP header is not corrected; receivers do not verify it. Errors
+ * without unused bits (RFC 4884 extensions, parameter problem) pass with the quote as it is. */
 #include "agent/network/rules.h"
 
 #include <netinet/in.h>
@@ -23,13 +25,18 @@ uint16_t rules_compensation(uint32_t before, uint32_t after)
     return sum == 0xffff ? 0 : (uint16_t)sum;
 }
 
-/* Rewrites the quoted address at a bit offset behind the ICMP header's start. */
-static void add_icmp_quote(struct str *s, unsigned offset, uint32_t before, uint32_t after)
+#define UNUSED_FIRST 32  /* bit offsets in the ICMP header */
+#define UNUSED_SECOND 48
+#define QUOTED_SOURCE 160
+#define QUOTED_DESTINATION 192
+
+/* Rewrites a quoted address where the 16 bits at `unused` are free. */
+static void add_icmp_quote(struct str *s, unsigned unused, unsigned quoted, uint32_t before, uint32_t after)
 {
     str_printf(s,
-               "    icmp type { destination-unreachable, time-exceeded, parameter-problem }"
-               " @th,32,16 0 @th,%u,32 0x%08x @th,%u,32 set 0x%08x @th,32,16 set 0x%04x\n",
-               offset, before, offset, after, rules_compensation(before, after));
+               "    icmp type { destination-unreachable, time-exceeded } @th,%u,16 0 @th,%u,32 0x%08x"
+               " @th,%u,32 set 0x%08x @th,%u,16 set 0x%04x\n",
+               unused, quoted, before, quoted, after, unused, rules_compensation(before, after));
 }
 
 /* " tcp dport != { 22, 80 }", or nothing when the protocol has no ports: then the rule is for all of them. */
@@ -64,7 +71,8 @@ static void add_to_guest(struct str *s, const struct pod_rules *r, const char *g
 {
     str_puts(s, "  chain to_guest {\n");
     add_port_filter(s, r);
-    add_icmp_quote(s, 160, r->vm, r->guest);
+    add_icmp_quote(s, UNUSED_FIRST, QUOTED_SOURCE, r->vm, r->guest);
+    add_icmp_quote(s, UNUSED_SECOND, QUOTED_SOURCE, r->vm, r->guest);
     str_printf(s, "    ip daddr set %s accept\n  }\n", guest);
 }
 
@@ -81,7 +89,7 @@ static void add_from_guest(struct str *s, const struct pod_rules *r, const char 
                ipv4_format(r->pod, pod));
     if (r->n_ports)
         str_puts(s, "    udp dport != 0 update @asked { ip daddr . udp dport . udp sport }\n");
-    add_icmp_quote(s, 192, r->guest, r->vm);
+    add_icmp_quote(s, UNUSED_FIRST, QUOTED_DESTINATION, r->guest, r->vm);
     str_printf(s, "    ip saddr %s ip saddr set %s accept\n  }\n", guest, vm);
 }
 

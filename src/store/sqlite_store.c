@@ -74,7 +74,7 @@ static int64_t sqlite_revision(struct store *store, struct gw_error *err)
 static void stop_writer(struct sqlite_store *s)
 {
     pthread_mutex_lock(&s->queue_lock);
-    s->closing = true;
+    __atomic_store_n(&s->closing, true, __ATOMIC_RELEASE);
     pthread_cond_signal(&s->queue_filled);
     pthread_mutex_unlock(&s->queue_lock);
     pthread_join(s->thread, NULL);
@@ -96,6 +96,7 @@ static void free_store(struct sqlite_store *s)
     pthread_cond_destroy(&s->queue_filled);
     pthread_mutex_destroy(&s->pool_lock);
     pthread_cond_destroy(&s->pool_freed);
+    sem_destroy(&s->checkpoint_wanted);
     free(s->path);
     free(s);
 }
@@ -104,8 +105,10 @@ static void sqlite_close(struct store *store)
 {
     struct sqlite_store *s = sqlite_store_of(store);
 
-    if (!s->memory)
+    if (!s->memory) {
         stop_writer(s);
+        sqlite_checkpoint_stop(s);
+    }
     free_store(s);
 }
 
@@ -150,10 +153,16 @@ static int open_files(struct sqlite_store *s, struct gw_error *err)
         r = sqlite_conn_state(s->writer, &compacted, &s->revision, err);
     s->acknowledged = s->revision;
     event_log_init(&s->log, s->revision);
+    if (r == 0 && !s->memory)
+        r = sqlite_checkpoint_start(s, err);
     if (r == 0 && !s->memory) {
         int e = pthread_create(&s->thread, NULL, sqlite_writer_run, s);
 
         r = e ? gw_error_errno(err, e, "cannot start the store's thread") : 0;
+        if (r < 0) {
+            s->closing = true;
+            sqlite_checkpoint_stop(s);
+        }
     }
     return r;
 }
@@ -173,6 +182,7 @@ int store_open_sqlite(const char *path, struct store **ret, struct gw_error *err
     pthread_cond_init(&s->queue_filled, NULL);
     pthread_mutex_init(&s->pool_lock, NULL);
     pthread_cond_init(&s->pool_freed, NULL);
+    sem_init(&s->checkpoint_wanted, 0, 0);
 
     int r = open_files(s, err);
 

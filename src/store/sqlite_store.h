@@ -33,8 +33,12 @@ struct sqlite_store {
     pthread_mutex_t queue_lock;
     pthread_cond_t queue_filled;
     struct write_request *queue, **queue_end;
-    bool closing;
+    bool closing;             /* written under queue_lock */
     pthread_t thread;
+
+    pthread_t checkpoint_thread;
+    sem_t checkpoint_wanted;
+    int checkpointed_pages;   /* of the log, when the thread was last woken; the writer's */
 
     pthread_mutex_t pool_lock;
     pthread_cond_t pool_freed;
@@ -61,6 +65,10 @@ int sqlite_list(struct store *s, const struct store_list_options *o, struct stor
 void *sqlite_writer_run(void *store);
 int sqlite_write(struct store *s, const char *key, struct blob *value, int64_t expected, int64_t *ret_revision, struct gw_error *err);
 int sqlite_compact(struct store *s, int64_t revision, struct gw_error *err);
+
+/* sqlite_checkpoint.c. Before the stop the writer's thread must be over and `closing` set. */
+int sqlite_checkpoint_start(struct sqlite_store *s, struct gw_error *err);
+void sqlite_checkpoint_stop(struct sqlite_store *s);
 
 /* sqlite_watch.c */
 int sqlite_watch_open(struct store *s, int64_t from, struct store_watch **ret, struct gw_error *err);

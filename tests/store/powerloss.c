@@ -2,7 +2,7 @@
  * is synced, and after POWERLOSS_AFTER_MS milliseconds puts back everything that was not, and ends the process.
  *
  * It looks at files in the folder POWERLOSS_DIR alone. A new file's name counts as written when its folder is synced. Not
- * modelled: removing and renaming files, writes through mmap (the only one, SQLite's *-shm, is rebuilt from the log after a
+ * modelled: that a removed file may come back, renaming, writes through mmap (the only one, SQLite's *-shm, is rebuilt from the log after a
  * crash). Syncs are not passed on: durable is what this file says is durable. */
 #undef _FILE_OFFSET_BITS /* would make open and open64 one name */
 
@@ -29,7 +29,6 @@ struct undo {
 
 struct file {
     struct file *next;
-    ino_t inode;
     char *path;
     bool named;        /* the folder was synced since it was made */
     struct undo *undo; /* newest first */
@@ -57,15 +56,23 @@ static bool watched(const char *path)
     return n && strncmp(path, folder, n) == 0 && path[n] == '/' && !(len > 4 && strcmp(path + len - 4, "-shm") == 0);
 }
 
-static struct file *find_file(const char *path, ino_t inode, bool existed)
+static struct file *find_file(const char *path)
 {
-    for (struct file *f = files; f; f = f->next)
-        if (f->inode == inode)
-            return f;
+    struct file *f = files;
 
-    struct file *f = calloc(1, sizeof(*f));
+    while (f && strcmp(f->path, path) != 0)
+        f = f->next;
+    return f;
+}
 
-    *f = (struct file){.next = files, .inode = inode, .path = strdup(path), .named = existed};
+static struct file *add_file(const char *path, bool existed)
+{
+    struct file *f = find_file(path);
+
+    if (f)
+        return f;
+    f = calloc(1, sizeof(*f));
+    *f = (struct file){.next = files, .path = strdup(path), .named = existed};
     files = f;
     return f;
 }
@@ -112,7 +119,7 @@ static void undo_all(struct file *f)
         if (real_pwrite(fd, u->bytes, u->len, u->offset) != (ssize_t)u->len || real_truncate(fd, u->size) < 0)
             abort();
     if (!f->named)
-        (void)unlink(f->path);
+        (void)((int (*)(const char *))real("unlink"))(f->path);
 }
 
 static void *cut_power(void *arg)
@@ -141,8 +148,8 @@ static int open_file(const char *path, int flags, mode_t mode)
     bool existed = stat(path, &st) == 0;
     int fd = real_open(path, flags, mode);
 
-    if (fd >= 0 && fd < FDS && watched(path) && fstat(fd, &st) == 0)
-        by_fd[fd] = find_file(path, st.st_ino, existed);
+    if (fd >= 0 && fd < FDS && watched(path))
+        by_fd[fd] = add_file(path, existed);
     return fd;
 }
 
@@ -174,6 +181,24 @@ int close(int fd)
     if (fd >= 0 && fd < FDS)
         by_fd[fd] = NULL;
     int r = real_close(fd);
+
+    pthread_mutex_unlock(&lock);
+    return r;
+}
+
+/* A file of that name that comes later is another one. */
+int unlink(const char *path)
+{
+    int (*real_unlink)(const char *) = real("unlink");
+
+    pthread_mutex_lock(&lock);
+    struct file *f = find_file(path);
+
+    if (f) {
+        forget(f);
+        f->named = false;
+    }
+    int r = real_unlink(path);
 
     pthread_mutex_unlock(&lock);
     return r;

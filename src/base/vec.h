@@ -39,4 +39,4 @@
     } \
     struct name
 
-#define VEC_EACH(v, it) for (__typeof__(&*(v)->items) it = (v)->items; it < (v)->items + (v)->len; it++)
+#define VEC_EACH(v, it) for (__typeof__(&*(v)->items) it = (v)->items; it && it < (v)->items + (v)->len; it++)

@@ -21,7 +21,8 @@ struct http_stream *http_stream_ref(struct http_stream *st)
 /* Drops everything that waits; with the lock held. */
 static void drop_queue(struct http_stream *st)
 {
-    parts_release(st->queue.items + st->first, st->queue.len - st->first);
+    if (st->queue.len)
+        parts_release(st->queue.items + st->first, st->queue.len - st->first);
     part_vec_done(&st->queue);
     st->first = st->waiting = 0;
     pthread_cond_broadcast(&st->taken);

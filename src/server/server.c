@@ -20,6 +20,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "server/approval.h"
 #include "server/chores.h"
 #include "server/front.h"
 #include "server/objects.h"
@@ -116,6 +117,9 @@ static int64_t wall_clock(void *data)
     return clock_wall_ms();
 }
 
+/* The subresources and resources with handlers of their own, besides those of the core. */
+static const struct rest_extra *const extras[] = {approval_extras, NULL};
+
 static int open_core(struct server *s, struct gw_error *err)
 {
     _cleanup_free_ char *path = state_path(&s->state, "store.db");
@@ -124,7 +128,14 @@ static int open_core(struct server *s, struct gw_error *err)
     r = r < 0 ? r : kinds_new(&s->kinds, err);
     r = r < 0 ? r : watch_hub_new(s->store, s->kinds, &s->hub, err);
     s->rest = (struct rest_server){
-        .store = s->store, .kinds = s->kinds, .hub = s->hub, .now = wall_clock, .authorize = authz_check, .data = &s->rest};
+        .store = s->store,
+        .kinds = s->kinds,
+        .hub = s->hub,
+        .now = wall_clock,
+        .authorize = authz_check,
+        .extras = extras,
+        .data = &s->rest,
+    };
     return r;
 }
 

@@ -133,7 +133,7 @@ static void refused(const char *cert, unsigned purpose, int64_t at_ms, const cha
 
 static void verification_checks_authority_time_and_purpose(void **state)
 {
-    _cleanup_free_ char *good = issue(ca, PKI_CLIENT, DAY_S), *stranger = NULL, *self = NULL;
+    _cleanup_free_ char *good = issue(ca, PKI_CLIENT, DAY_S), *stranger = NULL;
     _cleanup_pki_info_ struct pki_info info = {0};
     struct pki_ca *other = NULL;
     int64_t now = clock_wall_ms();

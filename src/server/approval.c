@@ -1,0 +1,69 @@
+#include "server/approval.h"
+
+#include <string.h>
+
+#include "api/protobuf.h"
+#include "apiserver/authz.h"
+#include "base/str.h"
+#include "server/local.h"
+
+/* The object of a PUT, or the merge patch, which have what counts in the same places. */
+static int read_body(struct rest_server *s, const struct api_request *q, yyjson_doc **ret, struct gw_error *err)
+{
+    _cleanup_mut_doc_ yyjson_mut_doc *d = NULL;
+    int r;
+
+    if (!q->content_type || !str_starts(q->content_type, "application/vnd.kubernetes.protobuf"))
+        return json_parse(q->body, q->body_len, ret, err);
+    r = protobuf_decode(s->kinds, q->body, q->body_len, &d, err);
+    if (r == 0)
+        *ret = yyjson_mut_doc_imut_copy(d, NULL);
+    return r;
+}
+
+static struct blob *conditions_patch(yyjson_val *body)
+{
+    _cleanup_mut_doc_ yyjson_mut_doc *patch = json_object();
+    const char *version = json_str(body, "/metadata/resourceVersion");
+    yyjson_val *conditions = json_at(body, "/status/conditions");
+
+    if (version)
+        json_set_str(patch, "/metadata/resourceVersion", version);
+    if (conditions)
+        json_set(patch, "/status/conditions", yyjson_val_mut_copy(patch, conditions));
+    return json_encode(yyjson_mut_doc_get_root(patch));
+}
+
+static int handle(struct rest_server *s, const struct api_request *q, const struct rest_target *t, struct api_response *response,
+                  struct gw_error *err)
+{
+    static const char *const groups[] = {GROUP_MASTERS};
+    bool reads = streq(t->verb, "get");
+    _cleanup_free_ char *target = local_target(t->kind, NULL, t->name, reads ? NULL : "status");
+    _cleanup_doc_ yyjson_doc *doc = NULL;
+    _cleanup_blob_ struct blob *patch = NULL;
+    struct api_request inner = *q;
+    int r;
+
+    if (!reads && !streq(t->verb, "update") && !streq(t->verb, "patch"))
+        return gw_error_set(err, GW_METHOD_NOT_ALLOWED, "the server does not allow this method on the requested resource");
+    inner.target = target;
+    inner.user = (struct api_user){q->user.name, groups, ARRAY_SIZE(groups)}; /* the right to approve is what was asked for */
+    if (!reads) {
+        r = read_body(s, q, &doc, err);
+        if (r < 0)
+            return r;
+        patch = conditions_patch(yyjson_doc_get_root(doc));
+        inner.method = "PATCH";
+        inner.content_type = MERGE_PATCH;
+        inner.body = patch->data;
+        inner.body_len = patch->len;
+    }
+    rest_handle(s, &inner, response);
+    return 0;
+}
+
+const struct rest_extra approval_extras[] = {
+    {"certificates.k8s.io", "certificatesigningrequests", "approval", handle},
+    {0},
+};

@@ -92,5 +92,6 @@ char *kind_api_version(const struct kind *kind, const char *version);
 char *kind_key(const struct kind *kind, const char *namespace, const char *name);
 
 /* Sets the headline of an Invalid error from its causes: `VirtualMachine.kubevirt.io "a" is invalid: FIELD: MESSAGE`, or
- * `[..., ...]` for several. Returns its negative errno, or 0 when err has no causes and no message. */
+ * `[..., ...]` for several. Returns its negative errno, or 0 when err has no causes and no message. A headline in
+ * the words of an admission webhook stays. */
 int kind_invalid(const struct kind *kind, const char *name, struct gw_error *err);

@@ -285,6 +285,8 @@ int kind_invalid(const struct kind *kind, const char *name, struct gw_error *err
 
     if (!err->n_causes)
         return err->message ? err->number : 0;
+    if (str_starts(err->message, "admission webhook "))
+        return err->number; /* rules that speak for a webhook have said it in its words */
     for (size_t i = 0; i < err->n_causes; i++) {
         const struct gw_cause *c = &err->causes[i];
         str_printf(&list, "%s%s%s%s", i ? ", " : "", c->field, *c->field ? ": " : "", c->message);

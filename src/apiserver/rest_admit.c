@@ -19,7 +19,12 @@ void rest_warn(struct rest_call *c, const char *text)
             str_putc(&quoted, '\\');
         str_putc(&quoted, *p == '\n' || *p == '\r' ? ' ' : *p);
     }
-    api_response_header(c->response, "Warning", "299 - \"%s\"", str_text(&quoted)); /* RFC 7234 section 5.5 */
+    _cleanup_free_ char *value = xasprintf("299 - \"%s\"", str_text(&quoted)); /* RFC 7234 section 5.5 */
+
+    VEC_EACH(&c->response->headers, h)
+        if (streq(h->name, "Warning") && streq(h->value, value)) /* said before the write was tried anew */
+            return;
+    api_response_header(c->response, "Warning", "%s", value);
 }
 
 static struct rest_call *call_of(struct rule_ctx *ctx)

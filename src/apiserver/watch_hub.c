@@ -17,10 +17,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "apiserver/watch_internal.h"
-#include "base/random.h"
 
 #define RING_EVENTS 2048
 #define RING_BYTES (4u << 20)
@@ -33,7 +33,8 @@ struct channel {
 struct watch_hub {
     struct store *store;
     struct kinds *kinds;
-    int epoll_fd;                /* holds the store watch's descriptor, which changes when the store's watch broke */
+    int epoll_fd;                /* holds kick_fd and the store watch's descriptor, which changes when that watch broke */
+    int kick_fd;                 /* eventfd: somebody wants a dispatch earlier than was said */
     struct store_watch *source;
     pthread_mutex_t lock;
     struct map *channels;        /* by the kind's prefix of keys */
@@ -53,18 +54,24 @@ struct store *watch_hub_store(struct watch_hub *h)
 
 /* -- The source ------------------------------------------------------------------------------------------------------------ */
 
-static int open_source(struct watch_hub *h, struct gw_error *err)
+static int poll_fd(struct watch_hub *h, int fd, struct gw_error *err)
 {
     struct epoll_event ev = {.events = EPOLLIN};
+
+    if (epoll_ctl(h->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0)
+        return gw_error_errno(err, errno, "cannot poll a descriptor of watches");
+    return 0;
+}
+
+static int open_source(struct watch_hub *h, struct gw_error *err)
+{
     int64_t now = store_revision(h->store, err);
     int r = now < 0 ? (int)now : store_watch_open(h->store, now, &h->source, err);
 
     if (r < 0)
         return r;
     h->position = h->ring_floor = now;
-    if (epoll_ctl(h->epoll_fd, EPOLL_CTL_ADD, store_watch_fd(h->source), &ev) < 0)
-        return gw_error_errno(err, errno, "cannot poll the store's watch");
-    return 0;
+    return poll_fd(h, store_watch_fd(h->source), err);
 }
 
 int watch_hub_new(struct store *store, struct kinds *kinds, struct watch_hub **ret, struct gw_error *err)
@@ -78,7 +85,13 @@ int watch_hub_new(struct store *store, struct kinds *kinds, struct watch_hub **r
     h->wake_at = INT64_MAX;
     pthread_mutex_init(&h->lock, NULL);
     h->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    r = h->epoll_fd < 0 ? gw_error_errno(err, errno, "cannot make an epoll descriptor") : open_source(h, err);
+    h->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (h->epoll_fd < 0 || h->kick_fd < 0)
+        r = gw_error_errno(err, errno, "cannot make descriptors for watches");
+    else
+        r = poll_fd(h, h->kick_fd, err);
+    if (r == 0)
+        r = open_source(h, err);
     if (r < 0) {
         watch_hub_free(h);
         return r;
@@ -107,6 +120,8 @@ struct watch_hub *watch_hub_free(struct watch_hub *h)
     store_watch_close(h->source);
     if (h->epoll_fd >= 0)
         close(h->epoll_fd);
+    if (h->kick_fd >= 0)
+        close(h->kick_fd);
     map_free(h->channels);
     pthread_mutex_destroy(&h->lock);
     free(h);
@@ -219,6 +234,11 @@ static void pump(struct watch_hub *h, int64_t now)
         start_over(h);
 }
 
+static int64_t next_time(const struct watcher *w)
+{
+    return w->options.bookmarks ? MIN(w->ends_at, w->bookmark_at) : w->ends_at;
+}
+
 /* A bookmark says: nothing up to here is missing. */
 static void check_time(struct watch_hub *h, struct watcher *w, void *data)
 {
@@ -234,7 +254,7 @@ static void check_time(struct watch_hub *h, struct watcher *w, void *data)
         end_watcher(h, w, NULL);
         w->ends_at = w->bookmark_at = INT64_MAX;
     }
-    h->wake_at = MIN(h->wake_at, MIN(w->ends_at, w->options.bookmarks ? w->bookmark_at : INT64_MAX));
+    h->wake_at = MIN(h->wake_at, next_time(w));
 }
 
 static void call_ready(struct watcher *list)
@@ -262,6 +282,9 @@ static void unlock(struct watch_hub *h)
 
 int64_t watch_hub_dispatch(struct watch_hub *h, int64_t now)
 {
+    eventfd_t kicks;
+
+    (void)eventfd_read(h->kick_fd, &kicks);
     pthread_mutex_lock(&h->lock);
     pump(h, now);
     if (now >= h->wake_at) {
@@ -332,7 +355,10 @@ static void join_locked(struct watch_hub *h, struct watcher *w, int64_t now)
     w->next = ch->watchers;
     ch->watchers = w;
     h->n_watchers++;
-    h->wake_at = MIN(h->wake_at, MIN(w->ends_at, w->options.bookmarks ? w->bookmark_at : INT64_MAX));
+    if (next_time(w) < h->wake_at) {
+        h->wake_at = next_time(w);
+        (void)eventfd_write(h->kick_fd, 1);
+    }
 }
 
 static int join(struct watch_hub *h, struct watcher *w, int64_t now, struct gw_error *err)

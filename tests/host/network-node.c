@@ -121,13 +121,18 @@ static int run_teardown(char **w, yyjson_mut_doc *ret, struct gw_error *err)
     return r;
 }
 
+static int run_sweep(char **w, yyjson_mut_doc *ret, struct gw_error *err)
+{
+    return network_sweep(w[1], err);
+}
+
 static const struct {
     const char *name;
     int (*run)(char **words, yyjson_mut_doc *ret, struct gw_error *err);
 } commands[] = {
     {"open", run_open},       {"create", run_create},   {"find", run_find},         {"activate", run_activate},
     {"forward", run_forward}, {"destroy", run_destroy}, {"update", run_update},     {"announce", run_announce},
-    {"teardown", run_teardown},
+    {"teardown", run_teardown}, {"sweep", run_sweep},
 };
 
 static int run(char **words, yyjson_mut_doc *ret, struct gw_error *err)

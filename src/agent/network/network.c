@@ -2,6 +2,7 @@
 #include "agent/network/network.h"
 
 #include <assert.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -17,7 +18,7 @@
 #define VXLAN_OVERHEAD 50 /* RFC 7348; ours needs less, without an inner Ethernet header */
 
 DEFINE_CLEANUP(struct network *, network_close)
-DEFINE_CLEANUP(struct pod_network *, pod_network_free)
+DEFINE_CLEANUP(DIR *, closedir)
 
 static const char *const states[] = {
     [ADDRESS_HOLDING] = "Holding",
@@ -158,6 +159,32 @@ int network_teardown(struct network *n, struct gw_error *err)
     if (r < 0 || (r = remove_routes(n, err)) < 0)
         return r;
     return node_setup_remove(n->nl, err);
+}
+
+/* Each entry that pod_setup made under netns_dir, also of pods whose notes are lost. */
+static int unmount_all(const char *netns_dir, struct gw_error *err)
+{
+    _cleanup_(closedirp) DIR *dir = opendir(netns_dir);
+    int r = 0;
+
+    if (!dir)
+        return errno == ENOENT ? 0 : gw_error_errno(err, errno, "cannot read %s", netns_dir);
+    for (struct dirent *e; r == 0 && (e = readdir(dir));) {
+        _cleanup_free_ char *path = xasprintf("%s/%s", netns_dir, e->d_name);
+        if (*e->d_name != '.')
+            r = netns_remove(path, err);
+    }
+    return r;
+}
+
+int network_sweep(const char *run_dir, struct gw_error *err)
+{
+    _cleanup_free_ char *netns_dir = xasprintf("%s/netns", run_dir), *notes_dir = xasprintf("%s/pods", run_dir);
+    int r = unmount_all(netns_dir, err);
+
+    if (r < 0 || (r = fs_remove_tree(netns_dir, err)) < 0)
+        return r;
+    return fs_remove_tree(notes_dir, err);
 }
 
 const char *network_notes(const struct network *n)

@@ -99,6 +99,10 @@ int network_open(const struct network_config *config, struct network **ret, stru
 struct network *network_close(struct network *n);
 int network_teardown(struct network *n, struct gw_error *err);
 
+/* Removes what an earlier life left under run_dir, where the node's own namespace is gone together with its devices and
+ * routes: the mounts of the pods' namespaces and the notes. */
+int network_sweep(const char *run_dir, struct gw_error *err);
+
 /* What was set in the node's namespace and what is missing (a firewall that drops forwarded packets, ...), one line each,
  * for the log; owned by n. */
 const char *network_notes(const struct network *n);

@@ -12,7 +12,6 @@
 #include "base/str.h"
 
 DEFINE_CLEANUP(DIR *, closedir)
-DEFINE_CLEANUP(struct pod_network *, pod_network_free)
 
 /* The text members, by the names that they have in the file. */
 static const struct {

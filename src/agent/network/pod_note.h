@@ -11,3 +11,4 @@ int pod_note_remove(const char *folder, const char *uid, struct gw_error *err);
 int pod_note_each(const char *folder, void (*fn)(void *data, struct pod_network *p), void *data, struct gw_error *err);
 
 struct pod_network *pod_network_free(struct pod_network *p);
+DEFINE_CLEANUP(struct pod_network *, pod_network_free)

@@ -32,6 +32,8 @@ static struct routes_input surroundings(const struct network *n)
     };
 }
 
+/* Before the peers are known nothing is removed: a new life of the agent takes over the routes of the former one, and
+ * traffic goes on even if the API server cannot be reached. */
 static int apply(struct network *n, struct routes_input *in, struct gw_error *err)
 {
     struct route_vec have = {0}, want = {0}, put = {0}, remove = {0};
@@ -43,7 +45,7 @@ static int apply(struct network *n, struct routes_input *in, struct gw_error *er
         if (r == 0)
             r = route_put(n->nl, route, err);
     VEC_EACH(&remove, route)
-        if (r == 0)
+        if (r == 0 && n->followed)
             r = route_delete(n->nl, route, err);
     route_vec_done(&have);
     route_vec_done(&want);
@@ -128,6 +130,7 @@ int network_update(struct network *n, struct node_view_vec *views, int64_t now, 
     node_views_done(&n->peers);
     n->peers = *views;
     *views = (struct node_view_vec){0};
+    n->followed = true;
     drop_self(n, &n->peers);
     int r = network_sync(n, now, err);
     if (r == 0)

@@ -1,0 +1,516 @@
+/* The cache with made-up histories, and the informer's list and watch against a scripted server. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "base/alloc.h"
+#include "base/str.h"
+#include "client/cache.h"
+#include "client/informer.h"
+#include "script.h"
+#include "virtual.h"
+
+struct fixture {
+    struct virtual *v;
+    struct api_client *c;
+    struct env *env;
+    struct informer *inf;
+    struct cache *cache;
+    struct str log; /* "+key:version ", "~key:version ", "-key " */
+};
+
+static void changed(void *userdata, const char *key, yyjson_val *old, yyjson_val *obj)
+{
+    struct fixture *f = userdata;
+
+    if (obj)
+        str_printf(&f->log, "%c%s:%llu ", old ? '~' : '+', key, (unsigned long long)object_version(obj));
+    else
+        str_printf(&f->log, "-%s ", key);
+}
+
+static void by_node(yyjson_val *obj, struct index_values *out)
+{
+    index_value(out, json_str(obj, "/spec/nodeName"));
+    index_value(out, json_str(obj, "/spec/nodeName")); /* twice is no harm */
+}
+
+static int set_up(void **state)
+{
+    struct fixture *f = xnew(struct fixture);
+
+    f->v = virtual_new(7);
+    f->c = script_client();
+    f->env = virtual_env(f->v, f->c);
+    f->cache = cache_new(&API_PODS, NULL, changed, f);
+    cache_add_index(f->cache, "node", by_node);
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+
+    informer_free(f->inf);
+    cache_free(f->cache);
+    api_client_free(f->c);
+    virtual_env_free(f->env);
+    virtual_free(f->v);
+    str_done(&f->log);
+    free(f);
+    return 0;
+}
+
+static yyjson_doc *pod_doc(const char *name, int version, const char *uid, const char *node)
+{
+    _cleanup_free_ char *text = xasprintf("{\"metadata\":{\"namespace\":\"d\",\"name\":\"%s\",\"uid\":\"%s\","
+                                          "\"resourceVersion\":\"%d\",\"ownerReferences\":[{\"uid\":\"own-%s\"}]},"
+                                          "\"spec\":{\"nodeName\":\"%s\"}}",
+                                          name, uid, version, uid, node);
+    yyjson_doc *doc = NULL;
+
+    assert_int_equal(json_parse(text, strlen(text), &doc, NULL), 0);
+    return doc;
+}
+
+static void event(struct fixture *f, enum api_event_type type, const char *name, int version, const char *uid)
+{
+    _cleanup_doc_ yyjson_doc *doc = pod_doc(name, version, uid, "n1");
+
+    cache_event(f->cache, type, yyjson_doc_get_root(doc));
+}
+
+static void observe(struct fixture *f, const char *name, int version, const char *uid)
+{
+    _cleanup_doc_ yyjson_doc *doc = pod_doc(name, version, uid, "n1");
+
+    cache_observe(f->cache, yyjson_doc_get_root(doc));
+}
+
+static void item(struct fixture *f, const char *name, int version, const char *uid)
+{
+    _cleanup_doc_ yyjson_doc *doc = pod_doc(name, version, uid, "n1");
+
+    cache_list_item(f->cache, yyjson_doc_get_root(doc));
+}
+
+static void expect(struct fixture *f, const char *log)
+{
+    assert_string_equal(str_text(&f->log), log);
+    str_done(&f->log);
+}
+
+static size_t selected(struct fixture *f, const char *index, const char *value)
+{
+    _cleanup_val_vec_ struct val_vec v = {0};
+
+    cache_select(f->cache, index, value, &v);
+    return v.len;
+}
+
+/* --- cache --- */
+
+static void test_events(void **state)
+{
+    struct fixture *f = *state;
+
+    event(f, API_ADDED, "a", 5, "ua");
+    event(f, API_MODIFIED, "a", 6, "ua");
+    event(f, API_BOOKMARK, "", 9, "");
+    event(f, API_DELETED, "a", 10, "ua");
+    expect(f, "+d/a:5 ~d/a:6 -d/a ");
+    assert_int_equal(cache_seen(f->cache), 10);
+    assert_int_equal(cache_len(f->cache), 0);
+}
+
+static void test_repeated_and_late_events(void **state)
+{
+    struct fixture *f = *state;
+
+    event(f, API_ADDED, "a", 5, "ua");
+    event(f, API_ADDED, "a", 5, "ua");
+    event(f, API_MODIFIED, "a", 7, "ua");
+    event(f, API_MODIFIED, "a", 6, "ua");
+    event(f, API_DELETED, "a", 8, "ua");
+    event(f, API_MODIFIED, "a", 7, "ua"); /* must not bring it back */
+    event(f, API_ADDED, "a", 9, "ub");
+    event(f, API_DELETED, "a", 8, "ua"); /* must not end its successor */
+    expect(f, "+d/a:5 ~d/a:7 -d/a +d/a:9 ");
+}
+
+static void test_delete_with_the_last_version(void **state)
+{
+    struct fixture *f = *state;
+
+    event(f, API_ADDED, "a", 5, "ua");
+    event(f, API_DELETED, "a", 5, "ua");
+    expect(f, "+d/a:5 -d/a ");
+}
+
+static void test_indexes(void **state)
+{
+    struct fixture *f = *state;
+    _cleanup_doc_ yyjson_doc *moved = pod_doc("a", 8, "ua", "n2");
+
+    event(f, API_ADDED, "a", 5, "ua");
+    event(f, API_ADDED, "b", 6, "ub");
+    assert_int_equal(selected(f, "node", "n1"), 2);
+    assert_int_equal(selected(f, INDEX_OWNER, "own-ua"), 1);
+    cache_event(f->cache, API_MODIFIED, yyjson_doc_get_root(moved));
+    assert_int_equal(selected(f, "node", "n1"), 1);
+    assert_int_equal(selected(f, "node", "n2"), 1);
+    event(f, API_DELETED, "b", 9, "ub");
+    assert_int_equal(selected(f, "node", "n1"), 0);
+    assert_int_equal(selected(f, "nosuch", "n2"), 0);
+    assert_int_equal(selected(f, "node", NULL), 0);
+    cache_add_index(f->cache, "late", by_node);
+    assert_int_equal(selected(f, "late", "n2"), 1);
+}
+
+static void test_observed_write_comes_before_its_event(void **state)
+{
+    struct fixture *f = *state;
+
+    event(f, API_ADDED, "a", 5, "ua");
+    observe(f, "a", 9, "ua");
+    expect(f, "+d/a:5 ~d/a:9 ");
+    event(f, API_MODIFIED, "a", 7, "ua"); /* history */
+    event(f, API_MODIFIED, "a", 9, "ua");
+    expect(f, "");
+    event(f, API_MODIFIED, "a", 10, "ua");
+    expect(f, "~d/a:10 ");
+}
+
+static void test_observed_after_the_watch_passed(void **state)
+{
+    struct fixture *f = *state;
+
+    event(f, API_ADDED, "a", 5, "ua");
+    event(f, API_DELETED, "a", 6, "ua");
+    observe(f, "a", 5, "ua"); /* the answer to the create came late */
+    expect(f, "+d/a:5 -d/a ");
+}
+
+static void test_observed_delete(void **state)
+{
+    struct fixture *f = *state;
+
+    event(f, API_ADDED, "a", 5, "ua");
+    cache_observe_deleted(f->cache, "d/a", "other");
+    cache_observe_deleted(f->cache, "d/none", "ua");
+    expect(f, "+d/a:5 ");
+    cache_observe_deleted(f->cache, "d/a", "ua");
+    event(f, API_MODIFIED, "a", 6, "ua"); /* from before the delete */
+    event(f, API_DELETED, "a", 7, "ua");
+    event(f, API_ADDED, "a", 8, "ub");
+    expect(f, "-d/a +d/a:8 ");
+}
+
+static void test_list_replaces(void **state)
+{
+    struct fixture *f = *state;
+
+    event(f, API_ADDED, "a", 5, "ua");
+    event(f, API_ADDED, "b", 6, "ub");
+    event(f, API_ADDED, "c", 7, "uc");
+    observe(f, "new", 21, "un"); /* written after the list was read */
+    expect(f, "+d/a:5 +d/b:6 +d/c:7 +d/new:21 ");
+    cache_list_begin(f->cache, 20);
+    item(f, "a", 5, "ua");
+    item(f, "b", 9, "ub");
+    item(f, "d", 15, "ud");
+    cache_list_end(f->cache);
+    expect(f, "~d/b:9 +d/d:15 -d/c ");
+    assert_int_equal(cache_seen(f->cache), 20);
+    event(f, API_ADDED, "x", 19, "ux"); /* from before the list */
+    expect(f, "");
+}
+
+static void test_list_after_observed_delete(void **state)
+{
+    struct fixture *f = *state;
+
+    event(f, API_ADDED, "a", 5, "ua");
+    event(f, API_ADDED, "b", 6, "ub");
+    cache_observe_deleted(f->cache, "d/a", "ua");
+    str_done(&f->log);
+    cache_list_begin(f->cache, 7); /* read before the delete */
+    item(f, "a", 5, "ua");
+    item(f, "b", 6, "ub");
+    cache_list_end(f->cache);
+    expect(f, "");
+    cache_list_begin(f->cache, 12); /* and after it */
+    item(f, "b", 6, "ub");
+    cache_list_end(f->cache);
+    event(f, API_ADDED, "a", 13, "ua2");
+    expect(f, "+d/a:13 ");
+}
+
+static void test_server_restored_from_older_state(void **state)
+{
+    struct fixture *f = *state;
+
+    event(f, API_ADDED, "a", 50, "ua");
+    event(f, API_ADDED, "b", 60, "ub");
+    str_done(&f->log);
+    cache_list_begin(f->cache, 40);
+    item(f, "a", 30, "ua");
+    cache_list_end(f->cache);
+    expect(f, "~d/a:30 -d/b ");
+    event(f, API_MODIFIED, "a", 41, "ua");
+    expect(f, "~d/a:41 ");
+}
+
+static void test_list_begun_anew(void **state)
+{
+    struct fixture *f = *state;
+
+    cache_list_begin(f->cache, 5);
+    item(f, "a", 3, "ua");
+    cache_list_begin(f->cache, 9);
+    item(f, "b", 8, "ub");
+    cache_list_end(f->cache);
+    expect(f, "+d/a:3 +d/b:8 -d/a ");
+}
+
+static void test_trim(void **state)
+{
+    static const char text[] =
+        "{\"metadata\":{\"name\":\"a\",\"managedFields\":[1],\"annotations\":{\"k\":\"v\","
+        "\"kubectl.kubernetes.io/last-applied-configuration\":\"x\"}},\"spec\":{\"a\":{\"b\":1,\"c\":2}},\"status\":{}}";
+    static const char *const keep[] = {"/spec/a/b", "/spec/none", NULL};
+    _cleanup_doc_ yyjson_doc *doc = NULL, *some = NULL, *all = NULL;
+
+    assert_int_equal(json_parse(text, strlen(text), &doc, NULL), 0);
+    some = object_trim(yyjson_doc_get_root(doc), "v1", "Pod", keep);
+    _cleanup_blob_ struct blob *b = json_encode_val(yyjson_doc_get_root(some));
+    assert_string_equal(b->data, "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\",\"annotations\":"
+                                 "{\"k\":\"v\"}},\"spec\":{\"a\":{\"b\":1}}}");
+    all = object_trim(yyjson_doc_get_root(doc), "v1", "Pod", NULL);
+    assert_int_equal(json_int(yyjson_doc_get_root(all), "/spec/a/c", 0), 2);
+    assert_null(json_at(yyjson_doc_get_root(all), "/metadata/managedFields"));
+}
+
+static void test_keys(void **state)
+{
+    char ns[OBJECT_KEY_MAX], name[OBJECT_KEY_MAX];
+
+    object_key_split("a/b", ns, name);
+    assert_string_equal(ns, "a");
+    assert_string_equal(name, "b");
+    object_key_split("node1", ns, name);
+    assert_string_equal(ns, "");
+    assert_string_equal(name, "node1");
+    assert_string_equal(object_key_of("", "n", ns), "n");
+    assert_string_equal(object_key_of("x", "n", ns), "x/n");
+}
+
+/* --- informer --- */
+
+static void start(struct fixture *f)
+{
+    struct informer_config cfg = {.resource = &API_PODS, .label_selector = "app=x"};
+
+    f->inf = informer_new(f->env, &cfg);
+    informer_add_handler(f->inf, changed, f);
+}
+
+#define ITEM(name, version) \
+    "{\"metadata\":{\"namespace\":\"d\",\"name\":\"" name "\",\"uid\":\"u-" name "\",\"resourceVersion\":\"" version "\"}}"
+#define LIST(version, more, items) \
+    "{\"metadata\":{\"resourceVersion\":\"" version "\",\"continue\":\"" more "\"},\"items\":[" items "]}"
+#define EVENT(type, name, version) "{\"type\":\"" type "\",\"object\":" ITEM(name, version) "}\n"
+
+static const char *path(struct fixture *f)
+{
+    assert_int_equal(script_running(f->c), 1);
+    return script_call(f->c, 0)->path;
+}
+
+static void test_list_in_pages_then_watch(void **state)
+{
+    struct fixture *f = *state;
+
+    start(f);
+    assert_string_equal(path(f), "/api/v1/pods?labelSelector=app%3Dx&limit=500");
+    script_answer(script_call(f->c, 0), 200, LIST("9", "token", ITEM("a", "5")));
+    assert_string_equal(path(f), "/api/v1/pods?labelSelector=app%3Dx&limit=500&continue=token");
+    assert_false(informer_has_synced(f->inf));
+    script_answer(script_call(f->c, 0), 200, LIST("9", "", ITEM("b", "6")));
+    assert_true(informer_has_synced(f->inf));
+    expect(f, "+d/a:5 +d/b:6 ");
+    assert_non_null(strstr(path(f), "/api/v1/pods?labelSelector=app%3Dx&allowWatchBookmarks=true&resourceVersion=9&"));
+    assert_non_null(strstr(path(f), "watch=true"));
+    script_data(script_call(f->c, 0), EVENT("MODIFIED", "a", "10") EVENT("ADDED", "c", "11"));
+    expect(f, "~d/a:10 +d/c:11 ");
+    assert_int_equal(informer_len(f->inf), 3);
+    assert_non_null(informer_get_ns(f->inf, "d", "c"));
+    assert_string_equal(json_str(informer_get(f->inf, "d/c"), "/kind"), "Pod");
+}
+
+static void synced(struct fixture *f)
+{
+    start(f);
+    script_answer(script_call(f->c, 0), 200, LIST("9", "", ITEM("a", "5")));
+    str_done(&f->log);
+}
+
+static void test_watch_resumes(void **state)
+{
+    struct fixture *f = *state;
+
+    synced(f);
+    script_data(script_call(f->c, 0), EVENT("MODIFIED", "a", "12"));
+    script_answer(script_call(f->c, 0), 200, NULL); /* closed in good order */
+    assert_int_equal(script_running(f->c), 0);
+    assert_int_equal(informer_lost_since(f->inf), 0);
+    virtual_run(f->v, 200);
+    assert_non_null(strstr(path(f), "resourceVersion=12&"));
+    script_fail(script_call(f->c, 0), GW_SERVICE_UNAVAILABLE, "connection reset");
+    assert_true(informer_lost_since(f->inf) > 0);
+    assert_string_equal(informer_error(f->inf), "connection reset");
+    virtual_run(f->v, 700);
+    assert_non_null(strstr(path(f), "resourceVersion=12&"));
+    script_data(script_call(f->c, 0), EVENT("MODIFIED", "a", "13"));
+    assert_int_equal(informer_lost_since(f->inf), 0);
+    expect(f, "~d/a:12 ~d/a:13 ");
+}
+
+static void check_relist(struct fixture *f)
+{
+    assert_int_equal(script_running(f->c), 0);
+    virtual_run(f->v, 700);
+    assert_string_equal(path(f), "/api/v1/pods?labelSelector=app%3Dx&limit=500");
+    assert_true(informer_has_synced(f->inf)); /* stale, but not empty */
+    script_answer(script_call(f->c, 0), 200, LIST("99", "", ITEM("b", "50")));
+    expect(f, "+d/b:50 -d/a ");
+    assert_non_null(strstr(path(f), "resourceVersion=99&"));
+}
+
+static void test_expired_in_the_stream(void **state)
+{
+    struct fixture *f = *state;
+
+    synced(f);
+    script_data(script_call(f->c, 0),
+                "{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"reason\":\"Expired\",\"code\":410}}\n");
+    check_relist(f);
+}
+
+static void test_expired_by_http(void **state)
+{
+    struct fixture *f = *state;
+
+    synced(f);
+    script_answer(script_call(f->c, 0), 410, "{\"kind\":\"Status\",\"reason\":\"Expired\",\"code\":410}");
+    check_relist(f);
+}
+
+static void test_expired_page(void **state)
+{
+    struct fixture *f = *state;
+
+    start(f);
+    script_answer(script_call(f->c, 0), 200, LIST("9", "token", ITEM("a", "5")));
+    script_answer(script_call(f->c, 0), 410, NULL);
+    virtual_run(f->v, 700);
+    assert_string_equal(path(f), "/api/v1/pods?labelSelector=app%3Dx&limit=500");
+}
+
+static void test_back_off_grows_and_obeys_retry_after(void **state)
+{
+    struct fixture *f = *state;
+    size_t before;
+
+    start(f);
+    for (int i = 0; i < 8; i++) {
+        script_fail(script_call(f->c, 0), GW_SERVICE_UNAVAILABLE, "down");
+        virtual_run(f->v, 40000);
+    }
+    before = script_started(f->c);
+    script_fail(script_call(f->c, 0), GW_SERVICE_UNAVAILABLE, "down");
+    virtual_run(f->v, 20000);
+    assert_int_equal(script_started(f->c), before);
+    virtual_run(f->v, 20000);
+    assert_int_equal(script_started(f->c), before + 1);
+    script_answer(script_call(f->c, 0), 429,
+                  "{\"kind\":\"Status\",\"reason\":\"TooManyRequests\",\"code\":429,\"details\":{\"retryAfterSeconds\":100}}");
+    virtual_run(f->v, 99000);
+    assert_int_equal(script_running(f->c), 0);
+    virtual_run(f->v, 2000);
+    assert_int_equal(script_running(f->c), 1);
+}
+
+static void test_server_that_closes_at_once_makes_no_spin(void **state)
+{
+    struct fixture *f = *state;
+    size_t before;
+
+    synced(f);
+    before = script_started(f->c);
+    for (int i = 0; i < 1000; i++) {
+        if (script_running(f->c))
+            script_answer(script_call(f->c, 0), 200, NULL);
+        virtual_run(f->v, 1);
+    }
+    assert_in_range(script_started(f->c) - before, 1, 13);
+}
+
+static void test_observe_through_informer(void **state)
+{
+    struct fixture *f = *state;
+    _cleanup_doc_ yyjson_doc *doc = pod_doc("n", 10, "un", "n1");
+
+    synced(f);
+    informer_observe(f->inf, yyjson_doc_get_root(doc));
+    script_data(script_call(f->c, 0), EVENT("ADDED", "n", "10"));
+    informer_observe_deleted(f->inf, "d/n", "un");
+    expect(f, "+d/n:10 -d/n ");
+}
+
+static void test_freed_while_busy(void **state)
+{
+    struct fixture *f = *state;
+
+    synced(f);
+    f->inf = informer_free(f->inf);
+    assert_int_equal(script_running(f->c), 0);
+    start(f);
+    script_fail(script_call(f->c, 0), GW_SERVICE_UNAVAILABLE, "down");
+    f->inf = informer_free(f->inf);
+    virtual_run(f->v, 60000);
+    assert_int_equal(script_running(f->c), 0);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        T(test_events),
+        T(test_repeated_and_late_events),
+        T(test_delete_with_the_last_version),
+        T(test_indexes),
+        T(test_observed_write_comes_before_its_event),
+        T(test_observed_after_the_watch_passed),
+        T(test_observed_delete),
+        T(test_list_replaces),
+        T(test_list_after_observed_delete),
+        T(test_server_restored_from_older_state),
+        T(test_list_begun_anew),
+        T(test_trim),
+        T(test_keys),
+        T(test_list_in_pages_then_watch),
+        T(test_watch_resumes),
+        T(test_expired_in_the_stream),
+        T(test_expired_by_http),
+        T(test_expired_page),
+        T(test_back_off_grows_and_obeys_retry_after),
+        T(test_server_that_closes_at_once_makes_no_spin),
+        T(test_observe_through_informer),
+        T(test_freed_while_busy),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

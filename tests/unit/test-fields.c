@@ -201,7 +201,7 @@ static void test_enum_refusals_say_why(void **state)
     _cleanup_doc_ yyjson_doc *object = yaml("{apiVersion: kubevirt.io/v1, kind: KubeVirt, metadata: {name: kubevirt, namespace: "
                                             "kubevirt}, spec: {configuration: {migrations: {allowPostCopy: true}}}}");
     _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
-    _cleanup_doc_ yyjson_doc *stored = admit(&world, yyjson_doc_get_root(object), NULL, &err);
+    _unused_ _cleanup_doc_ yyjson_doc *stored = admit(&world, yyjson_doc_get_root(object), NULL, &err);
 
     assert_int_equal(err.n_causes, 1);
     assert_string_equal(err.causes[0].field, "spec.configuration.migrations.allowPostCopy");

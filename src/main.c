@@ -13,6 +13,7 @@ static const struct command {
     {"cluster", cmd_cluster, "a whole cluster on this machine: up, status, down"},
     {"watch", cmd_watch, "follow a migration with a progress bar"},
     {"fields", cmd_fields, NULL},
+    {"image", cmd_image, "container disks: import, list"},
     {"version", cmd_version, "print the version"},
 };
 

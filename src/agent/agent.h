@@ -10,7 +10,6 @@
 
 struct network;
 struct qemu_facts;
-struct image_store;
 
 struct agent_config {
     char *server;       /* "https://host:port" */
@@ -35,7 +34,6 @@ struct agent {
     struct env *env;
     struct event_recorder *events;
     struct network *network;
-    struct image_store *images;
     const struct qemu_facts *qemu;
     char *key_pem, *cert_pem; /* system:node:NAME */
     struct map *pods;         /* uid -> struct pod, core/ */

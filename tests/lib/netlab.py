@@ -126,6 +126,7 @@ class Guest:
 
     def open_pod(self, pod):
         fd = open_tap(pod["netns"], "tap0")
+        time.sleep(0.1)  # until the kernel has noticed the tap's carrier; QEMU opens it long before its guest runs
         self.lab.close_later.append(fd)
         return fd
 
@@ -196,9 +197,12 @@ class Node:
 
 
 class Lab:
+    count = 0
+
     def __init__(self, tmp, nodes=3, link="direct", routed=False):
         """routed: each node in a subnet of its own behind a router, so that no direct route is possible."""
-        self.prefix = f"gwn{os.getpid()}-"
+        Lab.count += 1
+        self.prefix = f"gwn{os.getpid()}.{Lab.count}-"
         self.tmp, self.names, self.processes, self.close_later, self.guests = tmp, [], [], [], []
         self.namespace("sw")
         self.ip("sw", "link add br0 type bridge")

@@ -92,9 +92,11 @@ static void test_ports(void **state)
 
 static void test_node(void **state)
 {
-    _cleanup_free_ char *text = rules_node((struct ipv4_cidr){0x0af40000, 16}, (struct ipv4_cidr){0x0a090000, 24});
+    struct ipv4_cidr cluster = {0x0af40000, 16}, subnet = {0x0a090000, 24};
+    _cleanup_free_ char *direct = rules_node(cluster, &subnet), *vxlan = rules_node(cluster, NULL);
 
-    assert_non_null(strstr(text, "ip saddr 10.244.0.0/16 ip daddr != { 10.244.0.0/16, 10.9.0.0/24, 224.0.0.0/4 } masquerade"));
+    assert_non_null(strstr(direct, "ip saddr 10.244.0.0/16 ip daddr != { 10.244.0.0/16, 224.0.0.0/4, 10.9.0.0/24 } masquerade"));
+    assert_non_null(strstr(vxlan, "ip daddr != { 10.244.0.0/16, 224.0.0.0/4 } masquerade"));
 }
 
 int main(void)

@@ -76,7 +76,7 @@ static int open_node(struct network *n, struct gw_error *err)
         return r;
     if (!n->mtu)
         n->mtu = mtu - VXLAN_OVERHEAD;
-    return node_setup_make(n->nl, n->device, n->cluster, n->subnet, &n->notes, err);
+    return node_setup_make(n->nl, n->device, n->cluster, n->vxlan ? NULL : &n->subnet, &n->notes, err);
 }
 
 /* Notes can be older than the kernel's state: after a reboot, with run_dir on a disk, there is neither namespace nor link

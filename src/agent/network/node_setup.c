@@ -56,8 +56,8 @@ static void look_for_firewall(struct str *notes)
     }
 }
 
-int node_setup_make(struct netlink *nl, const char *device, struct ipv4_cidr cluster, struct ipv4_cidr node_subnet,
-                    struct str *notes, struct gw_error *err)
+int node_setup_make(struct netlink *nl, const char *device, struct ipv4_cidr cluster,
+                    const struct ipv4_cidr *node_subnet, struct str *notes, struct gw_error *err)
 {
     int r = set("ipv4/ip_forward", "1", notes, err);
 

@@ -121,15 +121,17 @@ char *rules_pod(const struct pod_rules *r)
     return str_take(&s);
 }
 
-char *rules_node(struct ipv4_cidr cluster, struct ipv4_cidr node_subnet)
+char *rules_node(struct ipv4_cidr cluster, const struct ipv4_cidr *node_subnet)
 {
     char inside[IPV4_TEXT], subnet[IPV4_TEXT];
     struct str s = {0};
 
     ipv4_format_cidr(cluster, inside);
-    ipv4_format_cidr(node_subnet, subnet);
     str_puts(&s, "table " RULES_NODE_TABLE "\ndelete table " RULES_NODE_TABLE "\ntable " RULES_NODE_TABLE " {\n"
                  "  chain leaving {\n    type nat hook postrouting priority srcnat; policy accept;\n");
-    str_printf(&s, "    ip saddr %s ip daddr != { %s, %s, 224.0.0.0/4 } masquerade\n  }\n}\n", inside, inside, subnet);
+    str_printf(&s, "    ip saddr %s ip daddr != { %s, 224.0.0.0/4", inside, inside);
+    if (node_subnet)
+        str_printf(&s, ", %s", ipv4_format_cidr(*node_subnet, subnet));
+    str_puts(&s, " } masquerade\n  }\n}\n");
     return str_take(&s);
 }

@@ -23,8 +23,9 @@ struct pod_rules {
 /* The whole table of a pod's namespace, for devices eth0 and tap0. Caller frees. */
 char *rules_pod(const struct pod_rules *r);
 
-/* The whole table of the node: translation of what leaves the cluster. It replaces an earlier one. Caller frees. */
-char *rules_node(struct ipv4_cidr cluster, struct ipv4_cidr node_subnet);
+/* The whole table of the node: translation of what leaves the cluster's range and the nodes' own network (NULL where that
+ * does not carry VMs' addresses). It replaces an earlier one. Caller frees. */
+char *rules_node(struct ipv4_cidr cluster, const struct ipv4_cidr *node_subnet);
 
 /* The 16 bit that, written over zeroes, keep an Internet checksum (RFC 1071) true when `before` becomes `after`. */
 uint16_t rules_compensation(uint32_t before, uint32_t after);

@@ -1,5 +1,5 @@
-/* One node's pod network for tests: runs in the node's namespace, takes one command per line, answers each with one line
- * of JSON ({"us": microseconds taken, "error": why, ...}). Peers' announcements come with the command "update". */
+/* One node's pod network for tests: runs in the node's namespace, takes one command per line, answers each with one
+ * line of JSON ({"us": microseconds taken, "error": why, ...}). Peers' announcements come with the command "update". */
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,8 +16,13 @@ static struct network *net;
 
 static int run_open(char **w, yyjson_mut_doc *ret, struct gw_error *err)
 {
-    int r = network_open(&(struct network_config){.node = w[1], .node_address = w[2], .pod_cidr = w[3], .cluster_cidr = w[4],
-                                                  .run_dir = w[5], .mtu = atoi(w[6]), .vxlan = streq(w[7], "vxlan")},
+    int r = network_open(&(struct network_config){.node = w[1],
+                                                  .node_address = w[2],
+                                                  .pod_cidr = w[3],
+                                                  .cluster_cidr = w[4],
+                                                  .run_dir = w[5],
+                                                  .mtu = atoi(w[6]),
+                                                  .vxlan = streq(w[7], "vxlan")},
                          &net, err);
     if (r == 0)
         json_set_str(ret, "/notes", network_notes(net));
@@ -50,9 +55,11 @@ static int run_create(char **w, yyjson_mut_doc *ret, struct gw_error *err)
     struct pod_port ports[16];
     const struct pod_network *p;
     size_t n = w[5] ? read_ports(w[5], ports) : 0;
-    int r = pod_network_create(net, &(struct pod_network_spec){.uid = w[1], .vmi = w[2], .vm_address = w[3], .guest_mac = w[4],
-                                                               .ports = ports, .n_ports = n},
-                               &p, err);
+    int r = pod_network_create(
+        net,
+        &(struct pod_network_spec){
+            .uid = w[1], .vmi = w[2], .vm_address = w[3], .guest_mac = w[4], .ports = ports, .n_ports = n},
+        &p, err);
     if (r == 0)
         tell(ret, p);
     return r;
@@ -130,8 +137,8 @@ static const struct {
     const char *name;
     int (*run)(char **words, yyjson_mut_doc *ret, struct gw_error *err);
 } commands[] = {
-    {"open", run_open},       {"create", run_create},   {"find", run_find},         {"activate", run_activate},
-    {"forward", run_forward}, {"destroy", run_destroy}, {"update", run_update},     {"announce", run_announce},
+    {"open", run_open},         {"create", run_create},   {"find", run_find},     {"activate", run_activate},
+    {"forward", run_forward},   {"destroy", run_destroy}, {"update", run_update}, {"announce", run_announce},
     {"teardown", run_teardown}, {"sweep", run_sweep},
 };
 

@@ -25,8 +25,16 @@ static void test_addresses(void **state)
 
 static void test_cidrs(void **state)
 {
-    static const char *const bad[] = {"10.0.2.0", "10.0.2.1/24", "10.0.2.0/33", "10.0.2.0/", "10.0.2.0/-1", "10.0.2.0/24x",
-                                      "10.0.2.0/024", "/24", "1000000000000000000000.0.0.0/8", NULL};
+    static const char *const bad[] = {"10.0.2.0",
+                                      "10.0.2.1/24",
+                                      "10.0.2.0/33",
+                                      "10.0.2.0/",
+                                      "10.0.2.0/-1",
+                                      "10.0.2.0/24x",
+                                      "10.0.2.0/024",
+                                      "/24",
+                                      "1000000000000000000000.0.0.0/8",
+                                      NULL};
     struct ipv4_cidr c = {0}, all;
     char text[IPV4_TEXT];
 
@@ -45,8 +53,15 @@ static void test_cidrs(void **state)
 
 static void test_macs(void **state)
 {
-    static const char *const bad[] = {"", "52:54:00:ab:cd", "52:54:00:ab:cd:e", "52:54:00:ab:cd:ef:", "52-54-00-ab-cd-ef",
-                                      "53:54:00:ab:cd:ef", "52:54:00:ab:cd:eg", "525400abcdef", NULL};
+    static const char *const bad[] = {"",
+                                      "52:54:00:ab:cd",
+                                      "52:54:00:ab:cd:e",
+                                      "52:54:00:ab:cd:ef:",
+                                      "52-54-00-ab-cd-ef",
+                                      "53:54:00:ab:cd:ef",
+                                      "52:54:00:ab:cd:eg",
+                                      "525400abcdef",
+                                      NULL};
     const uint8_t want[6] = {0x52, 0x54, 0, 0xab, 0xcd, 0xef};
     uint8_t mac[6] = {0};
 

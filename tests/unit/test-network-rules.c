@@ -74,14 +74,16 @@ static void test_pod(void **state)
 
 static void test_ports(void **state)
 {
-    const struct pod_port both[] = {{IPPROTO_TCP, 22}, {IPPROTO_UDP, 53}, {IPPROTO_TCP, 80}}, udp[] = {{IPPROTO_UDP, 53}};
+    const struct pod_port both[] = {{IPPROTO_TCP, 22}, {IPPROTO_UDP, 53}, {IPPROTO_TCP, 80}},
+                          udp[] = {{IPPROTO_UDP, 53}};
     struct pod_rules r = base;
 
     r.ports = both;
     r.n_ports = ARRAY_SIZE(both);
     _cleanup_free_ char *text = rules_pod(&r);
     assert_non_null(strstr(text, "== syn tcp dport != { 22, 80 } reject with tcp reset"));
-    assert_non_null(strstr(text, "ip protocol udp udp dport != { 53 } ip saddr . udp sport . udp dport != @asked drop"));
+    assert_non_null(
+        strstr(text, "ip protocol udp udp dport != { 53 } ip saddr . udp sport . udp dport != @asked drop"));
     assert_non_null(strstr(text, "update @asked { ip daddr . udp dport . udp sport }"));
     /* A protocol without ports is closed as a whole. */
     r.ports = udp;
@@ -95,7 +97,8 @@ static void test_node(void **state)
     struct ipv4_cidr cluster = {0x0af40000, 16}, subnet = {0x0a090000, 24};
     _cleanup_free_ char *direct = rules_node(cluster, &subnet), *vxlan = rules_node(cluster, NULL);
 
-    assert_non_null(strstr(direct, "ip saddr 10.244.0.0/16 ip daddr != { 10.244.0.0/16, 224.0.0.0/4, 10.9.0.0/24 } masquerade"));
+    assert_non_null(
+        strstr(direct, "ip saddr 10.244.0.0/16 ip daddr != { 10.244.0.0/16, 224.0.0.0/4, 10.9.0.0/24 } masquerade"));
     assert_non_null(strstr(vxlan, "ip daddr != { 10.244.0.0/16, 224.0.0.0/4 } masquerade"));
 }
 

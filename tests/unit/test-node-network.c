@@ -41,7 +41,8 @@ static void announcement(void *data, struct node_view *ret)
 {
     struct world *w = data;
 
-    *ret = (struct node_view){.node = xstrdup("n1"), .node_address = 0x0a090001, .pod_cidr = {0x0af40100, 24}, .serial = w->serial};
+    *ret = (struct node_view){
+        .node = xstrdup("n1"), .node_address = 0x0a090001, .pod_cidr = {0x0af40100, 24}, .serial = w->serial};
     if (w->followed >= 0)
         observed_vec_push(&ret->observed, (struct observed_peer){xstrdup("n2"), w->followed});
 }
@@ -112,15 +113,17 @@ static const char *body(struct api_call *c)
 }
 
 #define OBJECT(name, version, spec, status) \
-    "{\"kind\":\"NodeNetwork\",\"apiVersion\":\"godwit.io/v1alpha1\",\"metadata\":{\"name\":\"" name "\",\"uid\":\"" name \
-    "\",\"resourceVersion\":\"" version "\"},\"spec\":" spec ",\"status\":" status "}"
+    "{\"kind\":\"NodeNetwork\",\"apiVersion\":\"godwit.io/v1alpha1\",\"metadata\":{\"name\":\"" name \
+    "\",\"uid\":\"" name "\",\"resourceVersion\":\"" version "\"},\"spec\":" spec ",\"status\":" status "}"
 #define OWN_SPEC(serial) \
-    "{\"nodeAddress\":\"10.9.0.1\",\"podCIDR\":\"10.244.1.0/24\",\"link\":\"direct\",\"serial\":" serial ",\"addresses\":[]}"
+    "{\"nodeAddress\":\"10.9.0.1\",\"podCIDR\":\"10.244.1.0/24\",\"link\":\"direct\",\"serial\":" serial \
+    ",\"addresses\":[]}"
 #define PEER_SPEC(serial) "{\"nodeAddress\":\"10.9.0.2\",\"link\":\"direct\",\"serial\":" serial "}"
 
 static void answer_list(struct world *w, const char *items)
 {
-    _cleanup_free_ char *text = xasprintf("{\"kind\":\"NodeNetworkList\",\"metadata\":{\"resourceVersion\":\"10\"},\"items\":[%s]}", items);
+    _cleanup_free_ char *text =
+        xasprintf("{\"kind\":\"NodeNetworkList\",\"metadata\":{\"resourceVersion\":\"10\"},\"items\":[%s]}", items);
 
     virtual_run(w->time, 10);
     script_answer(call(w, "GET", "/nodenetworks"), 200, text);
@@ -166,8 +169,10 @@ static void test_acknowledge(void **state)
 {
     struct world *w = *state;
 
-    answer_list(w, OBJECT("n1", "8", OWN_SPEC("4"), "{\"observed\":{\"n2\":70}}") "," OBJECT("n2", "9", PEER_SPEC("70"), "{}"));
-    script_answer(call(w, "PATCH", "/nodenetworks/n1"), 200, OBJECT("n1", "11", OWN_SPEC("5"), "{\"observed\":{\"n2\":70}}"));
+    answer_list(
+        w, OBJECT("n1", "8", OWN_SPEC("4"), "{\"observed\":{\"n2\":70}}") "," OBJECT("n2", "9", PEER_SPEC("70"), "{}"));
+    script_answer(call(w, "PATCH", "/nodenetworks/n1"), 200,
+                  OBJECT("n1", "11", OWN_SPEC("5"), "{\"observed\":{\"n2\":70}}"));
     virtual_run(w->time, 10);
     assert_int_equal(running_writes(w), 0);
     w->fail_updates = 2;

@@ -19,8 +19,10 @@ static void test_round_trip(void **state)
 {
     const char *text =
         "{\"metadata\":{\"name\":\"n1\"},\"spec\":{\"nodeAddress\":\"10.9.0.1\",\"podCIDR\":\"10.244.1.0/24\","
-        "\"link\":\"direct\",\"serial\":42,\"addresses\":[{\"address\":\"10.244.128.7\",\"vmi\":\"default/a\",\"epoch\":3,"
-        "\"state\":\"Forwarding\"},{\"address\":\"10.244.128.8\",\"vmi\":\"default/b\",\"epoch\":0,\"state\":\"Active\"}]},"
+        "\"link\":\"direct\",\"serial\":42,\"addresses\":[{\"address\":\"10.244.128.7\",\"vmi\":\"default/"
+        "a\",\"epoch\":3,"
+        "\"state\":\"Forwarding\"},{\"address\":\"10.244.128.8\",\"vmi\":\"default/"
+        "b\",\"epoch\":0,\"state\":\"Active\"}]},"
         "\"status\":{\"observed\":{\"n2\":7,\"n3\":9}}}";
     _cleanup_mut_doc_ yyjson_mut_doc *doc = json_object();
     struct node_view v;
@@ -51,11 +53,12 @@ static void test_foreign(void **state)
     assert_non_null(strstr(gw_error_message(&err), "spec.nodeAddress"));
     assert_true(read_text("{\"spec\":{\"nodeAddress\":\"10.0.0.1\"}}", &v, &err) < 0);
     assert_true(read_text("[]", &v, &err) < 0);
-    assert_int_equal(read_text("{\"metadata\":{\"name\":\"n1\"},\"spec\":{\"nodeAddress\":\"10.9.0.1\",\"podCIDR\":5,"
-                               "\"addresses\":[{\"address\":\"nonsense\"},7,{\"address\":\"10.0.0.1\",\"state\":\"Holding\"},"
-                               "{\"address\":\"10.0.0.2\"}]},\"status\":{\"observed\":[]}}",
-                               &v, &err),
-                     0);
+    assert_int_equal(
+        read_text("{\"metadata\":{\"name\":\"n1\"},\"spec\":{\"nodeAddress\":\"10.9.0.1\",\"podCIDR\":5,"
+                  "\"addresses\":[{\"address\":\"nonsense\"},7,{\"address\":\"10.0.0.1\",\"state\":\"Holding\"},"
+                  "{\"address\":\"10.0.0.2\"}]},\"status\":{\"observed\":[]}}",
+                  &v, &err),
+        0);
     assert_true(v.vxlan);
     assert_int_equal(v.pod_cidr.len, 0);
     assert_int_equal(v.addresses.len, 1);

@@ -48,11 +48,26 @@ static int remove_folder(void **state)
 static void test_round_trip(void **state)
 {
     struct pod_port ports[] = {{IPPROTO_TCP, 22}, {IPPROTO_UDP, 53}};
-    struct pod_network p = {.uid = "u-1", .vmi = "default/a", .vm_address = "10.244.128.7", .vm_cidr = "10.0.2.0/24",
-                            .guest_mac = "52:54:00:00:00:01", .netns = "/run/x", .host_link = "gw-1", .pod_address = "10.244.1.2",
-                            .guest_address = "10.0.2.2", .gateway_address = "10.0.2.1", .prefix_len = 24, .mtu = 1450,
-                            .tap_owner = 107, .ports = ports, .n_ports = 2, .state = ADDRESS_FORWARDING, .epoch = 5,
-                            .target_node = "n2", .forward_until = 123456789012, .destroyed = true};
+    struct pod_network p = {.uid = "u-1",
+                            .vmi = "default/a",
+                            .vm_address = "10.244.128.7",
+                            .vm_cidr = "10.0.2.0/24",
+                            .guest_mac = "52:54:00:00:00:01",
+                            .netns = "/run/x",
+                            .host_link = "gw-1",
+                            .pod_address = "10.244.1.2",
+                            .guest_address = "10.0.2.2",
+                            .gateway_address = "10.0.2.1",
+                            .prefix_len = 24,
+                            .mtu = 1450,
+                            .tap_owner = 107,
+                            .ports = ports,
+                            .n_ports = 2,
+                            .state = ADDRESS_FORWARDING,
+                            .epoch = 5,
+                            .target_node = "n2",
+                            .forward_until = 123456789012,
+                            .destroyed = true};
     struct found found = {0};
 
     assert_int_equal(pod_note_write(*state, &p, NULL), 0);
@@ -81,7 +96,8 @@ static void test_round_trip(void **state)
 /* A draft that was not renamed is no note; a torn note still names its pod. */
 static void test_torn(void **state)
 {
-    _cleanup_free_ char *draft = xasprintf("%s/u-2.new", (char *)*state), *torn = xasprintf("%s/u-3.json", (char *)*state);
+    _cleanup_free_ char *draft = xasprintf("%s/u-2.new", (char *)*state),
+                        *torn = xasprintf("%s/u-3.json", (char *)*state);
     struct found found = {0};
 
     assert_int_equal(fs_write(draft, "{\"uid\":", 7, 0600, NULL), 0);

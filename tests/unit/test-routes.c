@@ -8,7 +8,7 @@
 
 #include "agent/network/routes.h"
 
-#define NODE(i) (0x0a090000u + (i))             /* 10.9.0.i */
+#define NODE(i) (0x0a090000u + (i)) /* 10.9.0.i */
 #define POD_CIDR(i) ((struct ipv4_cidr){0x0af40000u + ((uint32_t)(i) << 8), 24})
 #define VM 0x0af48007u
 #define UNDERLAY 2
@@ -17,8 +17,9 @@
 
 static void add_peer(struct node_view_vec *peers, const char *name, unsigned i)
 {
-    node_view_vec_push(peers, (struct node_view){.node = xstrdup(name), .node_address = NODE(i), .pod_cidr = POD_CIDR(i),
-                                                 .serial = 100 + i});
+    node_view_vec_push(
+        peers,
+        (struct node_view){.node = xstrdup(name), .node_address = NODE(i), .pod_cidr = POD_CIDR(i), .serial = 100 + i});
 }
 
 static void announce(struct node_view *v, uint32_t address, int64_t epoch, enum address_state state)
@@ -44,8 +45,12 @@ static int set_up(void **state)
 
     add_peer(&w->peers, "n2", 2);
     add_peer(&w->peers, "n3", 3);
-    w->in = (struct routes_input){.node = "n1", .node_address = NODE(1), .subnet = {NODE(0), 24}, .pod_cidr = POD_CIDR(1),
-                                  .underlay = UNDERLAY, .peers = &w->peers};
+    w->in = (struct routes_input){.node = "n1",
+                                  .node_address = NODE(1),
+                                  .subnet = {NODE(0), 24},
+                                  .pod_cidr = POD_CIDR(1),
+                                  .underlay = UNDERLAY,
+                                  .peers = &w->peers};
     *state = w;
     return 0;
 }
@@ -71,7 +76,7 @@ static const struct route *find(const struct world *w, struct ipv4_cidr to, uint
 {
     const struct route *found = NULL;
 
-    VEC_EACH(&w->out, r)
+    VEC_EACH (&w->out, r)
         if (r->table == table && ipv4_same(r->to, to)) {
             assert_null(found);
             found = r;
@@ -102,8 +107,12 @@ static void assert_pod(const struct world *w, uint32_t address, uint32_t table)
 static void hold(struct world *w, enum address_state state, int64_t epoch)
 {
     w->in.locals.len = 0;
-    local_vec_push(&w->in.locals, (struct local_address){.address = VM, .state = state, .epoch = epoch, .link = LINK,
-                                                         .target_node = "n3", .pod_address = POD_CIDR(1).address + 2});
+    local_vec_push(&w->in.locals, (struct local_address){.address = VM,
+                                                         .state = state,
+                                                         .epoch = epoch,
+                                                         .link = LINK,
+                                                         .target_node = "n3",
+                                                         .pod_address = POD_CIDR(1).address + 2});
 }
 
 static void test_peers(void **state)
@@ -251,18 +260,18 @@ static void test_diff(void **state)
                 route_vec_push(&want, some_route(to * 11 % 20, rand() % 2, table));
         }
         struct route kernel[2][20] = {0};
-        VEC_EACH(&have, r)
+        VEC_EACH (&have, r)
             kernel[r->table == ROUTE_TABLE_MAIN][r->to.address] = *r;
         routes_diff(&have, &want, &put, &removed);
-        VEC_EACH(&put, r)
+        VEC_EACH (&put, r)
             kernel[r->table == ROUTE_TABLE_MAIN][r->to.address] = *r;
-        VEC_EACH(&removed, r)
+        VEC_EACH (&removed, r)
             kernel[r->table == ROUTE_TABLE_MAIN][r->to.address] = (struct route){0};
         size_t left = 0;
         for (int i = 0; i < 40; i++)
             left += kernel[i / 20][i % 20].table != 0;
         assert_int_equal(left, want.len);
-        VEC_EACH(&want, r)
+        VEC_EACH (&want, r)
             assert_true(route_same(r, &kernel[r->table == ROUTE_TABLE_MAIN][r->to.address]));
         assert_true(put.len <= want.len && removed.len <= have.len);
         route_vec_done(&have);

@@ -103,7 +103,8 @@ int link_list(struct netlink *nl, const char *prefix, char ***ret, struct gw_err
 }
 
 /* What both ends of a pair have in common. */
-static void put_veth_end(struct nlmsghdr *request, struct ifinfomsg *info, const char *name, const uint8_t mac[6], int mtu)
+static void put_veth_end(struct nlmsghdr *request, struct ifinfomsg *info, const char *name, const uint8_t mac[6],
+                         int mtu)
 {
     info->ifi_flags = IFF_NOARP;
     info->ifi_change = IFF_NOARP;

@@ -18,8 +18,8 @@ int link_find(struct netlink *nl, const char *name, struct link_info *ret, struc
 /* Names of all devices that begin with prefix, NULL-terminated; the caller frees each and the array. */
 int link_list(struct netlink *nl, const char *prefix, char ***ret, struct gw_error *err);
 
-/* A veth pair in one step: `name` here and `peer_name` in the namespace of netns_fd, both with the given hardware address
- * and without ARP (see pod_setup.c); both are down. -EEXIST when one of the names is taken. */
+/* A veth pair in one step: `name` here and `peer_name` in the namespace of netns_fd, both with the given hardware
+ * address and without ARP (see pod_setup.c); both are down. -EEXIST when one of the names is taken. */
 int link_add_veth(struct netlink *nl, const char *name, const char *peer_name, int netns_fd, const uint8_t mac[6],
                   int mtu, struct gw_error *err);
 

@@ -47,8 +47,8 @@ struct nlmsghdr *netlink_request(struct netlink *nl, uint16_t type, uint16_t fla
     return request;
 }
 
-/* Reads answers to the request with the current sequence number until its end. An answer to an earlier request, one whose
- * reader gave up, is skipped (libmnl reports it as EPROTO). */
+/* Reads answers to the request with the current sequence number until its end. An answer to an earlier request, one
+ * whose reader gave up, is skipped (libmnl reports it as EPROTO). */
 static int receive(struct netlink *nl, mnl_cb_t fn, void *data)
 {
     unsigned port = mnl_socket_get_portid(nl->socket);

@@ -28,8 +28,8 @@ static void *thread_main(void *data)
     return NULL;
 }
 
-/* A namespace belongs to a thread: one that ends takes its change with it, whatever happens to fn. Signals stay with the
- * caller's threads. */
+/* A namespace belongs to a thread: one that ends takes its change with it, whatever happens to fn. Signals stay with
+ * the caller's threads. */
 static int in_thread(int (*fn)(void *data, struct gw_error *err), void *data, struct gw_error *err)
 {
     struct thread_call call = {.fn = fn, .data = data, .err = err};

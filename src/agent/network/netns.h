@@ -18,11 +18,12 @@ int netns_open(const char *path, struct gw_error *err);
 /* Unmounts and removes path; an absent one is fine. The namespace lives on while processes are inside. */
 int netns_remove(const char *path, struct gw_error *err);
 
-/* Calls fn(data, err) in a thread inside the namespace and returns what it returns. /proc/sys/net is the namespace's there. */
+/* Calls fn(data, err) in a thread inside the namespace and returns what it returns. /proc/sys/net is the namespace's
+ * there. */
 int netns_run(const char *path, int (*fn)(void *data, struct gw_error *err), void *data, struct gw_error *err);
 
-/* Writes a value to /proc/sys/net/<name> of the calling thread's namespace unless it is there already. Returns 1 if it was
- * changed, 0 if not; -ENOENT (without err) where the kernel has no such setting. */
+/* Writes a value to /proc/sys/net/<name> of the calling thread's namespace unless it is there already. Returns 1 if it
+ * was changed, 0 if not; -ENOENT (without err) where the kernel has no such setting. */
 int netns_sysctl(const char *name, const char *value, struct gw_error *err);
 /* The value as a number, or fallback. */
 long netns_sysctl_get(const char *name, long fallback);

@@ -54,7 +54,8 @@ static int read_config(struct network *n, const struct network_config *config, s
     if (!ipv4_parse(config->node_address, &n->node_address))
         return gw_error_set(err, GW_INVALID, "node address \"%s\" is no IPv4 address", config->node_address);
     if (!ipv4_parse_cidr(config->pod_cidr, &n->pod_cidr) || n->pod_cidr.len > 29)
-        return gw_error_set(err, GW_INVALID, "podCIDR \"%s\" is no IPv4 range of at least 8 addresses", config->pod_cidr);
+        return gw_error_set(err, GW_INVALID, "podCIDR \"%s\" is no IPv4 range of at least 8 addresses",
+                            config->pod_cidr);
     if (!ipv4_parse_cidr(config->cluster_cidr, &n->cluster) || !ipv4_contains(n->cluster, n->pod_cidr.address) ||
         n->cluster.len > n->pod_cidr.len)
         return gw_error_set(err, GW_INVALID, "cluster range \"%s\" does not hold the podCIDR %s", config->cluster_cidr,
@@ -79,8 +80,8 @@ static int open_node(struct network *n, struct gw_error *err)
     return node_setup_make(n->nl, n->device, n->cluster, n->vxlan ? NULL : &n->subnet, &n->notes, err);
 }
 
-/* Notes can be older than the kernel's state: after a reboot, with run_dir on a disk, there is neither namespace nor link
- * of the pod, and the monotonic clock began anew. */
+/* Notes can be older than the kernel's state: after a reboot, with run_dir on a disk, there is neither namespace nor
+ * link of the pod, and the monotonic clock began anew. */
 static void keep_pod(void *data, struct pod_network *p)
 {
     struct network *n = data;
@@ -121,7 +122,7 @@ struct network *network_close(struct network *n)
     map_free(n->pods);
     free(n->list);
     node_views_done(&n->peers);
-    VEC_EACH(&n->observed, o)
+    VEC_EACH (&n->observed, o)
         free(o->node);
     observed_vec_done(&n->observed);
     netlink_close(n->nl);
@@ -138,7 +139,7 @@ static int remove_routes(struct network *n, struct gw_error *err)
     struct route_vec routes = {0};
     int r = route_list(n->nl, &routes, err);
 
-    VEC_EACH(&routes, route)
+    VEC_EACH (&routes, route)
         if (r == 0)
             r = route_delete(n->nl, route, err);
     route_vec_done(&routes);
@@ -248,9 +249,8 @@ static uint32_t pick_address(const struct network *n)
         count += ipv4_parse(p->pod_address, &used[count]);
         count += ipv4_parse(p->vm_address, &used[count]);
     }
-    VEC_EACH(&n->peers, peer)
-        VEC_EACH(&peer->addresses, a)
-        {
+    VEC_EACH (&n->peers, peer)
+        VEC_EACH (&peer->addresses, a) {
             used = xrealloc(used, (count + 1) * sizeof(*used));
             used[count++] = a->address;
         }
@@ -287,7 +287,8 @@ static int set_guest_addresses(struct pod_network *p, struct gw_error *err)
     char text[IPV4_TEXT];
 
     if (!ipv4_parse_cidr(p->vm_cidr, &cidr) || cidr.len > 30)
-        return gw_error_set(err, GW_INVALID, "vmNetworkCIDR \"%s\" is no IPv4 range of at least 4 addresses", p->vm_cidr);
+        return gw_error_set(err, GW_INVALID, "vmNetworkCIDR \"%s\" is no IPv4 range of at least 4 addresses",
+                            p->vm_cidr);
     p->prefix_len = cidr.len;
     p->gateway_address = xstrdup(ipv4_format(cidr.address + 1, text));
     p->guest_address = xstrdup(ipv4_format(cidr.address + 2, text));
@@ -295,7 +296,8 @@ static int set_guest_addresses(struct pod_network *p, struct gw_error *err)
 }
 
 /* Names and addresses of a new pod. */
-static int plan_pod(struct network *n, const struct pod_network_spec *spec, struct pod_network **ret, struct gw_error *err)
+static int plan_pod(struct network *n, const struct pod_network_spec *spec, struct pod_network **ret,
+                    struct gw_error *err)
 {
     _cleanup_(pod_network_freep) struct pod_network *p = xnew(struct pod_network);
     uint32_t address = pick_address(n);
@@ -333,7 +335,8 @@ static int find_or_plan(struct network *n, const struct pod_network_spec *spec, 
     int r = 0;
 
     if (p && (p->destroyed || !p->pod_address || !p->vm_address)) {
-        _cleanup_free_ char *netns = xasprintf("%s/%s", n->netns_dir, spec->uid), *link = pod_setup_link_name(spec->uid);
+        _cleanup_free_ char *netns = xasprintf("%s/%s", n->netns_dir, spec->uid),
+                            *link = pod_setup_link_name(spec->uid);
         r = pod_setup_remove(n->nl, netns, link, err);
         r = r < 0 ? r : network_forget(n, spec->uid, err);
         p = NULL;

@@ -25,9 +25,9 @@ struct network {
     struct map *pods;                /* uid -> struct pod_network */
     const struct pod_network **list; /* for network_pods */
     struct node_view_vec peers;
-    bool followed;                   /* peers are known, not only empty as at the start */
-    struct observed_vec observed;    /* what this node has followed */
-    int64_t serial;                  /* of its own announcement */
+    bool followed;                /* peers are known, not only empty as at the start */
+    struct observed_vec observed; /* what this node has followed */
+    int64_t serial;               /* of its own announcement */
     struct str notes;
     void (*on_change)(void *data);
     void *on_change_data;

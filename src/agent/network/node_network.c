@@ -6,8 +6,8 @@
 #include "client/client.h"
 #include "client/informer.h"
 
-#define COLLECT_MS 5          /* changes of peers that come together are applied together */
-#define LIST_POLL_MS 50       /* how soon the first list is noticed */
+#define COLLECT_MS 5    /* changes of peers that come together are applied together */
+#define LIST_POLL_MS 50 /* how soon the first list is noticed */
 #define RETRY_FIRST_MS 100
 #define RETRY_MAX_MS 5000
 
@@ -151,12 +151,14 @@ static void on_status_done(void *userdata, struct api_answer *answer)
 
 /* Whether the published object already says what doc has at path. What was accepted and yet is not there (a server that
  * changes it, another writer) is sent again in a while, not in a circle. */
-static bool is_published(struct node_network *nn, yyjson_mut_doc *doc, yyjson_val *published, const char *path, char **sent)
+static bool is_published(struct node_network *nn, yyjson_mut_doc *doc, yyjson_val *published, const char *path,
+                         char **sent)
 {
     char *want = json_text(json_mut_at(doc, path));
     _cleanup_doc_ yyjson_doc *parsed = NULL;
     yyjson_val *have = json_at(published, path);
-    bool same = have && json_parse(want, strlen(want), &parsed, NULL) == 0 && json_equal(yyjson_doc_get_root(parsed), have);
+    bool same =
+        have && json_parse(want, strlen(want), &parsed, NULL) == 0 && json_equal(yyjson_doc_get_root(parsed), have);
     bool repeated = !same && str_same(*sent, want);
 
     free(*sent);
@@ -190,8 +192,8 @@ static void publish_spec(struct node_network *nn, const struct node_view *v, yyj
         json_set_str(doc, "/metadata/name", nn->node);
         nn->spec_call = api_create(nn->env->client, &API_NODENETWORKS, NULL, doc, on_spec_done, nn);
     } else if (!is_published(nn, doc, published, "/spec", &nn->sent_spec)) {
-        nn->spec_call = api_patch(nn->env->client, &API_NODENETWORKS, NULL, nn->node, NULL, API_PATCH_MERGE, doc,
-                                  on_spec_done, nn);
+        nn->spec_call =
+            api_patch(nn->env->client, &API_NODENETWORKS, NULL, nn->node, NULL, API_PATCH_MERGE, doc, on_spec_done, nn);
     }
 }
 
@@ -210,7 +212,8 @@ static void publish_status(struct node_network *nn, const struct node_view *v, y
                                 on_status_done, nn);
 }
 
-/* A serial of an earlier life, made while the clock was ahead, must be outgrown or peers' acknowledgements would lie. */
+/* A serial of an earlier life, made while the clock was ahead, must be outgrown or peers' acknowledgements would lie.
+ */
 static void outgrow(struct node_network *nn, const struct node_view *v, yyjson_val *published)
 {
     int64_t serial = json_int(published, "/spec/serial", 0);

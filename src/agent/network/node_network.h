@@ -1,8 +1,8 @@
 /* Keeps this node's NodeNetwork object (godwit.io/v1alpha1) up to date and follows those of the peers.
  *
- * Each change of a peer's object is taken into the kernel's routes before it is acknowledged in status.observed. A change
- * of the own addresses is published at once; what peers change is collected for a few milliseconds. Nothing here is on the
- * blackout path: a switch is complete before it is announced. */
+ * Each change of a peer's object is taken into the kernel's routes before it is acknowledged in status.observed. A
+ * change of the own addresses is published at once; what peers change is collected for a few milliseconds. Nothing here
+ * is on the blackout path: a switch is complete before it is announced. */
 #pragma once
 
 #include "agent/network/node_view.h"

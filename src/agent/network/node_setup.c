@@ -21,8 +21,8 @@ static int set(const char *name, const char *value, struct str *notes, struct gw
 }
 
 /* A strict source check (1) of a device drops a VM's packets that come another way than its address is routed, which is
- * normal while it moves; a loose one (2) does not. Of the device's and the general value the kernel takes the greater one,
- * so 2 on the device is enough. */
+ * normal while it moves; a loose one (2) does not. Of the device's and the general value the kernel takes the greater
+ * one, so 2 on the device is enough. */
 static int loosen_source_check(const char *device, struct str *notes, struct gw_error *err)
 {
     _cleanup_free_ char *name = xasprintf("ipv4/conf/%s/rp_filter", device);
@@ -32,8 +32,8 @@ static int loosen_source_check(const char *device, struct str *notes, struct gw_
     return set(name, "2", notes, err);
 }
 
-/* Redirects (RFC 1122) would tell peers to go to the target directly while this node forwards; they would then keep that
- * beside their routes. Both values must be 0. */
+/* Redirects (RFC 1122) would tell peers to go to the target directly while this node forwards; they would then keep
+ * that beside their routes. Both values must be 0. */
 static int stop_redirects(const char *device, struct str *notes, struct gw_error *err)
 {
     _cleanup_free_ char *name = xasprintf("ipv4/conf/%s/send_redirects", device);
@@ -51,8 +51,10 @@ static void look_for_firewall(struct str *notes)
         _cleanup_free_ char *command = xasprintf("list chain %s", chains[i]);
         _cleanup_free_ char *text = nft_list(command);
         if (text && strstr(text, "policy drop"))
-            str_printf(notes, "nftables chain \"%s\" drops forwarded packets by policy: allow those of the pod network there\n",
-                       chains[i]);
+            str_printf(
+                notes,
+                "nftables chain \"%s\" drops forwarded packets by policy: allow those of the pod network there\n",
+                chains[i]);
     }
 }
 
@@ -71,7 +73,8 @@ int node_setup_make(struct netlink *nl, const char *device, struct ipv4_cidr clu
     return r;
 }
 
-static int open_tunnel(struct netlink *nl, unsigned index, uint32_t address, struct ipv4_cidr cluster, struct gw_error *err)
+static int open_tunnel(struct netlink *nl, unsigned index, uint32_t address, struct ipv4_cidr cluster,
+                       struct gw_error *err)
 {
     _cleanup_str_ struct str unused = {0};
     int r = netns_sysctl("ipv6/conf/" NODE_SETUP_TUNNEL "/disable_ipv6", "1", err);

@@ -7,9 +7,9 @@
 #define NODE_SETUP_TUNNEL "gw.vxlan"
 #define NODE_SETUP_TUNNEL_PORT 8473 /* UDP; not 4789 or 8472, which other networks of the same host may use */
 
-/* Sets what forwarding to pods needs on `device` (the one with the node's address) and in general: sysctls, routing rule
- * for packets that arrive, translation of what leaves the cluster (rules_node). Repeatable. Adds a line to notes for each setting that it
- * changed and for each circumstance that it found in the way. */
+/* Sets what forwarding to pods needs on `device` (the one with the node's address) and in general: sysctls, routing
+ * rule for packets that arrive, translation of what leaves the cluster (rules_node). Repeatable. Adds a line to notes
+ * for each setting that it changed and for each circumstance that it found in the way. */
 int node_setup_make(struct netlink *nl, const char *device, struct ipv4_cidr cluster,
                     const struct ipv4_cidr *node_subnet, struct str *notes, struct gw_error *err);
 

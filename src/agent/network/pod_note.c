@@ -18,7 +18,10 @@ static const struct {
     const char *path;
     size_t offset;
 } texts[] = {
-#define TEXT(member, name) {"/" name, offsetof(struct pod_network, member)}
+#define TEXT(member, name) \
+    { \
+        "/" name, offsetof(struct pod_network, member) \
+    }
     TEXT(uid, "uid"),
     TEXT(vmi, "vmi"),
     TEXT(vm_address, "vmAddress"),
@@ -122,8 +125,8 @@ static void read_ports(yyjson_val *list, struct pod_network *p)
     p->ports = xnew_n(struct pod_port, n);
     for (; p->n_ports < n; p->n_ports++) {
         yyjson_val *port = yyjson_arr_get(list, p->n_ports);
-        p->ports[p->n_ports] = (struct pod_port){(uint8_t)json_int(port, "/protocol", IPPROTO_TCP),
-                                                 (uint16_t)json_int(port, "/port", 0)};
+        p->ports[p->n_ports] =
+            (struct pod_port){(uint8_t)json_int(port, "/protocol", IPPROTO_TCP), (uint16_t)json_int(port, "/port", 0)};
     }
 }
 

@@ -1,5 +1,5 @@
-/* Notes on disk of the pods of a node: one JSON file per pod, so that a new life of the agent knows what it has made. They
- * are replaced by rename but not synced: what they describe does not survive a power cut either. */
+/* Notes on disk of the pods of a node: one JSON file per pod, so that a new life of the agent knows what it has made.
+ * They are replaced by rename but not synced: what they describe does not survive a power cut either. */
 #pragma once
 
 #include "agent/network/pod_network.h"

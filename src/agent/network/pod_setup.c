@@ -10,9 +10,9 @@
  * hardware address is a permanent neighbour entry.
  *
  * Crashes: each step is repeatable. The veth pair is made in one message with both ends in their places, after the
- * namespace and removed before it: a pair without a visible namespace is that of a running pod whose namespace was mounted
- * where this process does not see it, and is left alone. The rule set is applied whole or not at all,
- * so that its presence means that it is complete; it is never replaced, because it remembers UDP dialogues. */
+ * namespace and removed before it: a pair without a visible namespace is that of a running pod whose namespace was
+ * mounted where this process does not see it, and is left alone. The rule set is applied whole or not at all, so that
+ * its presence means that it is complete; it is never replaced, because it remembers UDP dialogues. */
 #include "agent/network/pod_setup.h"
 
 #include <errno.h>
@@ -65,9 +65,12 @@ static int apply_settings(const struct setting *settings, size_t n, struct gw_er
 static int prepare_namespace(void *data, struct gw_error *err)
 {
     static const struct setting settings[] = {
-        {"ipv6/conf/all/disable_ipv6", "1"},    {"ipv6/conf/default/disable_ipv6", "1"},
-        {"ipv4/ip_forward", "1"},               {"ipv4/conf/all/rp_filter", "0"},
-        {"ipv4/conf/default/rp_filter", "0"},   {"ipv4/conf/all/send_redirects", "0"},
+        {"ipv6/conf/all/disable_ipv6", "1"},
+        {"ipv6/conf/default/disable_ipv6", "1"},
+        {"ipv4/ip_forward", "1"},
+        {"ipv4/conf/all/rp_filter", "0"},
+        {"ipv4/conf/default/rp_filter", "0"},
+        {"ipv4/conf/all/send_redirects", "0"},
         {"ipv4/conf/default/send_redirects", "0"},
     };
 
@@ -125,8 +128,12 @@ static int set_eth(struct inside *in, struct gw_error *err)
         (r = link_add_address(in->nl, eth.index, in->own, 32, err)) < 0)
         return r;
     return route_put(in->nl,
-                     &(struct route){.to = {0, 0}, .table = ROUTE_TABLE_MAIN, .kind = ROUTE_VIA, .link = eth.index,
-                                     .gateway = GATEWAY_OF_POD, .source = in->own},
+                     &(struct route){.to = {0, 0},
+                                     .table = ROUTE_TABLE_MAIN,
+                                     .kind = ROUTE_VIA,
+                                     .link = eth.index,
+                                     .gateway = GATEWAY_OF_POD,
+                                     .source = in->own},
                      err);
 }
 
@@ -136,9 +143,13 @@ static int set_rules(const struct inside *in, struct gw_error *err)
 
     if (present)
         return 0;
-    _cleanup_free_ char *text = rules_pod(&(struct pod_rules){
-        .vm = in->vm, .guest = in->guest, .gateway = in->gateway, .pod = in->own, .vm_cidr = in->vm_cidr,
-        .ports = in->pod->ports, .n_ports = in->pod->n_ports});
+    _cleanup_free_ char *text = rules_pod(&(struct pod_rules){.vm = in->vm,
+                                                              .guest = in->guest,
+                                                              .gateway = in->gateway,
+                                                              .pod = in->own,
+                                                              .vm_cidr = in->vm_cidr,
+                                                              .ports = in->pod->ports,
+                                                              .n_ports = in->pod->n_ports});
     return nft_apply(text, err);
 }
 
@@ -172,8 +183,8 @@ static int make_pair(struct netlink *nl, const struct pod_network *p, unsigned *
     return r;
 }
 
-/* The node's end: a guest's packets must pass the source check although the address may be routed elsewhere just now, and
- * a guest that calls its own address must not be told of a shorter way. */
+/* The node's end: a guest's packets must pass the source check although the address may be routed elsewhere just now,
+ * and a guest that calls its own address must not be told of a shorter way. */
 static int set_host_link(struct netlink *nl, const struct pod_network *p, unsigned link, struct gw_error *err)
 {
     _cleanup_free_ char *ipv6 = xasprintf("ipv6/conf/%s/disable_ipv6", p->host_link);
@@ -203,8 +214,10 @@ int pod_setup_make(struct netlink *nl, const struct pod_network *p, unsigned *re
     if (read_addresses(p, &in) < 0)
         return gw_error_set(err, GW_INVALID, "pod %s: unreadable addresses", p->uid);
     if (!netns_exists(p->netns) && link_find(nl, p->host_link, &link, NULL) == 0)
-        return gw_error_set(err, GW_SERVICE_UNAVAILABLE, "namespace %s of a running pod is not mounted here: start the agent "
-                            "in the mount namespace that it was started in before", p->netns);
+        return gw_error_set(err, GW_SERVICE_UNAVAILABLE,
+                            "namespace %s of a running pod is not mounted here: start the agent "
+                            "in the mount namespace that it was started in before",
+                            p->netns);
     int r = netns_create(p->netns, err);
     if (r < 0 || (r = netns_run(p->netns, prepare_namespace, NULL, err)) < 0 ||
         (r = make_pair(nl, p, ret_link, err)) < 0 || (r = set_host_link(nl, p, *ret_link, err)) < 0)

@@ -8,9 +8,9 @@ struct local_address {
     uint32_t address;
     enum address_state state; /* Gone ones are ignored */
     int64_t epoch;
-    unsigned link;            /* the node's end of the pod's veth; 0 when the pod is gone */
-    const char *target_node;  /* of Forwarding */
-    uint32_t pod_address;     /* 0 when the pod is gone */
+    unsigned link;           /* the node's end of the pod's veth; 0 when the pod is gone */
+    const char *target_node; /* of Forwarding */
+    uint32_t pod_address;    /* 0 when the pod is gone */
 };
 
 VEC_DEFINE(local_vec, struct local_address);
@@ -18,7 +18,7 @@ VEC_DEFINE(local_vec, struct local_address);
 struct routes_input {
     const char *node;
     uint32_t node_address;
-    struct ipv4_cidr subnet;   /* of the node's own device: peers inside are reached directly */
+    struct ipv4_cidr subnet; /* of the node's own device: peers inside are reached directly */
     struct ipv4_cidr pod_cidr;
     unsigned underlay, tunnel; /* device indexes; tunnel 0: there is none yet */
     bool vxlan;                /* this node wants VXLAN even where a direct link is possible */
@@ -34,7 +34,8 @@ bool routes_is_tunnelled(const struct routes_input *in, const struct node_view *
 bool routes_need_tunnel(const struct routes_input *in);
 
 /* The route by which packets for `to` reach a peer. */
-struct route routes_to_peer(const struct routes_input *in, const struct node_view *peer, struct ipv4_cidr to, uint32_t table);
+struct route routes_to_peer(const struct routes_input *in, const struct node_view *peer, struct ipv4_cidr to,
+                            uint32_t table);
 /* The route into a pod on this node. */
 struct route routes_to_pod(const struct routes_input *in, unsigned link, uint32_t address, uint32_t table);
 

@@ -16,7 +16,8 @@ bool route_same(const struct route *a, const struct route *b)
            a->gateway == b->gateway && a->source == b->source && a->tunnel_source == b->tunnel_source;
 }
 
-/* The encapsulation of one route; with it a move of an address is one route here too, and needs no forwarding database. */
+/* The encapsulation of one route; with it a move of an address is one route here too, and needs no forwarding database.
+ */
 static void put_tunnel(struct nlmsghdr *request, const struct route *r)
 {
     mnl_attr_put_u16(request, RTA_ENCAP_TYPE, LWTUNNEL_ENCAP_IP);
@@ -75,9 +76,8 @@ static uint32_t tunnel_source(const struct nlattr *encap)
 {
     const struct nlattr *attribute;
 
-    mnl_attr_for_each_nested(attribute, encap)
-        if (mnl_attr_get_type(attribute) == LWTUNNEL_IP_SRC)
-            return netlink_address(attribute);
+    mnl_attr_for_each_nested(attribute, encap) if (mnl_attr_get_type(attribute) ==
+                                                   LWTUNNEL_IP_SRC) return netlink_address(attribute);
     return 0;
 }
 
@@ -183,7 +183,7 @@ int rule_prune(struct netlink *nl, const char *const *keep, struct gw_error *err
 
     info->family = AF_INET;
     int r = netlink_dump(nl, request, on_rule, &rules);
-    VEC_EACH(&rules, rule)
+    VEC_EACH (&rules, rule)
         if (r == 0 && !is_kept(rule, keep))
             r = rule_talk(nl, RTM_DELRULE, 0, rule);
     rule_vec_done(&rules);

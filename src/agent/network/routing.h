@@ -6,9 +6,10 @@
 
 #define ROUTE_PROTOCOL 71         /* not in rt_protos; RFC-less, as every daemon picks one above RTPROT_STATIC */
 #define ROUTE_TABLE_MAIN 254      /* RT_TABLE_MAIN */
-#define ROUTE_TABLE_ARRIVING 7100 /* for packets that come from other nodes; consulted first by rules of priority 710 */
+#define ROUTE_TABLE_ARRIVING 7100 /* for packets that come from other nodes; consulted first by rules of priority 710 \
+                                   */
 #define ROUTE_RULE_PRIORITY 710
-#define ROUTE_TUNNEL_ID 71        /* VXLAN network identifier */
+#define ROUTE_TUNNEL_ID 71 /* VXLAN network identifier */
 
 enum route_kind {
     ROUTE_LINK,      /* straight out of a device */
@@ -23,7 +24,7 @@ struct route {
     enum route_kind kind;
     unsigned link;
     uint32_t gateway;
-    uint32_t source;        /* preferred source of this node's own packets; 0: the kernel's choice */
+    uint32_t source; /* preferred source of this node's own packets; 0: the kernel's choice */
     uint32_t tunnel_source;
 };
 

@@ -1,15 +1,16 @@
-/* Theory of operation. The rewrite happens in the netdev ingress hooks of the pod's two devices, before the pod's own IP
- * stack sees a packet: what comes for the VM's address is already addressed to the guest, what comes from the guest already
- * bears the VM's address. So no packet is ever addressed to the pod itself, nothing is tracked, no state exists that would
- * have to move with the VM, and nothing in the pod can answer (RST, port unreachable) in the guest's name. nftables
- * corrects the checksums of IP, TCP and UDP incrementally.
+/* Theory of operation. The rewrite happens in the netdev ingress hooks of the pod's two devices, before the pod's own
+ * IP stack sees a packet: what comes for the VM's address is already addressed to the guest, what comes from the guest
+ * already bears the VM's address. So no packet is ever addressed to the pod itself, nothing is tracked, no state exists
+ * that would have to move with the VM, and nothing in the pod can answer (RST, port unreachable) in the guest's name.
+ * nftables corrects the checksums of IP, TCP and UDP incrementally.
  *
- * ICMP errors carry the head of the packet that they are about, with an address of its own to rewrite. nftables can write
- * there but not correct the ICMP checksum. Unused bits of the ICMP header (RFC 792, RFC 1191: zero) take up the difference,
- * a constant of the two addresses, so that the checksum stays true. An error from guest to guest is rewritten twice: the
- * second time finds the first 16 bits used and takes the other 16, which are unused but in "fragmentation needed", and
- * that comes from routers. The checksum of the quoted IP header is not corrected; receivers do not verify it. Errors
- * without unused bits (RFC 4884 extensions, parameter problem) pass with the quote as it is. */
+ * ICMP errors carry the head of the packet that they are about, with an address of its own to rewrite. nftables can
+ * write there but not correct the ICMP checksum. Unused bits of the ICMP header (RFC 792, RFC 1191: zero) take up the
+ * difference, a constant of the two addresses, so that the checksum stays true. An error from guest to guest is
+ * rewritten twice: the second time finds the first 16 bits used and takes the other 16, which are unused but in
+ * "fragmentation needed", and that comes from routers. The checksum of the quoted IP header is not corrected; receivers
+ * do not verify it. Errors without unused bits (RFC 4884 extensions, parameter problem) pass with the quote as it is.
+ */
 #include "agent/network/rules.h"
 
 #include <netinet/in.h>
@@ -25,7 +26,7 @@ uint16_t rules_compensation(uint32_t before, uint32_t after)
     return sum == 0xffff ? 0 : (uint16_t)sum;
 }
 
-#define UNUSED_FIRST 32  /* bit offsets in the ICMP header */
+#define UNUSED_FIRST 32 /* bit offsets in the ICMP header */
 #define UNUSED_SECOND 48
 #define QUOTED_SOURCE 160
 #define QUOTED_DESTINATION 192
@@ -80,7 +81,8 @@ static void add_from_guest(struct str *s, const struct pod_rules *r, const char 
 {
     char gateway[IPV4_TEXT], cidr[IPV4_TEXT], pod[IPV4_TEXT];
 
-    str_puts(s, "  chain from_guest {\n    type filter hook ingress device \"" POD_NETWORK_TAP "\" priority 0; policy drop;\n"
+    str_puts(s, "  chain from_guest {\n    type filter hook ingress device \"" POD_NETWORK_TAP
+                "\" priority 0; policy drop;\n"
                 "    ether type arp accept\n"
                 "    udp sport 68 udp dport 67 accept\n");
     str_printf(s, "    ip saddr != %s drop\n", guest);
@@ -97,8 +99,9 @@ static void add_arriving(struct str *s, const char *vm, const char *pod)
 {
     str_puts(s, "  chain arriving {\n    type filter hook ingress device \"eth0\" priority 0; policy drop;\n");
     str_printf(s, "    ip daddr %s goto to_guest\n", vm);
-    str_printf(s, "    ip daddr %s tcp flags & (fin | syn | rst | ack) == syn tcp dport != { %d, %d } reject with tcp reset\n",
-               pod, POD_NETWORK_MIGRATION_PORT, POD_NETWORK_BLOCK_PORT);
+    str_printf(
+        s, "    ip daddr %s tcp flags & (fin | syn | rst | ack) == syn tcp dport != { %d, %d } reject with tcp reset\n",
+        pod, POD_NETWORK_MIGRATION_PORT, POD_NETWORK_BLOCK_PORT);
     str_printf(s, "    ip daddr %s ip protocol { tcp, icmp } accept\n  }\n", pod);
 }
 

@@ -11,10 +11,10 @@
 #define RULES_NODE_TABLE "ip godwit"
 
 struct pod_rules {
-    uint32_t vm;      /* the VM's address */
-    uint32_t guest;   /* what the guest takes for its address */
+    uint32_t vm;    /* the VM's address */
+    uint32_t guest; /* what the guest takes for its address */
     uint32_t gateway;
-    uint32_t pod;     /* the pod's own address */
+    uint32_t pod; /* the pod's own address */
     struct ipv4_cidr vm_cidr;
     const struct pod_port *ports;
     size_t n_ports;
@@ -23,8 +23,8 @@ struct pod_rules {
 /* The whole table of a pod's namespace, for devices eth0 and tap0. Caller frees. */
 char *rules_pod(const struct pod_rules *r);
 
-/* The whole table of the node: translation of what leaves the cluster's range and the nodes' own network (NULL where that
- * does not carry VMs' addresses). It replaces an earlier one. Caller frees. */
+/* The whole table of the node: translation of what leaves the cluster's range and the nodes' own network (NULL where
+ * that does not carry VMs' addresses). It replaces an earlier one. Caller frees. */
 char *rules_node(struct ipv4_cidr cluster, const struct ipv4_cidr *node_subnet);
 
 /* The 16 bit that, written over zeroes, keep an Internet checksum (RFC 1071) true when `before` becomes `after`. */

@@ -1,8 +1,8 @@
 /* Addresses and routes of a node: the moves between states, and agreement with what the peers announce.
  *
- * The two calls on the blackout path, activate and forward, change the kernel first, by one message per table, and write
- * the note and tell the listener afterwards. What they set is what routes_decide would say from then on, so the next
- * network_sync finds nothing to do. */
+ * The two calls on the blackout path, activate and forward, change the kernel first, by one message per table, and
+ * write the note and tell the listener afterwards. What they set is what routes_decide would say from then on, so the
+ * next network_sync finds nothing to do. */
 #include "agent/network/network.h"
 
 #include <errno.h>
@@ -27,8 +27,14 @@ static struct local_address local_of(const struct network *n, const struct pod_n
 static struct routes_input surroundings(const struct network *n)
 {
     return (struct routes_input){
-        .node = n->node, .node_address = n->node_address, .subnet = n->subnet, .pod_cidr = n->pod_cidr,
-        .underlay = n->underlay, .tunnel = n->tunnel, .vxlan = n->vxlan, .peers = &n->peers,
+        .node = n->node,
+        .node_address = n->node_address,
+        .subnet = n->subnet,
+        .pod_cidr = n->pod_cidr,
+        .underlay = n->underlay,
+        .tunnel = n->tunnel,
+        .vxlan = n->vxlan,
+        .peers = &n->peers,
     };
 }
 
@@ -41,10 +47,10 @@ static int apply(struct network *n, struct routes_input *in, struct gw_error *er
 
     routes_decide(in, &want);
     routes_diff(&have, &want, &put, &remove);
-    VEC_EACH(&put, route)
+    VEC_EACH (&put, route)
         if (r == 0)
             r = route_put(n->nl, route, err);
-    VEC_EACH(&remove, route)
+    VEC_EACH (&remove, route)
         if (r == 0 && n->followed)
             r = route_delete(n->nl, route, err);
     route_vec_done(&have);
@@ -58,9 +64,8 @@ static bool is_over(const struct network *n, const struct pod_network *p, int64_
 {
     uint32_t address;
 
-    return p->state == ADDRESS_FORWARDING &&
-           (now >= p->forward_until || !ipv4_parse(p->vm_address, &address) ||
-            routes_all_know(&n->peers, p->target_node, address, p->epoch));
+    return p->state == ADDRESS_FORWARDING && (now >= p->forward_until || !ipv4_parse(p->vm_address, &address) ||
+                                              routes_all_know(&n->peers, p->target_node, address, p->epoch));
 }
 
 /* Forwarding that has done its service ends; the pod's note goes with it if the pod is gone. */
@@ -109,10 +114,10 @@ int network_sync(struct network *n, int64_t now, struct gw_error *err)
 /* Notes up to which serial each peer was followed. */
 static void record_observed(struct network *n)
 {
-    VEC_EACH(&n->observed, o)
+    VEC_EACH (&n->observed, o)
         free(o->node);
     n->observed.len = 0;
-    VEC_EACH(&n->peers, peer)
+    VEC_EACH (&n->peers, peer)
         observed_vec_push(&n->observed, (struct observed_peer){xstrdup(peer->node), peer->serial});
 }
 
@@ -165,8 +170,11 @@ void network_announcement(const struct network *n, struct node_view *ret)
 {
     void *value;
 
-    *ret = (struct node_view){.node = xstrdup(n->node), .node_address = n->node_address, .pod_cidr = n->pod_cidr,
-                              .vxlan = n->vxlan, .serial = n->serial};
+    *ret = (struct node_view){.node = xstrdup(n->node),
+                              .node_address = n->node_address,
+                              .pod_cidr = n->pod_cidr,
+                              .vxlan = n->vxlan,
+                              .serial = n->serial};
     for (size_t c = 0; map_next(n->pods, &c, NULL, &value);) {
         const struct pod_network *p = value;
         struct announced_address a = {.epoch = p->epoch, .state = p->state};
@@ -175,7 +183,7 @@ void network_announcement(const struct network *n, struct node_view *ret)
         a.vmi = xstrdup(p->vmi);
         announced_vec_push(&ret->addresses, a);
     }
-    VEC_EACH(&n->observed, o)
+    VEC_EACH (&n->observed, o)
         observed_vec_push(&ret->observed, (struct observed_peer){xstrdup(o->node), o->serial});
 }
 

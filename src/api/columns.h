@@ -9,6 +9,6 @@ yyjson_mut_val *columns_definitions(const struct kind *kind, yyjson_mut_doc *d);
  * copied into d. */
 yyjson_mut_val *columns_cells(const struct kind *kind, yyjson_val *object, int64_t now, yyjson_mut_doc *d);
 
-#define AGE_TEXT_MAX 32
+#define AGE_TEXT_MAX 64
 /* "12s", "4m8s", "3h", "2d4h", "5y": what kubectl prints for an age in seconds. Returns buf. */
 char *age_format(int64_t seconds, char *buf);

@@ -5,6 +5,7 @@
  * under way may still hold it; definitions change seldom. */
 #pragma once
 
+#include "api/cells.h"
 #include "api/schema.h"
 #include "base/json.h"
 
@@ -24,8 +25,9 @@ struct kind_column {
     const char *format;         /* "" when not given */
     const char *description;
     int priority;               /* > 0: only with -o wide */
-    struct jsonpath *path;
-    const char *path_text;      /* as written: ".status.phase" */
+    struct jsonpath *path;      /* or NULL, then cell is set */
+    cell_fn *cell;
+    const char *path_text;      /* as written: ".status.phase", "=pod-status" */
 };
 
 enum name_rule { NAME_DNS_SUBDOMAIN, NAME_DNS_LABEL, NAME_PATH_SEGMENT, NAME_DNS_1035 };

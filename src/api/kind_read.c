@@ -85,6 +85,8 @@ static int add_column(struct kind *kind, yyjson_val *item, struct gw_error *err)
     };
     if (!c->name || !c->path_text)
         return fault(err, "a column needs name and path");
+    if (*c->path_text == '=')
+        return (c->cell = cell_find(c->path_text + 1)) ? 0 : fault(err, "a column has an unknown function");
     return jsonpath_parse(c->path_text, &c->path, err);
 }
 

@@ -1,0 +1,103 @@
+#include "api/cells.h"
+
+#include <ctype.h>
+#include <string.h>
+
+#include "api/meta.h"
+
+/* "1/2": containers that are ready, of all. */
+static void pod_ready(yyjson_val *pod, struct str *out)
+{
+    yyjson_val *item;
+    size_t i, n, ready = 0;
+
+    yyjson_arr_foreach(json_at(pod, "/status/containerStatuses"), i, n, item)
+        ready += json_bool(item, "/ready", false);
+    str_printf(out, "%zu/%zu", ready, yyjson_arr_size(json_at(pod, "/spec/containers")));
+}
+
+static void pod_status(yyjson_val *pod, struct str *out)
+{
+    if (meta_deleting(pod))
+        str_puts(out, "Terminating");
+    else
+        str_puts(out, json_str_or(pod, "/status/reason", json_str_or(pod, "/status/phase", "Unknown")));
+}
+
+static void pod_restarts(yyjson_val *pod, struct str *out)
+{
+    yyjson_val *item;
+    int64_t restarts = 0;
+    size_t i, n;
+
+    yyjson_arr_foreach(json_at(pod, "/status/containerStatuses"), i, n, item)
+        restarts += json_int(item, "/restartCount", 0);
+    str_printf(out, "%lld", (long long)restarts);
+}
+
+static void node_status(yyjson_val *node, struct str *out)
+{
+    yyjson_val *ready = condition_find(node, "Ready");
+
+    str_puts(out, condition_true(node, "Ready") ? "Ready" : ready ? "NotReady" : "Unknown");
+    if (json_bool(node, "/spec/unschedulable", false))
+        str_puts(out, ",SchedulingDisabled");
+}
+
+static void node_roles(yyjson_val *node, struct str *out)
+{
+    static const char prefix[] = "node-role.kubernetes.io/";
+    yyjson_val *key, *value;
+    size_t i, n;
+
+    yyjson_obj_foreach(json_at(node, "/metadata/labels"), i, n, key, value)
+        if (str_starts(yyjson_get_str(key), prefix))
+            str_printf(out, "%s%s", out->len ? "," : "", yyjson_get_str(key) + sizeof(prefix) - 1);
+    if (!out->len)
+        str_puts(out, "<none>");
+}
+
+/* "virtualmachineinstance/vm1" */
+static void event_object(yyjson_val *event, struct str *out)
+{
+    for (const char *c = json_str_or(event, "/involvedObject/kind", ""); *c; c++)
+        str_putc(out, (char)tolower((unsigned char)*c));
+    str_printf(out, "/%s", json_str_or(event, "/involvedObject/name", ""));
+}
+
+static void data_count(yyjson_val *object, struct str *out)
+{
+    str_printf(out, "%zu", yyjson_obj_size(json_at(object, "/data")) + yyjson_obj_size(json_at(object, "/binaryData")));
+}
+
+static void access_modes(yyjson_val *claim, struct str *out)
+{
+    static const char *const names[][2] = {
+        {"ReadWriteOnce", "RWO"}, {"ReadOnlyMany", "ROX"}, {"ReadWriteMany", "RWX"}, {"ReadWriteOncePod", "RWOP"}};
+    yyjson_val *modes = json_at(claim, "/status/accessModes"), *item;
+    size_t i, n;
+
+    if (!modes)
+        modes = json_at(claim, "/spec/accessModes");
+    yyjson_arr_foreach(modes, i, n, item)
+        for (size_t k = 0; k < ARRAY_SIZE(names); k++)
+            if (yyjson_equals_str(item, names[k][0]))
+                str_printf(out, "%s%s", out->len ? "," : "", names[k][1]);
+}
+
+static const struct {
+    const char *name;
+    cell_fn *fn;
+} cells[] = {
+    {"pod-ready", pod_ready},     {"pod-status", pod_status},     {"pod-restarts", pod_restarts},
+    {"node-status", node_status}, {"node-roles", node_roles},     {"event-object", event_object},
+    {"data-count", data_count},   {"access-modes", access_modes},
+};
+
+cell_fn *cell_find(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(cells); i++)
+        if (streq(cells[i].name, name))
+            return cells[i].fn;
+    return NULL;
+}

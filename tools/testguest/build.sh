@@ -2,7 +2,7 @@
 # Builds the test guest under build/testguest: Debian's cloud kernel and static busybox, unpacked and never installed,
 # and the agent of tests/guest. Two forms of the same guest:
 #   disk.qcow2        a bootable disk (SeaBIOS, ISOLINUX), for a containerDisk
-#   vmlinuz, initrd   for kernelBoot; kernelboot.tar holds both at /boot, as an OCI archive's layer would
+#   vmlinuz, initrd   for kernelBoot; kernel.oci.tar is a container image (OCI layout) with both in /boot
 # The images are bit-identical for the same packages and sources, and are kept until one of the sources changes.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -82,13 +82,39 @@ make_disk() {
     qemu-img convert -f raw -O qcow2 "$out/disk.iso" "$out/disk.qcow2"
 }
 
+reproducible_tar() { tar --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner "$@"; }
+
+# Moves a file into the image layout's blobs and prints its descriptor's digest and size.
+add_blob() {
+    local hex; hex=$(sha256sum "$1" | cut -d' ' -f1)
+    printf '"digest":"sha256:%s","size":%s' "$hex" "$(stat -c %s "$1")"
+    mv "$1" "$out/layout/blobs/sha256/$hex"
+}
+
+# An image layout as the OCI image specification has it: one layer, its configuration, a manifest, an index.
+make_kernel_image() {
+    local layout=$out/layout layer config diff_id
+    rm -rf "$layout" && mkdir -p "$layout/blobs/sha256"
+    reproducible_tar -C "$out" --transform 's,^,boot/,' -cf "$out/layer" vmlinuz initrd
+    diff_id=$(sha256sum "$out/layer" | cut -d' ' -f1)
+    layer=$(add_blob "$out/layer")
+    printf '{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' "$diff_id" >"$out/config"
+    config=$(add_blob "$out/config")
+    printf '{"schemaVersion":2,"config":{"mediaType":"application/vnd.oci.image.config.v1+json",%s},"layers":[{%s,%s}]}' \
+        "$config" '"mediaType":"application/vnd.oci.image.layer.v1.tar"' "$layer" >"$out/manifest"
+    printf '{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json",%s}]}' \
+        "$(add_blob "$out/manifest")" >"$layout/index.json"
+    echo '{"imageLayoutVersion":"1.0.0"}' >"$layout/oci-layout"
+    reproducible_tar -C "$layout" -cf "$out/kernel.oci.tar" oci-layout index.json blobs
+    rm -rf "$layout"
+}
+
 [ "$(cat "$out/stamp" 2>/dev/null)" = "$(sources)" ] && exit 0
 mkdir -p "$out"
 [ -d "$out/unpacked/boot" ] || fetch
 fill_root
 pack_initrd
 make_disk
-tar -C "$out" --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --transform 's,^,boot/,' \
-    -cf "$out/kernelboot.tar" vmlinuz initrd
+make_kernel_image
 rm -rf "$root" "$out/tree" "$out/disk.iso"
 sources >"$out/stamp"

@@ -1,0 +1,247 @@
+"""Live migration: memory, disks, address and connections go over whole, also when something is killed on the way."""
+import json
+import os
+import time
+
+import pytest
+from cluster import ECHO, EMPTY_DISK, CommandError, wait_for
+
+SLOW = "12Mi"  # bandwidthPerMigration with which a copy takes some seconds, for those who interfere
+
+
+@pytest.fixture
+def slow_copy(cluster):
+    def set_rate(rate):
+        patch = {"spec": {"configuration": {"migrations": {"bandwidthPerMigration": rate}}}}
+        cluster.kubectl("patch", "kubevirt", "kubevirt", "-n", "kubevirt", "--type=merge", "-p", json.dumps(patch))
+
+    set_rate(SLOW)
+    yield
+    set_rate(None)
+
+
+def shared_disk(cluster, ns, name="shared"):
+    """A claim that all nodes reach, as a (name, volume source) pair."""
+    cluster.create({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name},
+                    "spec": {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "32Mi"}}}}, ns)
+    return name, {"persistentVolumeClaim": {"claimName": name}}
+
+
+def write_everywhere(guest, *disks, memory="48", rate="10"):
+    """Memory and all disks are written from now on, the boot disk as well."""
+    guest.ask(f"memory-init {memory}")
+    guest.ask(f"memory-dirty {rate} 8")
+    for disk in disks:
+        guest.ask(f"journal-start {disk} 20" + (" 48" if disk == "system" else ""))
+
+
+def verify(guest, *disks):
+    assert guest.values("memory-verify")["bad"] == 0
+    for disk in disks:
+        assert guest.values(f"journal-verify {disk}")["missing"] == 0
+
+
+def test_there_and_back(cluster, ns, vm, probe):
+    machine = vm(disks=[("scratch", EMPTY_DISK), shared_disk(cluster, ns)])
+    disks = ("system", "scratch", "shared")
+    guest = machine.guest()
+    write_everywhere(guest, *disks)
+    boot_id, address, home = guest.values("info")["boot_id"], machine.address, machine.node
+    watching = probe("node1", "udp", address=address, interval=5)
+    for _ in range(2):
+        source = machine.node
+        state = machine.migrate()
+        assert (state["sourceNode"], state["targetNode"]) == (source, machine.node) and machine.node != source
+        assert state["completed"] is True and not state.get("failed")
+        assert state["startTimestamp"] <= state["endTimestamp"]
+        assert state["progress"]["percent"] == 100 and state["progress"]["bytesTransferred"] > 40 << 20
+        assert state["progress"]["totalTimeMs"] > 0 and state["progress"]["downtimeMs"] >= 0
+        assert machine.address == address
+        assert guest.values("info")["boot_id"] == boot_id
+        verify(guest, *disks)
+    found = watching.stop()
+    assert machine.node == home
+    assert found["received"] > 100 and found["gap_ms"] < 3000, found
+
+
+def test_connections_live_through_ten_moves(cluster, ns, vm, probe):
+    """TCP sessions in both directions, between the guest and each node; not one byte may be lost."""
+    machine = vm()
+    guest = machine.guest()
+    inbound = [probe(node, "echo", address=machine.address, port=ECHO, interval=20, sessions=2) for node in cluster.nodes]
+    outbound = [probe(node, "serve", port=7011) for node in cluster.nodes]
+    for node in cluster.nodes:
+        guest.ask(f"echo-open {cluster.node_address(node)} 7011 20")
+    for _ in range(10):
+        machine.migrate()
+    found = guest.ask("echo-close", timeout=60)
+    assert found.count("state=closed") == len(cluster.nodes) and found.count("bad=0") == len(cluster.nodes) + 1, found
+    for one in inbound:
+        result = one.stop()
+        assert result["error"] == "" and result["bad"] == 0 and result["sent"] == result["echoed"] > 100, result
+    for one in outbound:
+        result = one.stop()
+        assert result["sessions"] == 1 and result["bad"] == 0 and result["error"] == "", result
+
+
+def test_ports_do_not_disturb_connections(cluster, vm, probe):
+    machine = vm(ports=[("TCP", 7000), ("TCP", ECHO)])
+    guest = machine.guest()
+    inbound = probe("node2", "echo", address=machine.address, port=ECHO, interval=20)
+    outbound = probe("node1", "serve", port=7012)
+    guest.ask(f"echo-open {cluster.node_address('node1')} 7012 20")
+    machine.migrate()
+    machine.migrate()
+    assert "state=closed" in guest.ask("echo-close", timeout=60)
+    assert inbound.stop()["error"] == "" and outbound.stop()["error"] == ""
+
+
+def test_phases_are_seen_in_order(cluster, ns, vm, slow_copy):
+    machine = vm()
+    machine.guest().ask("memory-init 40")
+    migration = machine.start_migration()
+    assert migration.wait_final() == "Succeeded", migration.describe()
+    phases = [p["phase"] for p in migration.object["status"]["phaseTransitionTimestamps"]]
+    order = ["Pending", "Scheduling", "Scheduled", "PreparingTarget", "TargetReady", "Running", "Succeeded"]
+    assert phases == [p for p in order if p in phases] and phases[-2:] == ["Running", "Succeeded"], phases
+    table = cluster.kubectl("get", "vmim", "-n", ns).stdout.split()
+    assert table == ["NAME", "PHASE", "VMI", migration.name, "Succeeded", "vm1"]
+
+
+def test_progress_is_told(cluster, vm, slow_copy):
+    machine = vm()
+    machine.guest().ask("memory-init 60")
+    migration = machine.start_migration()
+    seen = []
+    while migration.phase not in ("Succeeded", "Failed"):
+        progress = (machine.vmi["status"].get("migrationState") or {}).get("progress")
+        if progress:
+            seen.append(progress)
+        time.sleep(0.1)
+    assert migration.phase == "Succeeded"
+    percents = [p["percent"] for p in seen]
+    assert percents == sorted(percents) and len(set(percents)) >= 5
+    middle = [p for p in seen if 20 < p["percent"] < 90]
+    assert all(p["bytesTransferred"] > 0 and p["bytesRemaining"] > 0 and p["bytesPerSecond"] > 0 for p in middle)
+    assert any(p["etaSeconds"] for p in middle)
+
+
+def test_a_second_migration_is_refused(cluster, ns, vm, slow_copy):
+    machine = vm()
+    machine.guest().ask("memory-init 40")
+    first = machine.start_migration()
+    uid = first.object["metadata"]["uid"]
+    with pytest.raises(CommandError, match="in-flight migration detected. Active migration job "
+                       rf"\({uid}\) is currently already in progress for VMI vm1."):
+        machine.start_migration()
+    assert first.wait_final() == "Succeeded"
+
+
+def test_cancel_leaves_the_guest_where_it_was(cluster, ns, vm, slow_copy):
+    machine = vm(disks=[("scratch", EMPTY_DISK)])
+    guest = machine.guest()
+    write_everywhere(guest, "scratch")
+    home, pid = machine.node, machine.qemu_pid(machine.node)
+    migration = machine.start_migration()
+    migration.wait_phase("Running")
+    time.sleep(1)
+    cluster.delete("vmim", migration.name, ns)
+    state = machine.vmi["status"]["migrationState"]
+    assert state["abortRequested"] and state["abortStatus"] == "Succeeded" and state["completed"] and state["failed"]
+    assert machine.node == home and machine.qemu_pid(home) == pid
+    verify(guest, "scratch")
+    wait_for("the target's pod is gone", lambda: process_count(machine) == 1, 30)
+    machine.migrate(180)
+    verify(guest, "scratch")
+
+
+def process_count(machine):
+    return sum(machine.qemu_pid(node) is not None for node in machine.cluster.nodes)
+
+
+def test_cancel_before_it_began(cluster, ns, vm):
+    machine = vm()
+    home = machine.node
+    cluster.kubectl("cordon", machine.other_node())
+    try:
+        migration = machine.start_migration()
+        wait_for("it waits", lambda: migration.phase in ("Pending", "Scheduling"), 10)
+        cluster.delete("vmim", migration.name, ns)
+    finally:
+        cluster.kubectl("uncordon", *cluster.nodes)
+    assert machine.node == home and machine.guest().ask("ping") == ""
+    machine.migrate()
+
+
+def interfere(cluster, machine, migration, victim):
+    """kill -9 in the middle of the copy; whatever is a daemon is started again."""
+    source, target = machine.node, machine.other_node()
+    migration.wait_phase("Running")
+    time.sleep(1)
+    pids = {"target QEMU": lambda: machine.qemu_pid(target), "target launcher": lambda: machine.launcher_pid(target),
+            "source QEMU": lambda: machine.qemu_pid(source), "source launcher": lambda: machine.launcher_pid(source)}
+    if victim in pids:
+        os.kill(pids[victim](), 9)
+        return
+    names = {"source agent": [source], "target agent": [target], "both agents": [source, target], "server": ["server"]}[victim]
+    for name in names:
+        cluster.kill(name)
+    cluster.up()
+
+
+@pytest.mark.parametrize("victim", ["source agent", "target agent", "both agents", "server"])
+def test_daemon_killed_in_mid_copy(cluster, vm, slow_copy, victim):
+    """docs/handover.md, section 7, column R: the migration ends as it would have."""
+    machine = vm(disks=[("scratch", EMPTY_DISK)])
+    guest = machine.guest()
+    write_everywhere(guest, "scratch", rate="2")
+    boot_id, target = guest.values("info")["boot_id"], machine.other_node()
+    migration = machine.start_migration()
+    interfere(cluster, machine, migration, victim)
+    assert migration.wait_final(120) == "Succeeded", migration.describe()
+    assert machine.node == target
+    assert guest.values("info")["boot_id"] == boot_id
+    verify(guest, "scratch")
+
+
+@pytest.mark.parametrize("victim", ["target QEMU", "target launcher"])
+def test_target_killed_in_mid_copy(cluster, vm, slow_copy, victim):
+    machine = vm(disks=[("scratch", EMPTY_DISK)])
+    guest = machine.guest()
+    write_everywhere(guest, "scratch")
+    boot_id, home = guest.values("info")["boot_id"], machine.node
+    migration = machine.start_migration()
+    interfere(cluster, machine, migration, victim)
+    assert migration.wait_final(60) == "Failed"
+    assert machine.vmi["status"]["migrationState"]["failureReason"]
+    assert machine.node == home and guest.values("info")["boot_id"] == boot_id
+    verify(guest, "scratch")
+    machine.migrate(180)
+    verify(guest, "scratch")
+
+
+@pytest.mark.parametrize("victim", ["source QEMU", "source launcher"])
+def test_source_killed_in_mid_copy(cluster, ns, vm, slow_copy, victim):
+    """The only running copy dies: the guest is lost, which is said truly, and its VM starts anew."""
+    machine = vm()
+    machine.guest().ask("memory-init 40")
+    uid = machine.vmi["metadata"]["uid"]
+    migration = machine.start_migration()
+    interfere(cluster, machine, migration, victim)
+    assert migration.wait_final(60) == "Failed"
+    wait_for("a new VMI", lambda: (cluster.get("vmi", "vm1", ns, check=False) or {}).get("metadata", {}).get("uid") not in (None, uid), 60)
+    machine.wait_guest()
+
+
+def test_watch_shows_a_bar(cluster, ns, vm, slow_copy):
+    import subprocess
+    from cluster import GODWIT
+    machine = vm()
+    machine.guest().ask("memory-init 40")
+    migration = machine.start_migration()
+    done = subprocess.run([GODWIT, "watch", "vmim", migration.name, "-n", ns, "--kubeconfig", cluster.kubeconfig],
+                          capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert any("#" in line and "MiB/s" in line and "ETA" in line for line in lines), lines
+    assert "Succeeded" in lines[-1] and "downtime" in lines[-1]

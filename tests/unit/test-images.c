@@ -152,6 +152,16 @@ static void test_an_oci_archive(void **state)
     assert_return_code(image_find(&image, "/disk/d.img", &f, NULL), 0);
 }
 
+static void test_a_tar_file_of_just_the_files(void **state)
+{
+    _cleanup_image_ struct image image = {0};
+    const struct image_file *f;
+
+    sh("mkdir -p p/boot; echo k >p/boot/vmlinuz; echo i >p/boot/initrd; tar -C p -cf plain.tar boot");
+    import("kernel:1", "plain.tar", &image);
+    assert_return_code(image_find(&image, "/boot/initrd", &f, NULL), 0);
+}
+
 static void test_refusals(void **state)
 {
     sh("qemu-img create -q -f qcow2 base.qcow2 1M; qemu-img create -q -f qcow2 -b base.qcow2 -F qcow2 overlay.qcow2;"
@@ -193,7 +203,7 @@ static void test_list(void **state)
     _cleanup_str_ struct str names = {0};
 
     assert_return_code(image_list(store, append_name, &names, NULL), 0);
-    assert_string_equal(str_text(&names), "docker:1 moving:v1 oci:1 plain:latest registry.example/guest:v1 ");
+    assert_string_equal(str_text(&names), "docker:1 kernel:1 moving:v1 oci:1 plain:latest registry.example/guest:v1 ");
     names.len = 0;
     assert_return_code(image_list("/nonexistent-store", append_name, &names, NULL), 0);
     assert_int_equal(names.len, 0);
@@ -207,6 +217,7 @@ int main(void)
         cmocka_unit_test(test_old_digests_stay),
         cmocka_unit_test(test_a_docker_archive_with_whiteouts),
         cmocka_unit_test(test_an_oci_archive),
+        cmocka_unit_test(test_a_tar_file_of_just_the_files),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_what_is_missing_says_what_to_do),
         cmocka_unit_test(test_list),

@@ -151,6 +151,19 @@ static int apply_whiteouts(const char *layer, const char *rootfs, struct gw_erro
     return r;
 }
 
+/* No image around them, just the files. */
+static bool is_plain(const char *outer)
+{
+    static const char *const names[] = {"disk", "boot"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        _cleanup_free_ char *path = xasprintf("%s/%s", outer, names[i]);
+        if (fs_exists(path))
+            return true;
+    }
+    return false;
+}
+
 int archive_unpack(const char *file, const char *work, const char *rootfs, struct gw_error *err)
 {
     _cleanup_free_ char *outer = xasprintf("%s/archive", work);
@@ -159,6 +172,8 @@ int archive_unpack(const char *file, const char *work, const char *rootfs, struc
 
     if (r == 0)
         r = untar(file, outer, err);
+    if (r == 0 && is_plain(outer))
+        return untar(file, rootfs, err);
     if (r == 0)
         r = find_layers(outer, &layers, err);
     for (size_t i = 0; i < layers.len && r == 0; i++) {

@@ -1,4 +1,5 @@
-/* Archives of container images: `docker save` (manifest.json) and OCI image layouts (index.json) in a tar file. */
+/* Archives of container images: `docker save` (manifest.json) and OCI image layouts (index.json) in a tar file;
+ * also a tar file of just the image's files (disk/ or boot/). */
 #pragma once
 
 #include <stdbool.h>

@@ -1,0 +1,280 @@
+#include <string.h>
+
+#include "agent/volumes/volumes.h"
+#include "api/quantity.h"
+#include "base/alloc.h"
+#include "base/base64.h"
+#include "base/str.h"
+
+#define USER_DATA_MAX (1 << 20)
+
+static void volume_done(struct volume *v)
+{
+    free(v->name);
+    free(v->image);
+    free(v->path);
+    free(v->digest);
+    free(v->user_data);
+    free(v->meta_data);
+    free(v->network_data);
+    free(v->claim);
+    free(v->folder);
+}
+
+void volume_plan_done(struct volume_plan *p)
+{
+    VEC_EACH(&p->disks, v)
+        volume_done(v);
+    volume_vec_done(&p->disks);
+    free(p->kernel_image);
+    free(p->kernel_path);
+    free(p->initrd_path);
+    free(p->kernel_digest);
+    *p = (struct volume_plan){0};
+}
+
+/* The item of a list whose "name" is name. */
+static yyjson_val *named(yyjson_val *list, const char *name)
+{
+    yyjson_arr_iter it = yyjson_arr_iter_with(list);
+    yyjson_val *item;
+
+    while ((item = yyjson_arr_iter_next(&it)))
+        if (str_same(json_str(item, "/name"), name))
+            return item;
+    return NULL;
+}
+
+/* --- cloud-init --- */
+
+/* The decoded bytes of the first of keys in a Secret (data, or stringData of one that was never stored). */
+static bool secret_value(yyjson_val *secret, const char *const *keys, char **ret, size_t *ret_len)
+{
+    for (; *keys; keys++) {
+        const char *text = json_key_str(secret, "/data", *keys);
+        if (text && base64_decode(text, strlen(text), ret, ret_len) == 0)
+            return true;
+    }
+    return false;
+}
+
+struct cloud_field {
+    const char *plain, *base64, *secret;
+    const char *keys[3];
+};
+
+static const struct cloud_field user_field = {"/userData", "/userDataBase64", "/secretRef/name", {"userdata", "userData"}};
+static const struct cloud_field network_field = {"/networkData", "/networkDataBase64", "/networkDataSecretRef/name",
+                                                 {"networkdata", "networkData"}};
+
+struct lookup {
+    volume_lookup_fn fn;
+    void *userdata;
+    const char **ret_reason;
+};
+
+/* *ret stays NULL when the spec does not give the field. */
+static int cloud_value(yyjson_val *source, const struct cloud_field *f, const struct lookup *l, char **ret, size_t *ret_len,
+                       struct gw_error *err)
+{
+    const char *plain = json_str(source, f->plain), *base64 = json_str(source, f->base64), *name = json_str(source, f->secret);
+
+    if (plain) {
+        *ret = xstrdup(plain);
+        *ret_len = strlen(plain);
+        return 0;
+    }
+    if (base64)
+        return base64_decode(base64, strlen(base64), ret, ret_len) == 0
+                   ? 0 : gw_error_set(err, GW_INVALID, "cloudInitNoCloud%s: not base64", f->base64);
+    if (!name)
+        return 0;
+    yyjson_val *secret = l->fn(l->userdata, "Secret", name);
+    *l->ret_reason = "FailedMount";
+    if (!secret)
+        return gw_error_set(err, GW_NOT_FOUND, "secret %s is not there", name);
+    if (!secret_value(secret, f->keys, ret, ret_len))
+        return gw_error_set(err, GW_NOT_FOUND, "secret %s has no key %s", name, f->keys[0]);
+    return 0;
+}
+
+/* What KubeVirt gives NoCloud as meta-data: JSON, which is YAML too. */
+static char *meta_data(yyjson_val *vmi)
+{
+    _cleanup_mut_doc_ yyjson_mut_doc *d = json_object();
+    const char *name = json_str_or(vmi, "/metadata/name", "vmi");
+    _cleanup_free_ char *id = xasprintf("%s.%s", name, json_str_or(vmi, "/metadata/namespace", "default"));
+
+    json_set_str(d, "/instance-id", id);
+    json_set_str(d, "/local-hostname", json_str_or(vmi, "/spec/hostname", name));
+    return json_text(yyjson_mut_doc_get_root(d));
+}
+
+static int plan_cloud_init(yyjson_val *vmi, yyjson_val *source, const struct lookup *l, struct volume *v,
+                           struct gw_error *err)
+{
+    v->kind = VOLUME_CLOUD_INIT;
+    v->meta_data = meta_data(vmi);
+    int r = cloud_value(source, &user_field, l, &v->user_data, &v->user_len, err);
+    if (r == 0)
+        r = cloud_value(source, &network_field, l, &v->network_data, &v->network_len, err);
+    if (r == 0 && v->user_len + v->network_len > USER_DATA_MAX)
+        r = gw_error_set(err, GW_INVALID, "cloudInitNoCloud: more than 1 MiB of data");
+    return r;
+}
+
+/* --- claims --- */
+
+static bool has_mode(yyjson_val *modes, const char *mode)
+{
+    yyjson_arr_iter it = yyjson_arr_iter_with(modes);
+    yyjson_val *m;
+
+    while ((m = yyjson_arr_iter_next(&it)))
+        if (streq(yyjson_get_str(m) ? yyjson_get_str(m) : "", mode))
+            return true;
+    return false;
+}
+
+static int plan_claim(yyjson_val *source, const struct lookup *l, struct volume *v, struct gw_error *err)
+{
+    const char *name = json_str_or(source, "/claimName", "");
+    yyjson_val *claim = l->fn(l->userdata, "PersistentVolumeClaim", name);
+
+    *l->ret_reason = "FailedMount";
+    if (!claim)
+        return gw_error_set(err, GW_NOT_FOUND, "claim %s is not there", name);
+    const char *pv_name = json_str(claim, "/spec/volumeName");
+    if (!pv_name)
+        return gw_error_set(err, GW_SERVICE_UNAVAILABLE, "claim %s is not bound to a volume yet", name);
+    yyjson_val *pv = l->fn(l->userdata, "PersistentVolume", pv_name);
+    if (!pv)
+        return gw_error_set(err, GW_NOT_FOUND, "volume %s of claim %s is not there", pv_name, name);
+    const char *folder = json_str(pv, "/spec/hostPath/path") ?: json_str(pv, "/spec/local/path");
+    if (!folder || *folder != '/')
+        return gw_error_set(err, GW_INVALID, "volume %s of claim %s: only hostPath and local volumes can be used", pv_name, name);
+    if (streq(json_str_or(claim, "/spec/volumeMode", "Filesystem"), "Block"))
+        return gw_error_set(err, GW_INVALID, "claim %s: volumeMode Block is not supported yet", name);
+    yyjson_val *modes = json_at(claim, "/spec/accessModes");
+    const char *capacity = json_str(claim, "/status/capacity/storage");
+    v->kind = VOLUME_CLAIM;
+    v->claim = xstrdup(name);
+    v->folder = xstrdup(folder);
+    v->shared = has_mode(modes, "ReadWriteMany") || has_mode(modes, "ReadOnlyMany");
+    v->capacity = quantity_text_value(capacity ? capacity : json_str(claim, "/spec/resources/requests/storage"), 0);
+    v->read_only = v->read_only || json_bool(source, "/readOnly", false);
+    return 0;
+}
+
+/* --- all --- */
+
+static void plan_container_disk(yyjson_val *vmi, yyjson_val *source, struct volume *v)
+{
+    yyjson_val *status = named(json_at(vmi, "/status/volumeStatus"), v->name);
+
+    v->kind = VOLUME_CONTAINER_DISK;
+    v->image = xstrdup(json_str_or(source, "/image", ""));
+    v->path = xstrdup(json_str(source, "/path"));
+    v->digest = xstrdup(json_str(status, "/containerDiskVolume/digest"));
+}
+
+static int plan_source(yyjson_val *vmi, yyjson_val *volume, const struct lookup *l, struct volume *v, struct gw_error *err)
+{
+    yyjson_val *source;
+
+    if ((source = json_at(volume, "/containerDisk"))) {
+        plan_container_disk(vmi, source, v);
+        return 0;
+    }
+    if ((source = json_at(volume, "/cloudInitNoCloud")))
+        return plan_cloud_init(vmi, source, l, v, err);
+    if ((source = json_at(volume, "/persistentVolumeClaim")))
+        return plan_claim(source, l, v, err);
+    if ((source = json_at(volume, "/emptyDisk"))) {
+        v->kind = VOLUME_EMPTY_DISK;
+        v->capacity = quantity_text_value(json_str(source, "/capacity"), 0);
+        return v->capacity > 0 ? 0 : gw_error_set(err, GW_INVALID, "emptyDisk.capacity is needed");
+    }
+    return gw_error_set(err, GW_INVALID, "its source is not supported");
+}
+
+static int plan_disk(yyjson_val *vmi, yyjson_val *disk, const struct lookup *l, struct volume *v, struct gw_error *err)
+{
+    const char *name = json_str_or(disk, "/name", "");
+    yyjson_val *volume = named(json_at(vmi, "/spec/volumes"), name);
+    bool sata = streq(json_str_or(disk, "/disk/bus", ""), "sata");
+
+    v->name = xstrdup(name);
+    v->read_only = json_at(disk, "/cdrom") ? json_bool(disk, "/cdrom/readonly", true) : json_bool(disk, "/disk/readonly", false);
+    if (!volume)
+        return gw_error_set(err, GW_INVALID, "spec.domain.devices.disks: disk %s has no volume of its name", name);
+    int r = plan_source(vmi, volume, l, v, err);
+    if (r < 0)
+        return gw_error_wrap(err, r, "volume %s", name);
+    /* The seed of a first boot: the guest only reads it, so nothing of it needs to travel. SATA disks can't be read-only. */
+    if (v->kind == VOLUME_CLOUD_INIT && !sata)
+        v->read_only = true;
+    if (v->read_only && sata)
+        return gw_error_set(err, GW_INVALID, "spec.domain.devices.disks: disk %s: a SATA disk cannot be read-only; use "
+                            "cdrom or another bus", name);
+    return 0;
+}
+
+static void plan_kernel(yyjson_val *vmi, struct volume_plan *p)
+{
+    yyjson_val *container = json_at(vmi, "/spec/domain/firmware/kernelBoot/container");
+
+    if (!json_str(container, "/image"))
+        return;
+    p->kernel_image = xstrdup(json_str(container, "/image"));
+    p->kernel_path = xstrdup(json_str(container, "/kernelPath"));
+    p->initrd_path = xstrdup(json_str(container, "/initrdPath"));
+    p->kernel_digest = xstrdup(json_key_str(vmi, "/metadata/annotations", "godwit.io/kernel-boot-digest"));
+}
+
+int volumes_plan(yyjson_val *vmi, volume_lookup_fn lookup, void *userdata, struct volume_plan *ret,
+                 const char **ret_reason, struct gw_error *err)
+{
+    const struct lookup l = {lookup, userdata, ret_reason};
+    yyjson_arr_iter it = yyjson_arr_iter_with(json_at(vmi, "/spec/domain/devices/disks"));
+    struct volume_plan p = {0};
+    yyjson_val *disk;
+    int r = 0;
+
+    *ret_reason = "InvalidVolume";
+    plan_kernel(vmi, &p);
+    while (r == 0 && (disk = yyjson_arr_iter_next(&it))) {
+        struct volume v = {0};
+        r = plan_disk(vmi, disk, &l, &v, err);
+        volume_vec_push(&p.disks, v);
+    }
+    if (r < 0) {
+        volume_plan_done(&p);
+        return r;
+    }
+    *ret = p;
+    return 0;
+}
+
+static void need(struct strv *ret, const char *kind, const char *name)
+{
+    _cleanup_free_ char *entry = name ? xasprintf("%s/%s", kind, name) : NULL;
+
+    if (entry && !strv_has(ret, entry))
+        strv_push(ret, entry);
+}
+
+void volumes_needs(yyjson_val *vmi, volume_lookup_fn lookup, void *userdata, struct strv *ret)
+{
+    yyjson_arr_iter it = yyjson_arr_iter_with(json_at(vmi, "/spec/volumes"));
+    yyjson_val *volume;
+
+    while ((volume = yyjson_arr_iter_next(&it))) {
+        const char *claim = json_str(volume, "/persistentVolumeClaim/claimName");
+        need(ret, "Secret", json_str(volume, "/cloudInitNoCloud/secretRef/name"));
+        need(ret, "Secret", json_str(volume, "/cloudInitNoCloud/networkDataSecretRef/name"));
+        need(ret, "PersistentVolumeClaim", claim);
+        if (claim)
+            need(ret, "PersistentVolume", json_str(lookup(userdata, "PersistentVolumeClaim", claim), "/spec/volumeName"));
+    }
+}

@@ -12,7 +12,10 @@
  *
  * Who may keep us waiting: each connection has a deadline for what its client owes (handshake and headers together, then the
  * body), which dripping single bytes does not move; a client that does not read its answer is cut by MHD's idle timeout; a
- * stream whose backlog grows too large is cut; the number of connections is limited, in all and per address. */
+ * stream whose backlog grows too large is cut; the number of connections is limited, in all and per address.
+ *
+ * A request ends in an answer or a stream (answer.c); upgrades to websockets are to become the third way there: MHD hands the
+ * socket over by a response made with MHD_create_response_for_upgrade, which answer_queue then queues like the others. */
 #include "http/http_server.h"
 
 #include <arpa/inet.h>

@@ -1,6 +1,7 @@
 #include "server/chores.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
 #include <string.h>
@@ -190,6 +191,7 @@ static void sweep(struct chores *c)
 static void tick(struct chores *c)
 {
     compact(c);
+    (void)malloc_trim(0); /* what many connections or a long list needed for a moment goes back to the system */
     if (clock_monotonic_ms() - c->swept_ms < SWEEP_MS)
         return;
     c->swept_ms = clock_monotonic_ms();

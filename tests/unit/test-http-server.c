@@ -31,7 +31,7 @@ struct fixture {
     bool drain;
 };
 
-static struct http_stream *volatile last_stream;
+static struct http_stream *last_stream; /* atomic */
 static unsigned closed_streams;
 
 static void on_closed(struct http_stream *st, void *userdata)
@@ -95,7 +95,7 @@ static void start_stream(struct http_request *r)
         http_stream_close(st);
         http_stream_unref(st);
     } else {
-        last_stream = st;
+        __atomic_store_n(&last_stream, st, __ATOMIC_RELEASE);
     }
 }
 
@@ -390,12 +390,12 @@ static struct http_stream *open_stream(int fd)
 {
     _cleanup_free_ char *got = NULL;
 
-    last_stream = NULL;
+    __atomic_store_n(&last_stream, NULL, __ATOMIC_RELEASE);
     say(fd, "GET /stream HTTP/1.1\r\nHost: h\r\n\r\n");
     got = listen_for(fd, "hello", 2000);
     assert_non_null(strstr(got, "Transfer-Encoding: chunked"));
     assert_non_null(strstr(got, "hello"));
-    while (!last_stream)
+    while (!__atomic_load_n(&last_stream, __ATOMIC_ACQUIRE))
         usleep(1000);
     return last_stream;
 }

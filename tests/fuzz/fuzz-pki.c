@@ -1,21 +1,24 @@
-/* Certificates and certificate requests of strangers, as DER: names, alternative names, purposes. */
+/* Certificates and certificate requests of strangers: names, alternative names, purposes. The input is DER; requests are read
+ * in PEM, so it is wrapped for them. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/base64.h"
 #include "pki/pki.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    _cleanup_free_ char *text = xstrndup((const char *)data, size);
+    _cleanup_free_ char *base64 = base64_encode(data, size);
+    _cleanup_free_ char *pem = xasprintf("-----BEGIN CERTIFICATE REQUEST-----\n%s\n-----END CERTIFICATE REQUEST-----\n", base64);
     _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
     struct pki_info info = {0};
 
     if (pki_cert_read_der(data, size, &info, &err) == 0 && strlen(info.fingerprint) != 64)
         abort();
     pki_info_done(&info);
-    if (pki_csr_read(text, &info, &err) == 0 && !info.cn)
+    if (pki_csr_read(pem, &info, &err) == 0 && !info.cn)
         abort();
     pki_info_done(&info);
     return 0;

@@ -14,6 +14,7 @@ static const struct command {
     {"watch", cmd_watch, "follow a migration with a progress bar"},
     {"fields", cmd_fields, NULL},
     {"image", cmd_image, "container disks: import, list"},
+    {"server", cmd_server, "run the API server and the controllers"},
     {"version", cmd_version, "print the version"},
 };
 

@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
-#include "api/crd.h"
 #include "api/meta.h"
 #include "api/object.h"
 #include "base/alloc.h"
@@ -47,52 +46,12 @@ static void sign(struct chores *c, yyjson_val *csr)
     }
 }
 
-static bool is_established(yyjson_val *crd)
-{
-    return condition_true(crd, "Established");
-}
-
-/* What `kubectl wait --for=condition=Established` and the clients' discovery go by. */
-static void accept_crd(struct chores *c, yyjson_val *crd)
-{
-    static const char *const types[] = {"NamesAccepted", "Established"};
-    const struct kind *kind = kinds_find_kind(c->signer.rest->kinds, "apiextensions.k8s.io", NULL, "CustomResourceDefinition");
-    _cleanup_free_ char *target = local_target(kind, NULL, meta_name(crd), "status");
-    _cleanup_mut_doc_ yyjson_mut_doc *patch = json_copy(crd);
-    _cleanup_blob_ struct blob *body = NULL;
-    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
-
-    for (size_t i = 0; i < ARRAY_SIZE(types); i++)
-        condition_set(patch, types[i], "True", "Accepted", "the API server serves it", clock_wall_ms());
-    json_set(patch, "/status/acceptedNames", yyjson_val_mut_copy(patch, json_at(crd, "/spec/names")));
-    json_remove(patch, "/spec");
-    body = json_encode(yyjson_mut_doc_get_root(patch));
-    if (local_call(c->signer.rest, "PATCH", target, MERGE_PATCH, body, NULL, &err) < 0 && err.reason != GW_CONFLICT)
-        log_failure(-EIO, &err, "CustomResourceDefinition %s", meta_name(crd));
-}
-
-static void take_crd(struct chores *c, yyjson_val *crd)
-{
-    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
-
-    if (crd_register(c->signer.rest->kinds, crd, &err) < 0)
-        log_failure(-EINVAL, &err, "CustomResourceDefinition %s", meta_name(crd));
-    else if (!is_established(crd))
-        accept_crd(c, crd);
-}
-
-static void drop_crd(struct chores *c, yyjson_val *crd)
-{
-    crd_unregister(c->signer.rest->kinds, crd);
-}
-
 /* The kinds that are followed. */
 static const struct followed {
     const char *group, *kind;
     void (*changed)(struct chores *c, yyjson_val *object);
     void (*gone)(struct chores *c, yyjson_val *object); /* as it was; NULL: nobody cares */
 } followed[] = {
-    {"apiextensions.k8s.io", "CustomResourceDefinition", take_crd, drop_crd},
     {"certificates.k8s.io", "CertificateSigningRequest", sign, NULL},
 };
 

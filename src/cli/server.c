@@ -1,0 +1,142 @@
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "base/vec.h"
+#include "cli/cli.h"
+#include "server/server.h"
+
+VEC_DEFINE(text_list, const char *);
+
+struct options {
+    struct server_config config;
+    char *address;
+    struct text_list names;
+    enum log_level level;
+};
+
+static int set_data_dir(struct options *o, const char *value)
+{
+    o->config.data_dir = value;
+    return 0;
+}
+
+/* ADDR:PORT, [ADDR]:PORT or :PORT. */
+static int set_listen(struct options *o, const char *value)
+{
+    const char *colon = strrchr(value, ':');
+    char *end = NULL;
+    unsigned long port = colon ? strtoul(colon + 1, &end, 10) : 0;
+    size_t len = colon ? (size_t)(colon - value) : 0;
+
+    if (!colon || end == colon + 1 || *end || port > 65535)
+        return -EINVAL;
+    if (len >= 2 && value[0] == '[' && value[len - 1] == ']')
+        value++, len -= 2;
+    free(o->address);
+    o->address = len ? xstrndup(value, len) : xstrdup("::");
+    o->config.address = o->address;
+    o->config.port = (uint16_t)port;
+    return 0;
+}
+
+static int set_advertise(struct options *o, const char *value)
+{
+    o->config.advertise = value;
+    return 0;
+}
+
+static int add_name(struct options *o, const char *value)
+{
+    text_list_push(&o->names, value);
+    return 0;
+}
+
+static int set_kubeconfig(struct options *o, const char *value)
+{
+    o->config.kubeconfig = value;
+    return 0;
+}
+
+static int set_token_file(struct options *o, const char *value)
+{
+    o->config.static_tokens = value;
+    return 0;
+}
+
+static int set_debug(struct options *o, const char *value)
+{
+    o->level = LOG_DEBUG_;
+    return 0;
+}
+
+static const struct {
+    const char *name, *value;
+    int (*set)(struct options *o, const char *value);
+    const char *help;
+} table[] = {
+    {"data-dir", "DIR", set_data_dir, "where everything is kept [/var/lib/godwit/server]"},
+    {"listen", "ADDR:PORT", set_listen, "where to serve [0.0.0.0:6443]"},
+    {"advertise", "ADDR", set_advertise, "the address that kubeconfigs name [that of --listen]"},
+    {"name", "NAME", add_name, "a further name or address of this server, for its certificate; may be repeated"},
+    {"kubeconfig", "FILE", set_kubeconfig, "where to write the administrator's kubeconfig [DIR/admin.kubeconfig]"},
+    {"token-file", "FILE", set_token_file, "static bearer tokens: lines TOKEN,USER,UID[,\"GROUP,GROUP\"]"},
+    {"debug", NULL, set_debug, "log more"},
+};
+
+static int usage(FILE *out)
+{
+    fputs("usage: godwit server [OPTIONS]\n\nThe API server and the controllers, over an embedded store.\n\n", out);
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+        _cleanup_free_ char *left = xasprintf("--%s%s%s", table[i].name, table[i].value ? " " : "", table[i].value ? table[i].value : "");
+
+        fprintf(out, "  %-22s %s\n", left, table[i].help);
+    }
+    return out == stderr ? 2 : 0;
+}
+
+/* Returns -1 to go on, else an exit code. */
+static int parse(struct options *o, int argc, char **argv)
+{
+    struct option longs[ARRAY_SIZE(table) + 2] = {0};
+    int c, index = 0;
+
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++)
+        longs[i] = (struct option){table[i].name, table[i].value ? required_argument : no_argument, NULL, 0};
+    longs[ARRAY_SIZE(table)] = (struct option){"help", no_argument, NULL, 'h'};
+    while ((c = getopt_long(argc, argv, "h", longs, &index)) >= 0) {
+        if (c == 'h')
+            return usage(stdout);
+        if (c != 0)
+            return usage(stderr);
+        if (table[index].set(o, optarg) < 0) {
+            fprintf(stderr, "godwit server: --%s \"%s\": want %s\n", table[index].name, optarg, table[index].value);
+            return 2;
+        }
+    }
+    return optind < argc ? usage(stderr) : -1;
+}
+
+int cmd_server(int argc, char **argv)
+{
+    struct options o = {
+        .config = {.data_dir = "/var/lib/godwit/server", .address = "0.0.0.0", .port = 6443},
+        .level = LOG_INFO_,
+    };
+    struct gw_error err = GW_ERROR_INIT;
+    int r = parse(&o, argc, argv);
+
+    if (r < 0) {
+        text_list_push(&o.names, NULL);
+        o.config.names = o.names.items;
+        log_init("server", o.level);
+        r = server_run(&o.config, &err);
+        r = r < 0 ? (log_failure(r, &err, "cannot serve"), 1) : 0;
+    }
+    text_list_done(&o.names);
+    free(o.address);
+    return r;
+}

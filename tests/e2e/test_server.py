@@ -1,0 +1,339 @@
+"""`godwit server` by itself: first start, who may come in, certificates, kubectl's verbs, restarts."""
+import base64
+import json
+import os
+import pathlib
+import signal
+import socket
+import ssl
+import stat
+import subprocess
+import time
+
+import pytest
+
+TOP = pathlib.Path(__file__).resolve().parent.parent.parent
+GODWIT = TOP / "build/gcc/src/godwit"
+KUBECTL = TOP / "build/tools/bin/kubectl"
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Server:
+    def __init__(self, folder: pathlib.Path):
+        self.dir = folder / "data"
+        self.home = folder
+        self.port = free_port()
+        self.child = None
+
+    def start(self):
+        env = dict(os.environ, NOTIFY_SOCKET="")
+        self.child = subprocess.Popen([GODWIT, "server", f"--data-dir={self.dir}", f"--listen=127.0.0.1:{self.port}"],
+                                      stderr=open(self.home / "log", "a"), env=env)
+        end = time.monotonic() + 20
+        while self.curl("/readyz")[0] != 200:
+            assert self.child.poll() is None, (self.home / "log").read_text()
+            assert time.monotonic() < end
+            time.sleep(0.05)
+
+    def stop(self, number=signal.SIGTERM) -> int:
+        self.child.send_signal(number)
+        return self.child.wait(timeout=20)
+
+    def curl(self, path, *options, ca=None):
+        """HTTP code and body; code 0 when there was no answer."""
+        got = subprocess.run(["curl", "-s", "-w", "\n%{http_code}", "--cacert", ca or self.dir / "ca.crt", *options,
+                              f"https://127.0.0.1:{self.port}{path}"], capture_output=True, text=True, timeout=30)
+        body, code = got.stdout.rsplit("\n", 1)
+        return int(code), body
+
+    def kubectl(self, *args, text=None, ok=True) -> str:
+        env = dict(os.environ, KUBECONFIG=str(self.dir / "admin.kubeconfig"), HOME=str(self.home))
+        got = subprocess.run([KUBECTL, *args], input=text, capture_output=True, text=True, timeout=60, env=env)
+        assert (got.returncode == 0) == ok, got.stdout + got.stderr
+        return got.stdout if ok else got.stdout + got.stderr
+
+    def credentials(self):
+        """The administrator's certificate and key, as files."""
+        user = json.loads((self.dir / "admin.kubeconfig").read_text())["users"][0]["user"]
+        for name in ("certificate", "key"):
+            (self.home / f"admin.{name}").write_bytes(base64.b64decode(user[f"client-{name}-data"]))
+        return "--cert", self.home / "admin.certificate", "--key", self.home / "admin.key"
+
+
+@pytest.fixture
+def make_server(tmp_path):
+    made = []
+
+    def make(name="server") -> Server:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        made.append(Server(folder))
+        made[-1].start()
+        return made[-1]
+
+    yield make
+    for server in made:
+        if server.child.poll() is None:
+            assert server.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    server = Server(tmp_path_factory.mktemp("server"))
+    server.start()
+    yield server
+    assert server.stop() == 0
+
+
+def config_map(name, **data) -> str:
+    return json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data})
+
+
+def test_secrets_are_for_the_owner_alone(server):
+    for name in ("ca.key", "migration-ca.key", "server.key", "bootstrap-token", "admin.kubeconfig", "store.db"):
+        assert stat.S_IMODE((server.dir / name).stat().st_mode) == 0o600, name
+    assert stat.S_IMODE(server.dir.stat().st_mode) == 0o700
+
+
+def test_health_is_for_everybody_and_nothing_else_is(server):
+    for path in ("/livez", "/readyz", "/healthz", "/livez?verbose"):
+        assert server.curl(path) == (200, "ok")
+    code, body = server.curl("/api/v1/nodes")
+    assert code == 403
+    status = json.loads(body)
+    assert status["reason"] == "Forbidden" and 'User "system:anonymous" cannot list resource "nodes"' in status["message"]
+
+
+def test_unknown_tokens_are_unauthorized(server):
+    code, body = server.curl("/api/v1/nodes", "-H", "Authorization: Bearer nobody-knows-this")
+    assert code == 401
+    assert json.loads(body) == {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+                                "message": "Unauthorized", "reason": "Unauthorized", "code": 401}
+
+
+def test_certificates_of_another_authority_are_unauthorized(server, make_server):
+    other = make_server("other")
+    assert server.curl("/api/v1/nodes", *server.credentials())[0] == 200
+    assert server.curl("/api/v1/nodes", *other.credentials())[0] == 401
+    assert server.curl("/readyz", ca=other.dir / "ca.crt")[0] == 0
+
+
+def test_authorities_are_published(server):
+    data = json.loads(server.kubectl("get", "--raw", "/api/v1/namespaces/kube-system/configmaps/godwit-ca"))["data"]
+    assert data["cluster-ca.crt"] == (server.dir / "ca.crt").read_text()
+    assert data["migration-ca.crt"] == (server.dir / "migration-ca.crt").read_text()
+
+
+def test_large_and_broken_bodies_are_refused(server):
+    admin = server.credentials()
+    path = "/api/v1/namespaces/default/configmaps"
+    big = server.home / "big.json"
+    big.write_text(config_map("big", text="x" * (4 << 20)))
+    code, body = server.curl(path, *admin, "-H", "Content-Type: application/json", "--data-binary", f"@{big}")
+    assert code == 413 and json.loads(body)["reason"] == "RequestEntityTooLarge"
+    code, body = server.curl(path, *admin, "-H", "Content-Type: application/json", "-d", "{broken")
+    assert code == 400 and json.loads(body)["reason"] == "BadRequest"
+    assert server.curl("/api/v1/nodes?labelSelector=%zz", *admin)[0] == 400
+
+
+def join(server, node, token):
+    """What an agent does to join: key, request, certificate."""
+    key, csr = server.home / f"{node}.key", server.home / f"{node}.csr"
+    subprocess.run(["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key,
+                    "-out", csr, "-subj", f"/O=system:nodes/CN=system:node:{node}"], check=True, capture_output=True)
+    request = {"apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest", "metadata": {"name": f"join-{node}"},
+               "spec": {"request": base64.b64encode(csr.read_bytes()).decode(), "usages": ["client auth"],
+                        "signerName": "kubernetes.io/kube-apiserver-client-kubelet"}}
+    bearer = ("-H", f"Authorization: Bearer {token}")
+    path = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
+    code, body = server.curl(path, *bearer, "-H", "Content-Type: application/json", "-d", json.dumps(request))
+    assert code == 201, body
+    for _ in range(100):
+        code, body = server.curl(f"{path}/join-{node}", *bearer)
+        assert code == 200, body
+        if certificate := json.loads(body).get("status", {}).get("certificate"):
+            (server.home / f"{node}.crt").write_bytes(base64.b64decode(certificate))
+            return "--cert", server.home / f"{node}.crt", "--key", key
+        time.sleep(0.05)
+    raise AssertionError(body)
+
+
+def test_a_node_joins_with_the_bootstrap_token(server):
+    agent = join(server, "node-x", (server.dir / "bootstrap-token").read_text().strip())
+    node = json.dumps({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-x"}})
+    code, body = server.curl("/api/v1/nodes", *agent, "-H", "Content-Type: application/json", "-d", node)
+    assert code == 201, body
+    assert server.curl("/api/v1/nodes/node-x", *agent)[0] == 200
+    code, body = server.curl("/api/v1/nodes/node-y", *agent)
+    assert code in (403, 404)
+    assert server.curl("/api/v1/nodes", *agent)[0] == 403
+
+
+class Watch:
+    """A raw watch over TLS, to see lines as they come."""
+
+    def __init__(self, server, path):
+        server.credentials()
+        context = ssl.create_default_context(cafile=server.dir / "ca.crt")
+        context.load_cert_chain(server.home / "admin.certificate", server.home / "admin.key")
+        self.socket = context.wrap_socket(socket.create_connection(("127.0.0.1", server.port)), server_hostname="127.0.0.1")
+        self.socket.settimeout(10)
+        self.socket.sendall(f"GET {path} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+        self.file = self.socket.makefile("rb")
+        assert b" 200 " in self.file.readline()
+        while self.file.readline() != b"\r\n":
+            pass
+
+    def next(self):
+        """The next event, or None at the end of the stream."""
+        line = b""
+        while not line.endswith(b"\n"):
+            size = int(self.file.readline() or b"0", 16)
+            line += self.file.read(size)
+            self.file.readline()
+            if size == 0:
+                return None
+        return json.loads(line)
+
+
+def test_watches_resume_after_a_restart(make_server):
+    server = make_server()
+    server.kubectl("create", "--raw", "/api/v1/namespaces/default/configmaps", "-f", "-", text=config_map("one"))
+    watch = Watch(server, "/api/v1/namespaces/default/configmaps?watch=true&resourceVersion=0")
+    event = watch.next()
+    assert event["type"] == "ADDED" and event["object"]["metadata"]["name"] == "one"
+    assert server.stop() == 0
+    assert watch.next() is None  # ended in good order
+    server.start()
+    server.kubectl("create", "--raw", "/api/v1/namespaces/default/configmaps", "-f", "-", text=config_map("two"))
+    again = Watch(server, "/api/v1/namespaces/default/configmaps?watch=true&resourceVersion="
+                  + event["object"]["metadata"]["resourceVersion"])
+    assert again.next()["object"]["metadata"]["name"] == "two"
+
+
+def test_nothing_acknowledged_is_lost_when_killed(make_server):
+    server = make_server()
+    token, kubeconfig = ((server.dir / name).read_text() for name in ("bootstrap-token", "admin.kubeconfig"))
+    for number in range(10):
+        server.kubectl("create", "--raw", "/api/v1/namespaces/default/configmaps", "-f", "-", text=config_map(f"c{number}"))
+    server.stop(signal.SIGKILL)
+    server.start()
+    items = json.loads(server.kubectl("get", "--raw", "/api/v1/namespaces/default/configmaps"))["items"]
+    assert [item["metadata"]["name"] for item in items] == [f"c{number}" for number in range(10)]
+    assert (server.dir / "bootstrap-token").read_text() == token
+    assert (server.dir / "admin.kubeconfig").read_text() == kubeconfig
+
+
+def test_idle_watches_notice_that_their_client_left(server):
+    def connections() -> int:
+        return len(os.listdir(f"/proc/{server.child.pid}/fd"))
+
+    before = connections()
+    watches = [Watch(server, "/api/v1/configmaps?watch=true") for _ in range(20)]
+    assert connections() >= before + 20
+    for watch in watches:
+        watch.file.close()
+        watch.socket.close()
+    end = time.monotonic() + 10
+    while connections() > before + 2:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+# --- kubectl's verbs ---
+
+VM = """
+apiVersion: kubevirt.io/v1
+kind: VirtualMachine
+metadata: {name: vm1, labels: {app: demo}}
+spec:
+  runStrategy: Halted
+  template:
+    spec:
+      domain:
+        devices: {disks: [{name: system, disk: {bus: virtio}}]}
+        memory: {guest: 128Mi}
+      volumes: [{name: system, containerDisk: {image: testguest}}]
+"""
+
+
+def test_kubectl_creates_shows_changes_and_deletes(server):
+    kubectl = server.kubectl
+    assert "created" in kubectl("create", "-f", "-", text=VM)
+    assert "AlreadyExists" in kubectl("create", "-f", "-", text=VM, ok=False)
+    assert kubectl("get", "vm").split()[:4] == ["NAME", "AGE", "STATUS", "READY"]
+    assert "vm1" in kubectl("get", "vm", "-l", "app=demo", "-o", "name")
+    assert "runStrategy: Halted" in kubectl("get", "vm", "vm1", "-o", "yaml")
+    assert "Run Strategy:  Halted" in kubectl("describe", "vm", "vm1")
+    kubectl("label", "vm", "vm1", "tier=web")
+    kubectl("annotate", "vm", "vm1", "note=hello")
+    kubectl("patch", "vm", "vm1", "--type=merge", "-p", '{"spec":{"runStrategy":"Manual"}}')
+    kubectl("patch", "vm", "vm1", "--type=json", "-p", '[{"op":"replace","path":"/spec/runStrategy","value":"Halted"}]')
+    vm = json.loads(kubectl("get", "vm", "vm1", "-o", "json"))
+    assert vm["metadata"]["labels"] == {"app": "demo", "tier": "web"}
+    assert vm["metadata"]["annotations"]["note"] == "hello"
+    assert vm["spec"]["runStrategy"] == "Halted"
+    kubectl("wait", "vm", "vm1", "--for=jsonpath={.spec.runStrategy}=Halted", "--timeout=10s")
+    assert "deleted" in kubectl("delete", "vm", "vm1", "--timeout=20s", "--wait=false")
+
+
+def test_kubectl_applies(server):
+    assert "created" in server.kubectl("apply", "-f", "-", text=config_map("applied", a="1"))
+    assert "unchanged" in server.kubectl("apply", "-f", "-", text=config_map("applied", a="1"))
+    assert "configured" in server.kubectl("apply", "-f", "-", text=config_map("applied", a="2"))
+    assert server.kubectl("get", "cm", "applied", "-o", "jsonpath={.data.a}") == "2"
+
+
+def test_kubectl_edits(server):
+    server.kubectl("create", "configmap", "edited", "--from-literal=a=1")
+    env = dict(os.environ, KUBECONFIG=str(server.dir / "admin.kubeconfig"), HOME=str(server.home), KUBE_EDITOR="sed -i s/a:.*/a:\\ two/")
+    subprocess.run([KUBECTL, "edit", "configmap", "edited"], check=True, env=env, capture_output=True, timeout=60)
+    assert server.kubectl("get", "cm", "edited", "-o", "jsonpath={.data.a}") == "two"
+
+
+def test_kubectl_explains_and_lists_resources(server):
+    assert "runStrategy" in server.kubectl("explain", "vm.spec")
+    resources = server.kubectl("api-resources", "-o", "name").split()
+    for name in ("virtualmachines.kubevirt.io", "virtualmachineinstancemigrations.kubevirt.io", "nodes", "pods",
+                 "certificatesigningrequests.certificates.k8s.io"):
+        assert name in resources
+    assert "kubevirt.io/v1" in server.kubectl("api-versions").split()
+    assert "Server Version" in server.kubectl("version")
+
+
+def test_kubectl_makes_namespaces_by_protobuf_and_watches(server):
+    env = dict(os.environ, KUBECONFIG=str(server.dir / "admin.kubeconfig"), HOME=str(server.home))
+    watch = subprocess.Popen([KUBECTL, "get", "namespaces", "-w", "--no-headers"], stdout=subprocess.PIPE, text=True, env=env)
+    try:
+        assert watch.stdout.readline()
+        server.kubectl("create", "namespace", "watched")
+        while not watch.stdout.readline().startswith("watched"):
+            assert watch.poll() is None
+    finally:
+        watch.kill()
+        watch.wait()
+    assert "watched" in server.kubectl("get", "ns", "watched")
+
+
+def test_administrators_approve_certificates(server):
+    key, csr = server.home / "other.key", server.home / "other.csr"
+    agent = join(server, "node-p", (server.dir / "bootstrap-token").read_text().strip())
+    subprocess.run(["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key,
+                    "-out", csr, "-subj", "/O=system:nodes/CN=system:node:node-q"], check=True, capture_output=True)
+    request = {"apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest", "metadata": {"name": "asked"},
+               "spec": {"request": base64.b64encode(csr.read_bytes()).decode(), "usages": ["client auth"],
+                        "signerName": "kubernetes.io/kube-apiserver-client-kubelet"}}
+    path = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
+    assert server.curl(path, *agent, "-H", "Content-Type: application/json", "-d", json.dumps(request))[0] == 201
+    time.sleep(0.5)
+    assert "Pending" in server.kubectl("get", "csr", "asked") or server.kubectl(
+        "get", "csr", "asked", "-o", "jsonpath={.status.certificate}") == ""
+    server.kubectl("certificate", "approve", "asked")
+    server.kubectl("wait", "csr", "asked", "--for=jsonpath={.status.certificate}", "--timeout=10s")
+
+

@@ -1,11 +1,13 @@
 /* Ends a cluster, whatever state it is in: also one of which `up` was killed half-way, or whose agents are gone while
  * their virtual machines run on. */
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 
+#include "agent/launcher/cgroup.h"
 #include "base/alloc.h"
 #include "base/fs.h"
 #include "base/str.h"
@@ -76,6 +78,23 @@ static int unmount_all(const struct strv *mounts, struct gw_error *err)
     return 0;
 }
 
+/* The cgroups of the pods whose notes lie in the agents' folders; killed processes leave them a moment late. */
+static void remove_cgroups(const struct cluster_plan *p)
+{
+    for (unsigned node = 1; node <= p->nodes; node++) {
+        _cleanup_free_ char *pods = cluster_path(p, "nodes/node%u/pods", node);
+        DIR *dir = opendir(pods);
+        for (struct dirent *e = NULL; dir && (e = readdir(dir));) {
+            _cleanup_free_ char *group = xasprintf("godwit/%s", e->d_name);
+            for (int tries = 0; e->d_name[0] != '.' && tries < 50 && !cgroup_remove(group); tries++)
+                usleep(20000);
+        }
+        if (dir)
+            closedir(dir);
+    }
+    (void)cgroup_remove("godwit"); /* stays while another cluster uses it */
+}
+
 static int purge_data(const struct cluster_plan *p, struct gw_error *err)
 {
     static const char *const made[] = {"server", "nodes", "local", "shared", "images", "logs", "run", "kubeconfig",
@@ -100,6 +119,7 @@ int cluster_down(const struct cluster_plan *p, bool purge, struct gw_error *err)
     mounts_below(p->dir, &mounts);
     _cleanup_free_ ino_t *netns = xnew_n(ino_t, mounts.len + p->nodes);
     int strays = daemons_kill_strays(p->dir, netns, find_netns(p, &mounts, netns));
+    remove_cgroups(p);
     r = unmount_all(&mounts, err);
     if (r >= 0)
         r = cluster_network_down(p, err);

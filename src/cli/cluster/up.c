@@ -107,7 +107,7 @@ static int try_server(const struct cluster_plan *p, struct gw_error *err)
     _cleanup_doc_ yyjson_doc *answer = NULL;
     int r = cli_api_open(&api, kubeconfig, err);
 
-    return r < 0 ? r : cli_api_get(&api, "/version", &answer, err);
+    return r < 0 ? r : cli_api_get(&api, "/api/v1/namespaces/default", &answer, err);
 }
 
 static int up_server(const struct cluster_plan *p, const char *program, struct gw_error *err)

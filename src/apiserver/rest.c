@@ -65,11 +65,19 @@ static bool has_subresource(const struct kind *kind, const char *name)
     return streq(name, "finalize") && streq(kind->group, "") && streq(kind->kind, "Namespace");
 }
 
-static bool kind_serves(const struct kind *kind, const struct rest_target *t)
+static bool fits_scope(const struct kind *kind, const struct rest_target *t)
 {
-    if (kind->namespaced ? (!t->namespace && t->name) : t->namespace != NULL)
+    return kind->namespaced ? t->namespace || !t->name : !t->namespace;
+}
+
+/* Whether the path is served: by a kind in that version, or by an extra beside it or on its own. */
+static bool is_served(struct rest_server *s, const struct rest_target *t, const struct rest_extra *extra)
+{
+    if (!t->kind)
+        return extra && !kinds_find(s->kinds, t->group, NULL, t->resource);
+    if (!fits_scope(t->kind, t))
         return false;
-    return !t->subresource || has_subresource(kind, t->subresource);
+    return extra || !t->subresource || has_subresource(t->kind, t->subresource);
 }
 
 /* A subresource can be read and written, but neither made nor deleted. */
@@ -102,7 +110,7 @@ static int handle(struct rest_call *c, struct gw_error *err)
     c->about = (struct api_subject){.group = t->group, .resource = t->resource, .name = t->name};
     t->kind = kinds_find(c->server->kinds, t->group, t->version, t->resource);
     extra = find_extra(c->server, t);
-    if (!extra && (!t->kind || !kind_serves(t->kind, t)))
+    if (!is_served(c->server, t, extra))
         return -ENOENT;
     if (t->kind) {
         c->about.kind = t->kind->kind;

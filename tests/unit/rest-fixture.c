@@ -71,7 +71,7 @@ int fixture_set_up(void **state)
     assert_int_equal(store_open_sqlite(":memory:", &f->server.store, NULL), 0);
     assert_int_equal(watch_hub_new(f->server.store, f->server.kinds, &f->server.hub, NULL), 0);
     expect(f, 201, "POST", "/api/v1/namespaces",
-           "{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{\"name\":\"demo\"},\"spec\":{\"finalizers\":[\"kubernetes\"]}}");
+           "{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{\"name\":\"demo\"}}");
     *state = f;
     return 0;
 }

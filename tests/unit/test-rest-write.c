@@ -307,6 +307,8 @@ static void test_binding(void **state)
     expect(f, 400, "POST", PODS "/p/binding", "{\"metadata\":{\"name\":\"q\"},\"target\":{\"name\":\"n1\"}}");
     expect(f, 409, "POST", PODS "/p/binding", "{\"metadata\":{\"uid\":\"other\"},\"target\":{\"name\":\"n1\"}}");
     expect(f, 405, "PUT", PODS "/p/binding", body);
+    expect(f, 404, "POST", "/api/v2/namespaces/demo/pods/p/binding", body);
+    expect(f, 404, "POST", "/api/v1/pods/p/binding", body);
     expect(f, 201, "POST", PODS "/p/binding?dryRun=All", body);
     expect(f, 201, "POST", PODS "/p/binding", body);
     _cleanup_reply_ struct reply pod = ask(f, "GET", PODS "/p"), again = ask(f, "POST", PODS "/p/binding", body);

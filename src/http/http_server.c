@@ -292,7 +292,7 @@ static int add_sources(struct http_server *s, struct gw_error *err)
         return gw_error_errno(err, errno, "cannot make an eventfd");
     r = sd_event_add_io(s->loop, &s->daemon_source, epoll_fd, EPOLLIN, on_daemon, s);
     r = r < 0 ? r : sd_event_add_io(s->loop, &s->wake_source, s->wake_fd, EPOLLIN, on_wake, s);
-    r = r < 0 ? r : sd_event_add_time_relative(s->loop, &s->turn_timer, CLOCK_MONOTONIC, 0, 1000, on_turn_timer, s);
+    r = r < 0 ? r : sd_event_add_time_relative(s->loop, &s->turn_timer, CLOCK_MONOTONIC, 0, 1, on_turn_timer, s);
     r = r < 0 ? r : sd_event_add_time_relative(s->loop, &s->janitor, CLOCK_MONOTONIC, JANITOR_US, 0, on_janitor, s);
     return r < 0 ? gw_error_errno(err, r, "cannot add to the event loop") : 0;
 }

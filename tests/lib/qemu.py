@@ -16,14 +16,15 @@ class QmpError(Exception):
 class Qemu:
     """One QEMU process. `prefix` runs it elsewhere, such as in a network namespace; `work` holds its sockets and logs."""
 
-    def __init__(self, work: pathlib.Path, name: str, args: list, memory_mib: int = 128, prefix: list | None = None):
+    def __init__(self, work: pathlib.Path, name: str, args: list, memory_mib: int = 128, prefix: list | None = None,
+                 preallocate: bool = False):
         self.name, self.events = name, []
         self.log = work / f"{name}.log"
         self.console = work / f"{name}.console"
         path = work / f"{name}.qmp"
         command = (prefix or []) + [
             "qemu-system-x86_64", "-nodefaults", "-display", "none", "-accel", "tcg", "-machine", "q35,memory-backend=ram",
-            "-object", f"memory-backend-memfd,id=ram,size={memory_mib}M", "-m", str(memory_mib),
+            "-object", f"memory-backend-memfd,id=ram,size={memory_mib}M,prealloc={'on' if preallocate else 'off'}", "-m", str(memory_mib),
             "-serial", f"file:{self.console}", "-qmp", f"unix:{path},server=on,wait=off"] + args
         self.process = subprocess.Popen(command, stdout=open(self.log, "w"), stderr=subprocess.STDOUT)
         self.socket = self._connect(str(path))
@@ -94,6 +95,7 @@ def migrate(source: Qemu, target: Qemu, uri: str, seconds: float = 60, **paramet
     for qemu in (source, target):
         qemu.run("migrate-set-capabilities", capabilities=[{"capability": "events", "state": True}])
     source.run("migrate-set-parameters", **{"max-bandwidth": 1 << 34, **parameters})
+    target.run("migrate-set-parameters", **{name: value for name, value in parameters.items() if name == "tls-creds"})
     target.run("migrate-incoming", uri=uri)
     source.run("migrate", uri=uri)
     target.wait_event("MIGRATION", seconds, status="completed")

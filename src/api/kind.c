@@ -121,10 +121,10 @@ static void insert(struct kinds *k, const struct kind *kind)
     k->generation++;
 }
 
-int kinds_add_json(struct kinds *k, const char *name, yyjson_val *file, bool custom, struct gw_error *err)
+int kinds_add_json(struct kinds *k, const char *name, yyjson_val *file, struct gw_error *err)
 {
     _cleanup_(kind_freep) struct kind *kind = NULL;
-    int rc = kind_read(file, custom, &kind, err);
+    int rc = kind_read(file, &kind, err);
 
     if (rc < 0)
         return gw_error_wrap(err, rc, "%s", name);
@@ -142,7 +142,7 @@ int kinds_add_yaml(struct kinds *k, const char *name, const void *text, size_t l
     int rc = yaml_parse(text, len, &doc, err);
 
     return rc < 0 ? gw_error_wrap(err, rc, "%s", name)
-                  : kinds_add_json(k, name, yyjson_doc_get_root(doc), false, err);
+                  : kinds_add_json(k, name, yyjson_doc_get_root(doc), err);
 }
 
 bool kinds_remove(struct kinds *k, const char *group, const char *plural)

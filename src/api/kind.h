@@ -49,7 +49,7 @@ struct kind {
     bool has_status;            /* a status subresource: the main resource ignores status, and the other way round */
     bool builtin;               /* strategic merge patch, PUT without resourceVersion, protobuf bodies if `protobuf` */
     bool protobuf;
-    bool custom;                /* made from a CustomResourceDefinition */
+    const char *origin;         /* "UID/GENERATION" of its CustomResourceDefinition; NULL for kinds that are built in */
     enum name_rule name_rule;
     struct schema *schema;      /* of the whole object; apiVersion, kind and metadata included */
     const struct rules *rules;  /* never NULL */
@@ -69,9 +69,9 @@ struct kinds *kinds_free(struct kinds *k);
 DEFINE_CLEANUP(struct kinds *, kinds_free)
 
 /* Adds the kind that a kind file or its JSON form describes, in place of one with the same group and plural. `name` is for
- * messages. custom marks a kind from a CustomResourceDefinition. */
+ * messages. The JSON form may carry `origin` (struct kind). */
 int kinds_add_yaml(struct kinds *k, const char *name, const void *text, size_t len, struct gw_error *err);
-int kinds_add_json(struct kinds *k, const char *name, yyjson_val *file, bool custom, struct gw_error *err);
+int kinds_add_json(struct kinds *k, const char *name, yyjson_val *file, struct gw_error *err);
 /* False if there was none. */
 bool kinds_remove(struct kinds *k, const char *group, const char *plural);
 

@@ -173,6 +173,7 @@ static void derive(struct kind *kind, yyjson_val *file)
     bool core = kind->group[0] == '\0';
 
     kind->has_status = lists(json_at(file, "/subresources"), "status");
+    kind->origin = json_str(file, "/origin");
     kind->builtin = json_bool(file, "/builtin", false);
     kind->protobuf = json_bool(file, "/protobuf", false);
     kind->prefix = xasprintf("/registry/%s/%s/", core ? "core" : kind->group, kind->plural);
@@ -230,12 +231,11 @@ static int read_all(struct kind *kind, struct gw_error *err)
     return 0;
 }
 
-int kind_read(yyjson_val *file, bool custom, struct kind **ret, struct gw_error *err)
+int kind_read(yyjson_val *file, struct kind **ret, struct gw_error *err)
 {
     _cleanup_(kind_freep) struct kind *kind = xnew(struct kind);
     int rc;
 
-    kind->custom = custom;
     kind->data = xnew(struct kind_data);
     kind->data->file = complete_file(file);
     if ((rc = read_all(kind, err)) < 0)

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "api/pattern.h"
 #include "base/alloc.h"
 #include "base/str.h"
 
@@ -124,10 +125,10 @@ static int parse_pattern(struct compiler *c, struct schema *s)
     if (!pattern)
         return 0;
     s->pattern = xnew(regex_t);
-    if (regcomp(s->pattern, pattern, REG_EXTENDED | REG_NOSUB) == 0)
+    if (pattern_compile(pattern, s->pattern) == 0)
         return 0;
     free(TAKE_PTR(s->pattern));
-    return fault(c, "the pattern is no POSIX extended regular expression");
+    return fault(c, "the pattern is no regular expression that POSIX can express");
 }
 
 static int parse_list_type(struct compiler *c, struct schema *s)

@@ -100,6 +100,6 @@ static int bind_pod(struct rest_server *s, const struct api_request *q, const st
 }
 
 const struct rest_extra pod_extras[] = {
-    {.group = "", .resource = "pods", .subresource = "binding", .handle = bind_pod},
+    {.group = "", .resource = "pods", .subresource = "binding", .kind = "Binding", .verbs = "create", .handle = bind_pod},
     {0},
 };

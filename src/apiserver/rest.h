@@ -41,6 +41,12 @@ struct rest_extra {
     const char *group;
     const char *resource;
     const char *subresource;     /* NULL: the resource itself, which is no kind */
+    /* For discovery: the kind of its bodies, and its verbs ("get patch update"). kind NULL: not announced. A resource that is
+     * no kind says its version and scope as well. */
+    const char *kind;
+    const char *verbs;
+    const char *version;
+    bool namespaced;
     int (*handle)(struct rest_server *s, const struct api_request *request, const struct rest_target *target,
                   struct api_response *response, struct gw_error *err);
 };

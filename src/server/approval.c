@@ -64,6 +64,13 @@ static int handle(struct rest_server *s, const struct api_request *q, const stru
 }
 
 const struct rest_extra approval_extras[] = {
-    {"certificates.k8s.io", "certificatesigningrequests", "approval", handle},
+    {
+        .group = "certificates.k8s.io",
+        .resource = "certificatesigningrequests",
+        .subresource = "approval",
+        .kind = "CertificateSigningRequest",
+        .verbs = "get patch update",
+        .handle = handle,
+    },
     {0},
 };

@@ -127,7 +127,8 @@ static void handle_api(struct front *f, struct http_request *r, const struct ide
     };
 
     request.body = http_body(r, &request.body_len);
-    rest_handle(f->rest, &request, &response);
+    if (!discovery_handle(f->discovery, &request, &response))
+        rest_handle(f->rest, &request, &response);
     send_response(r, &response);
 }
 

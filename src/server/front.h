@@ -2,11 +2,13 @@
 #pragma once
 
 #include "apiserver/authn.h"
+#include "apiserver/discovery.h"
 #include "apiserver/rest.h"
 #include "http/http_server.h"
 
 struct front {
     struct rest_server *rest;
+    struct discovery *discovery;
     struct authn *authn;
     bool ready;                /* atomic: what /readyz says */
 };

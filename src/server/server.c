@@ -158,6 +158,7 @@ static int open_front(struct server *s, struct gw_error *err)
     int r;
 
     s->front.rest = &s->rest;
+    s->front.discovery = discovery_new(&s->rest);
     r = authn_new(&authn, &s->front.authn, err);
     return r < 0 ? r : http_server_new(s->loop, &http, &s->http, err);
 }
@@ -190,6 +191,7 @@ static void stop(struct server *s)
 {
     s->chores = chores_stop(s->chores);
     s->http = http_server_free(s->http); /* ends the feeds, and with them the watchers */
+    discovery_free(s->front.discovery);
     authn_free(s->front.authn);
     sd_event_source_disable_unref(s->hub_timer);
     watch_hub_free(s->hub);

@@ -257,7 +257,7 @@ static void test_bad_schemas(void **state)
         {"{\"type\":\"text\"}", "schema: unknown type"},
         {"{\"properties\":{\"a\":{\"$ref\":\"none\"}}}", "schema.a: $ref to a type that does not exist"},
         {"{\"properties\":{\"a\":{\"type\":\"string\",\"pattern\":\"(\"}}}",
-         "schema.a: the pattern is no POSIX extended regular expression"},
+         "schema.a: the pattern is no regular expression that POSIX can express"},
         {"{\"type\":\"array\",\"items\":{\"type\":\"array\",\"x-kubernetes-list-type\":\"bag\"}}",
          "schema.items: unknown x-kubernetes-list-type"},
         {"{\"properties\":{\"a\":1}}", "schema.a: not an object"},

@@ -13,8 +13,8 @@ extern const struct rules namespace_rules, node_rules, event_rules, lease_rules;
 extern const struct rules secret_rules, configmap_rules;
 /* storage.c */
 extern const struct rules persistentvolume_rules, persistentvolumeclaim_rules;
-/* pod.c, csr.c */
-extern const struct rules pod_rules, csr_rules;
+/* pod.c, csr.c, crd.c */
+extern const struct rules pod_rules, csr_rules, crd_rules;
 /* vm.c, vmi.c, migration.c */
 extern const struct rules vm_rules, vmi_rules, migration_rules;
 /* settings.c */

@@ -9,7 +9,7 @@ static const struct rules *const table[] = {
     &persistentvolume_rules, &persistentvolumeclaim_rules, &pod_rules,
     &csr_rules,        &vm_rules,              &vmi_rules,
     &migration_rules,  &kubevirt_rules,        &hyperconverged_rules,
-    &migrationpolicy_rules,
+    &migrationpolicy_rules, &crd_rules,
 };
 
 static const struct rules none;

@@ -1,0 +1,173 @@
+#include "apiserver/discovery.h"
+
+#include <string.h>
+
+#include "apiserver/authz.h"
+#include "apiserver/discovery_documents.h"
+#include "apiserver/openapi.h"
+#include "base/alloc.h"
+#include "http/uri.h"
+
+/* The Kubernetes release whose API this one speaks; clients compare it with their own. */
+#define KUBERNETES_MINOR "32"
+
+#define AGGREGATED(v) "application/json;g=apidiscovery.k8s.io;v=" v ";as=APIGroupDiscoveryList"
+
+struct discovery {
+    struct rest_server *rest;
+    struct openapi *openapi;
+};
+
+struct discovery *discovery_new(struct rest_server *server)
+{
+    struct discovery *d = xnew(struct discovery);
+
+    d->rest = server;
+    d->openapi = openapi_new(server);
+    return d;
+}
+
+struct discovery *discovery_free(struct discovery *d)
+{
+    if (d) {
+        openapi_free(d->openapi);
+        free(d);
+    }
+    return NULL;
+}
+
+/* The version of apidiscovery.k8s.io that the client likes best among those we have; NULL: the legacy documents. */
+static const char *wants_aggregated(const char *accept)
+{
+    static const char *const versions[] = {"v2", "v2beta1"};
+    struct http_media m;
+
+    while (accept && http_media_next(&accept, &m)) {
+        const char *as = http_media_param(&m, "as"), *v = http_media_param(&m, "v");
+        if (!as && (streq(m.type, "application/json") || streq(m.type, "*/*")))
+            return NULL;
+        for (size_t i = 0; as && v && streq(as, "APIGroupDiscoveryList") && i < ARRAY_SIZE(versions); i++)
+            if (streq(v, versions[i]))
+                return versions[i];
+    }
+    return NULL;
+}
+
+static void answer(const struct api_request *request, struct api_response *response, const char *type, yyjson_mut_doc *d)
+{
+    api_response_header(response, "Vary", "Accept");
+    api_response_header(response, "Cache-Control", "public");
+    answer_with_etag(request, response, type, json_encode(d->root));
+}
+
+static void answer_root(struct catalog_vec *catalog, bool core, const struct api_request *request, struct api_response *response)
+{
+    const char *aggregated = wants_aggregated(request->accept);
+    _cleanup_mut_doc_ yyjson_mut_doc *d = json_object();
+
+    if (aggregated)
+        aggregated_groups(d, catalog, core, aggregated);
+    else if (core)
+        legacy_versions(d, catalog_find(catalog, ""));
+    else
+        legacy_groups(d, catalog);
+    answer(request, response,
+           !aggregated ? "application/json" : streq(aggregated, "v2") ? AGGREGATED("v2") : AGGREGATED("v2beta1"), d);
+}
+
+/* The document of a path below /api and /apis, if there is one. */
+static bool answer_below(struct catalog_vec *catalog, const struct http_uri *uri, const struct api_request *request,
+                         struct api_response *response)
+{
+    bool core = streq(uri->segments[0], "api");
+    const struct catalog_group *g = catalog_find(catalog, core ? "" : uri->segments[1]);
+    const char *version = core ? uri->segments[1] : uri->n_segments > 2 ? uri->segments[2] : NULL;
+    _cleanup_mut_doc_ yyjson_mut_doc *d = NULL;
+
+    if (!g || (!*g->name && !core) || (version && !catalog_has_version(g, version)))
+        return false;
+    d = json_object();
+    if (version)
+        legacy_resources(d, g, version);
+    else
+        legacy_group(d, g);
+    answer(request, response, "application/json", d);
+    return true;
+}
+
+static void answer_version(const struct api_request *request, struct api_response *response)
+{
+    static const char *const fields[][2] = {
+        {"major", "1"},
+        {"minor", KUBERNETES_MINOR},
+        {"gitVersion", "v1." KUBERNETES_MINOR ".0+godwit.v" GODWIT_VERSION},
+        {"gitCommit", ""},
+        {"gitTreeState", ""},
+        {"buildDate", "1970-01-01T00:00:00Z"},
+        {"goVersion", ""},
+        {"compiler", "C"},
+        {"platform", "linux/amd64"},
+    };
+    _cleanup_mut_doc_ yyjson_mut_doc *d = json_object();
+
+    for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
+        yyjson_mut_obj_add_str(d, d->root, fields[i][0], fields[i][1]);
+    api_response_json(response, 200, json_encode(d->root));
+}
+
+static bool is_ours(const struct http_uri *uri)
+{
+    const char *first = uri->n_segments ? uri->segments[0] : "";
+
+    if (streq(first, "api"))
+        return uri->n_segments <= 2;
+    if (streq(first, "apis"))
+        return uri->n_segments <= 3;
+    return streq(first, "openapi") || (streq(first, "version") && uri->n_segments == 1);
+}
+
+static void refuse(const struct http_uri *uri, const struct api_request *request, struct api_response *response, enum gw_reason reason)
+{
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+
+    if (reason == GW_FORBIDDEN)
+        gw_error_set(&err, reason, "forbidden: User \"%s\" cannot get path \"%s\"", request->user.name, uri->path);
+    else
+        gw_error_set(&err, reason, "the server does not allow this method on the requested resource");
+    api_response_error(response, &err, NULL);
+}
+
+static void handle(struct discovery *d, const struct http_uri *uri, const struct api_request *request, struct api_response *response)
+{
+    const char *first = uri->segments[0];
+    _cleanup_catalog_ struct catalog_vec catalog = {0};
+
+    if (streq(first, "version")) {
+        answer_version(request, response);
+        return;
+    }
+    if (streq(first, "openapi")) {
+        openapi_handle(d->openapi, uri, request, response);
+        return;
+    }
+    catalog_read(d->rest, &catalog);
+    if (uri->n_segments == 1)
+        answer_root(&catalog, streq(first, "api"), request, response);
+    else if (!answer_below(&catalog, uri, request, response))
+        api_response_text(response, 404, "404 page not found\n");
+}
+
+bool discovery_handle(struct discovery *d, const struct api_request *request, struct api_response *response)
+{
+    _cleanup_uri_ struct http_uri uri = {0};
+
+    if (http_uri_parse(request->target, &uri, NULL) < 0 || !is_ours(&uri))
+        return false;
+    if (!authz_may_discover(&request->user))
+        refuse(&uri, request, response, GW_FORBIDDEN);
+    else if (!streq(request->method, "GET") && !streq(request->method, "HEAD"))
+        refuse(&uri, request, response, GW_METHOD_NOT_ALLOWED);
+    else
+        handle(d, &uri, request, response);
+    return true;
+}

@@ -248,11 +248,11 @@ static void test_an_earlier_deadline_wakes_the_loop(void **state)
 {
     struct fixture *f = *state;
     struct pollfd fd = {.fd = watch_hub_fd(f->server.hub), .events = POLLIN};
-    _cleanup_watcher_ struct watcher *late = watch(f, "&resourceVersion=2&timeoutSeconds=100");
+    _cleanup_watcher_ _unused_ struct watcher *late = watch(f, "&resourceVersion=2&timeoutSeconds=100");
 
     assert_int_equal(watch_hub_dispatch(f->server.hub, f->now), 100000);
     assert_int_equal(poll(&fd, 1, 0), 0);
-    _cleanup_watcher_ struct watcher *soon = watch(f, "&resourceVersion=2&timeoutSeconds=5");
+    _cleanup_watcher_ _unused_ struct watcher *soon = watch(f, "&resourceVersion=2&timeoutSeconds=5");
 
     assert_int_equal(poll(&fd, 1, 0), 1);
     assert_int_equal(watch_hub_dispatch(f->server.hub, f->now), 5000);

@@ -10,7 +10,8 @@
  *     (informer.h, "read your writes"), so nothing is created twice.
  *   - A key is never reconciled while its writes are under way. If a write fails the rest are dropped and the key is
  *     reconciled again with back-off; task_error() then tells reconcile what went wrong, for a condition or an event.
- *     Conflict (a stale copy), AlreadyExists on create and NotFound on delete are ordinary: retried soon, not logged.
+ *     Conflict and AlreadyExists are ordinary: the object is read anew and the key reconciled again, unlogged. NotFound on
+ *     delete is success.
  *   - A key is also reconciled when any watched object that maps to it changes, and after task_requeue().
  *
  * So a controller has no callbacks, no locks and no error paths of its own; and because clock, randomness and API sit
@@ -41,6 +42,7 @@
  */
 #pragma once
 
+#include "api/meta.h"
 #include "client/client.h"
 #include "client/env.h"
 #include "client/events.h"
@@ -50,8 +52,8 @@ struct task;
 struct controllers;
 struct keys;
 
-/* The keys to reconcile when an object changes: old is NULL for a new one, obj NULL for one that is gone. Uses keys_add
- * and, to look around, keys_informer. Conversions from label to key and the like go here. */
+/* The keys to reconcile when an object changes: old is NULL for a new one, obj NULL for one that is gone. Says them with
+ * keys_add; may look around with keys_informer. Conversions from label to key and the like go here. */
 typedef void (*map_fn)(struct keys *out, yyjson_val *old, yyjson_val *obj);
 void keys_add(struct keys *out, const char *key);
 void keys_add_ns(struct keys *out, const char *ns, const char *name);
@@ -92,10 +94,12 @@ void task_select(struct task *t, const struct api_resource *r, const char *index
 
 /* Writes; the document is taken over (freed by the frame). ns NULL for kinds without namespaces. */
 void task_create(struct task *t, const struct api_resource *r, const char *ns, yyjson_mut_doc *obj);
+/* POST to a subresource, such as pods' binding; the object is read again afterwards. */
 void task_create_sub(struct task *t, const struct api_resource *r, const char *ns, const char *name, const char *sub,
                      yyjson_mut_doc *obj);
-/* A merge patch; sub NULL or "status". obj is what was read: with precondition its uid and resourceVersion go along, so
- * that the patch fails with Conflict if the object changed or was replaced since. */
+/* A merge patch; sub NULL, "status" or another subresource. obj is what was read: its uid goes along, so that a successor of
+ * the same name is left alone; with precondition its resourceVersion too, so that the patch fails with Conflict if the
+ * object changed since (needed for lists, which a merge patch replaces as a whole). */
 void task_patch(struct task *t, const struct api_resource *r, yyjson_val *obj, const char *sub, bool precondition,
                 yyjson_mut_doc *patch);
 /* A JSON patch (RFC 6902), for lists. The document is an array. */
@@ -136,16 +140,7 @@ struct controllers_thread *controllers_join(struct controllers_thread *thread);
  * 6; returns buf. */
 char *name_suffix(const char *seed, char *buf);
 
-/* Adds an ownerReference to `owner` with controller: true and blockOwnerDeletion: true. */
-void object_set_owner(yyjson_mut_doc *obj, yyjson_val *owner);
-/* The ownerReference with controller: true, NULL if none. */
-yyjson_val *object_controller(yyjson_val *obj);
-bool object_deleting(yyjson_val *obj);
-bool object_has_finalizer(yyjson_val *obj, const char *name);
-/* status.conditions[type]; NULL if absent. */
-yyjson_val *condition_find(yyjson_val *obj, const char *type);
-bool condition_is(yyjson_val *obj, const char *type, const char *status);
-/* Sets "/status/conditions" of a merge patch to obj's conditions with one replaced or added; lastTransitionTime moves only
- * when the status changes. false if obj has it exactly so already (the patch is untouched then). */
-bool condition_set(yyjson_mut_doc *patch, yyjson_val *obj, const char *type, const char *status, const char *reason,
-                   const char *message, int64_t wall_ms);
+/* Puts "/status/conditions" into a merge patch: obj's conditions with one replaced or added (api/meta.h, condition_set).
+ * May be called for several types. false if obj has it exactly so already. Send it with precondition. */
+bool patch_condition(yyjson_mut_doc *patch, yyjson_val *obj, const char *type, const char *status, const char *reason,
+                     const char *message, int64_t wall_ms);

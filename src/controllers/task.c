@@ -1,0 +1,351 @@
+/* One run of reconcile for a key, and the writes that it asked for.
+ *
+ * A task lives from the start of the run until its last write is answered. Writes go one after the other, so that a later
+ * one is only made when what it builds on is there. After a Conflict or AlreadyExists the cache is known to be behind: the
+ * object is read, put into the cache, and the key is run again. */
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "controllers/frame.h"
+
+enum verb { VERB_CREATE, VERB_CREATE_SUB, VERB_PATCH, VERB_DELETE };
+
+static const char *const verbs[] = {
+    [VERB_CREATE] = "create",
+    [VERB_CREATE_SUB] = "create",
+    [VERB_PATCH] = "patch",
+    [VERB_DELETE] = "delete",
+};
+
+struct write {
+    enum verb verb;
+    enum api_patch_type type;
+    const struct api_resource *resource;
+    char *ns, *name, *sub, *uid;
+    char *propagation;
+    yyjson_mut_doc *doc;
+};
+VEC_DEFINE(write_vec, struct write);
+
+struct task {
+    struct running *running;
+    struct write_vec writes;
+    size_t at;            /* the one under way */
+    struct api_call *call;
+    int64_t requeue_ms;   /* -1 = not asked for */
+    char key[];
+};
+
+void task_free(void *p)
+{
+    struct task *t = p;
+
+    api_cancel(t->call);
+    VEC_EACH(&t->writes, w)
+    {
+        yyjson_mut_doc_free(w->doc);
+        free(w->ns);
+        free(w->name);
+        free(w->sub);
+        free(w->uid);
+        free(w->propagation);
+    }
+    write_vec_done(&t->writes);
+    free(t);
+}
+
+/* --- how a run ends --- */
+
+static void end(struct task *t)
+{
+    struct workqueue *q = t->running->queue;
+    int64_t requeue = t->requeue_ms;
+    char key[OBJECT_KEY_MAX];
+
+    snprintf(key, sizeof(key), "%s", t->key);
+    map_remove(t->running->tasks, key);
+    map_remove(t->running->errors, key);
+    if (requeue >= 0)
+        workqueue_add_after(q, key, requeue);
+    workqueue_done(q, key);
+}
+
+static void retry(struct task *t)
+{
+    struct workqueue *q = t->running->queue;
+    char key[OBJECT_KEY_MAX];
+
+    snprintf(key, sizeof(key), "%s", t->key);
+    map_remove(t->running->tasks, key);
+    workqueue_retry(q, key);
+}
+
+static void note_failure(struct task *t, const struct write *w, const struct gw_error *err)
+{
+    struct gw_error *copy = xnew(struct gw_error);
+
+    gw_error_set(copy, err->reason, "%s", gw_error_message(err));
+    map_put(t->running->errors, t->key, copy);
+    log_warn("%s %s: cannot %s %s %s: %s", t->running->controller->name, t->key, verbs[w->verb], w->resource->kind,
+             w->name ? w->name : "", gw_error_message(err));
+}
+
+/* --- performing --- */
+
+static struct informer *cache_of(struct task *t, const struct write *w)
+{
+    return controllers_informer(t->running->all, w->resource);
+}
+
+/* The object that a write answered with, or that was read after it. */
+static void observe(struct task *t, const struct write *w, yyjson_val *obj)
+{
+    struct informer *inf = cache_of(t, w);
+    const char *kind = json_str_or(obj, "/kind", "");
+    char key[OBJECT_KEY_MAX];
+
+    if (!inf)
+        return;
+    if (streq(kind, w->resource->kind))
+        informer_observe(inf, obj);
+    else if (w->verb == VERB_DELETE && streq(kind, "Status"))
+        informer_observe_deleted(inf, object_key_of(w->ns, w->name, key), w->uid);
+}
+
+static void perform(struct task *t);
+
+static void on_read_after_conflict(void *userdata, struct api_answer *answer)
+{
+    struct task *t = userdata;
+
+    t->call = NULL;
+    if (!answer->err)
+        observe(t, &t->writes.items[t->at], yyjson_doc_get_root(answer->doc));
+    retry(t);
+}
+
+static void on_read_after_sub(void *userdata, struct api_answer *answer)
+{
+    struct task *t = userdata;
+
+    t->call = NULL;
+    if (!answer->err)
+        observe(t, &t->writes.items[t->at], yyjson_doc_get_root(answer->doc));
+    t->at++;
+    perform(t);
+}
+
+static void read_object(struct task *t, api_done_fn done)
+{
+    const struct write *w = &t->writes.items[t->at];
+
+    t->call = api_get(t->running->all->env->client, w->resource, w->ns, w->name, done, t);
+}
+
+static void failed(struct task *t, const struct gw_error *err)
+{
+    const struct write *w = &t->writes.items[t->at];
+
+    if ((err->reason == GW_CONFLICT || err->reason == GW_ALREADY_EXISTS) && w->name) {
+        read_object(t, on_read_after_conflict);
+        return;
+    }
+    note_failure(t, w, err);
+    retry(t);
+}
+
+static void on_written(void *userdata, struct api_answer *answer)
+{
+    struct task *t = userdata;
+    const struct write *w = &t->writes.items[t->at];
+
+    t->call = NULL;
+    if (answer->err && !(w->verb == VERB_DELETE && answer->err->reason == GW_NOT_FOUND)) {
+        failed(t, answer->err);
+        return;
+    }
+    if (!answer->err && answer->doc)
+        observe(t, w, yyjson_doc_get_root(answer->doc));
+    if (w->verb == VERB_CREATE_SUB) {
+        read_object(t, on_read_after_sub);
+        return;
+    }
+    t->at++;
+    perform(t);
+}
+
+static struct api_call *send(struct task *t, const struct write *w)
+{
+    struct api_client *c = t->running->all->env->client;
+
+    switch (w->verb) {
+    case VERB_CREATE:
+        return api_create(c, w->resource, w->ns, w->doc, on_written, t);
+    case VERB_CREATE_SUB:
+        return api_create_sub(c, w->resource, w->ns, w->name, w->sub, w->doc, on_written, t);
+    case VERB_PATCH:
+        return api_patch(c, w->resource, w->ns, w->name, w->sub, w->type, w->doc, on_written, t);
+    case VERB_DELETE:
+        return api_delete(c, w->resource, w->ns, w->name, w->uid, w->propagation, on_written, t);
+    }
+    return NULL;
+}
+
+static void perform(struct task *t)
+{
+    if (t->at == t->writes.len)
+        end(t);
+    else
+        t->call = send(t, &t->writes.items[t->at]);
+}
+
+void task_run(void *userdata, const char *key)
+{
+    struct running *r = userdata;
+    size_t len = strlen(key) + 1;
+    struct task *t = xcalloc(1, sizeof(*t) + len);
+
+    t->running = r;
+    t->requeue_ms = -1;
+    memcpy(t->key, key, len);
+    map_put(r->tasks, key, t);
+    r->controller->reconcile(t, t->key);
+    perform(t);
+}
+
+/* --- what reconcile asks for --- */
+
+static struct write *add(struct task *t, enum verb verb, const struct api_resource *r, const char *ns, const char *name)
+{
+    struct write w = {.verb = verb, .resource = r, .ns = ns && *ns ? xstrdup(ns) : NULL, .name = xstrdup(name)};
+
+    write_vec_push(&t->writes, w);
+    return &t->writes.items[t->writes.len - 1];
+}
+
+static struct write *add_for(struct task *t, enum verb verb, const struct api_resource *r, yyjson_val *obj)
+{
+    struct write *w = add(t, verb, r, meta_namespace(obj), meta_name(obj));
+
+    w->uid = xstrdup(meta_uid(obj));
+    return w;
+}
+
+void task_create(struct task *t, const struct api_resource *r, const char *ns, yyjson_mut_doc *obj)
+{
+    add(t, VERB_CREATE, r, ns, json_mut_str(obj, "/metadata/name"))->doc = obj;
+}
+
+void task_create_sub(struct task *t, const struct api_resource *r, const char *ns, const char *name, const char *sub,
+                     yyjson_mut_doc *obj)
+{
+    struct write *w = add(t, VERB_CREATE_SUB, r, ns, name);
+
+    w->sub = xstrdup(sub);
+    w->doc = obj;
+}
+
+void task_patch(struct task *t, const struct api_resource *r, yyjson_val *obj, const char *sub, bool precondition,
+                yyjson_mut_doc *patch)
+{
+    struct write *w = add_for(t, VERB_PATCH, r, obj);
+
+    json_set_str(patch, "/metadata/uid", w->uid);
+    if (precondition)
+        json_set_str(patch, "/metadata/resourceVersion", meta_version(obj));
+    w->sub = xstrdup(sub);
+    w->type = API_PATCH_MERGE;
+    w->doc = patch;
+}
+
+void task_json_patch(struct task *t, const struct api_resource *r, yyjson_val *obj, const char *sub, yyjson_mut_doc *patch)
+{
+    struct write *w = add_for(t, VERB_PATCH, r, obj);
+
+    w->sub = xstrdup(sub);
+    w->type = API_PATCH_JSON;
+    w->doc = patch;
+}
+
+void task_delete(struct task *t, const struct api_resource *r, yyjson_val *obj, const char *propagation)
+{
+    add_for(t, VERB_DELETE, r, obj)->propagation = xstrdup(propagation);
+}
+
+void task_event(struct task *t, yyjson_val *obj, const char *type, const char *reason, const char *fmt, ...)
+{
+    _cleanup_free_ char *message = NULL;
+    va_list ap;
+
+    va_start(ap, fmt);
+    int n = vasprintf(&message, fmt, ap);
+    va_end(ap);
+    if (n >= 0)
+        event_record(t->running->events, obj, type, reason, "%s", message);
+}
+
+void task_requeue(struct task *t, int64_t delay_ms)
+{
+    if (t->requeue_ms < 0 || delay_ms < t->requeue_ms)
+        t->requeue_ms = MAX(delay_ms, 0);
+}
+
+/* --- what it reads --- */
+
+struct env *task_env(struct task *t)
+{
+    return t->running->all->env;
+}
+
+void *task_state(struct task *t)
+{
+    return t->running->state;
+}
+
+int64_t task_now_ms(struct task *t)
+{
+    return env_now(task_env(t));
+}
+
+int64_t task_wall_ms(struct task *t)
+{
+    return env_wall_ms(task_env(t));
+}
+
+struct informer *task_informer(struct task *t, const struct api_resource *r)
+{
+    struct informer *inf = controllers_informer(t->running->all, r);
+
+    if (!inf)
+        abort(); /* not in the controller's table of watches */
+    return inf;
+}
+
+yyjson_val *task_get(struct task *t, const struct api_resource *r, const char *key)
+{
+    return informer_get(task_informer(t, r), key);
+}
+
+yyjson_val *task_get_ns(struct task *t, const struct api_resource *r, const char *ns, const char *name)
+{
+    return informer_get_ns(task_informer(t, r), ns, name);
+}
+
+void task_select(struct task *t, const struct api_resource *r, const char *index, const char *value, struct val_vec *ret)
+{
+    informer_select(task_informer(t, r), index, value, ret);
+}
+
+const struct gw_error *task_error(struct task *t)
+{
+    return map_get(t->running->errors, t->key);
+}
+
+unsigned task_failures(struct task *t)
+{
+    return workqueue_failures(t->running->queue, t->key);
+}

@@ -5,10 +5,23 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
+static void (*replacement)(void *userdata, void *buf, size_t len);
+static void *replacement_userdata;
+
+void random_replace(void (*source)(void *userdata, void *buf, size_t len), void *userdata)
+{
+    replacement = source;
+    replacement_userdata = userdata;
+}
+
 void random_bytes(void *buf, size_t len)
 {
     unsigned char *p = buf;
 
+    if (replacement) {
+        replacement(replacement_userdata, buf, len);
+        return;
+    }
     while (len) {
         ssize_t n = getrandom(p, len, 0);
         if (n < 0)

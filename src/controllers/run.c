@@ -15,6 +15,7 @@
 
 #define LEASE_NS "kube-system"
 #define LEASE_S 15
+#define GIVE_UP_MS 200
 
 struct controllers_thread {
     pthread_t thread;
@@ -39,9 +40,21 @@ static void on_leading(void *userdata, bool leading)
         t->controllers = controllers_stop(t->controllers);
 }
 
-static int on_stop(sd_event_source *source, _unused_ int fd, _unused_ uint32_t revents, _unused_ void *userdata)
+static void leave(void *userdata)
 {
-    return sd_event_exit(sd_event_source_get_event(source), 0);
+    sd_event_exit(((struct controllers_thread *)userdata)->loop, 0);
+}
+
+/* A lease that is held is given up first, and its write gets a moment to go out. */
+static int on_stop(sd_event_source *source, _unused_ int fd, _unused_ uint32_t revents, void *userdata)
+{
+    struct controllers_thread *t = userdata;
+    bool leading = t->lease && lease_leading(t->lease);
+
+    t->controllers = controllers_stop(t->controllers);
+    t->lease = lease_stop(t->lease);
+    (void)env_timer(t->env, leading ? GIVE_UP_MS : 0, leave, t);
+    return sd_event_source_set_enabled(source, SD_EVENT_OFF);
 }
 
 static void *run(void *userdata)
@@ -81,7 +94,7 @@ static int prepare(struct controllers_thread *t, const struct client_config *cfg
     t->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (r < 0 || t->stop_fd < 0)
         return gw_error_errno(err, r < 0 ? r : errno, "controllers: no event loop");
-    r = sd_event_add_io(t->loop, NULL, t->stop_fd, EPOLLIN, on_stop, NULL);
+    r = sd_event_add_io(t->loop, NULL, t->stop_fd, EPOLLIN, on_stop, t);
     if (r < 0)
         return gw_error_errno(err, r, "controllers: no event loop");
     r = client_curl_new(t->loop, cfg, &t->client, err);

@@ -13,13 +13,19 @@ static void namespace_defaults(struct rule_ctx *ctx, yyjson_mut_doc *d, yyjson_v
 
     if (name && *name)
         meta_set_label(d, "kubernetes.io/metadata.name", name);
-    if (!old)
-        json_set_str(d, "/status/phase", "Active");
+    if (old)
+        return;
+    json_set_str(d, "/status/phase", "Active");
+    /* Taken off by the namespace controller when nothing is left inside. */
+    if (!json_mut_at(d, "/spec/finalizers")) {
+        json_set(d, "/spec/finalizers", yyjson_mut_arr(d));
+        yyjson_mut_arr_add_str(d, json_mut_at(d, "/spec/finalizers"), "kubernetes");
+    }
 }
 
 static int keep_namespace(struct rule_ctx *ctx, yyjson_val *object, struct gw_error *err)
 {
-    static const char *const kept[] = {"default", "kube-system", "kubevirt", "openshift-cnv"};
+    static const char *const kept[] = {"default", "kube-system", "kube-node-lease", "kubevirt", "openshift-cnv"};
     const char *name = meta_name(object);
 
     for (size_t i = 0; i < ARRAY_SIZE(kept); i++)

@@ -226,7 +226,7 @@ static void test_first_objects_are_valid(void **state)
         if (streq(json_str(root, "/kind"), "Namespace"))
             assert_int_equal(i, namespaces++); /* before what lives in them */
     }
-    assert_int_equal(namespaces, 4);
+    assert_int_equal(namespaces, 5);
     assert_int_equal(docs.len, 8);
 }
 

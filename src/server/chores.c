@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "server/crds.h"
 #include "server/local.h"
 
 #define TICK_MS 30000            /* between looks at the clock */
@@ -46,12 +47,23 @@ static void sign(struct chores *c, yyjson_val *csr)
     }
 }
 
+static void take_crd(struct chores *c, yyjson_val *crd)
+{
+    crds_take(c->signer.rest, crd);
+}
+
+static void drop_crd(struct chores *c, yyjson_val *crd)
+{
+    crds_drop(c->signer.rest, crd);
+}
+
 /* The kinds that are followed. */
 static const struct followed {
     const char *group, *kind;
     void (*changed)(struct chores *c, yyjson_val *object);
     void (*gone)(struct chores *c, yyjson_val *object); /* as it was; NULL: nobody cares */
 } followed[] = {
+    {"apiextensions.k8s.io", "CustomResourceDefinition", take_crd, drop_crd},
     {"certificates.k8s.io", "CertificateSigningRequest", sign, NULL},
 };
 

@@ -290,8 +290,11 @@ def test_kubectl_applies(server):
 
 
 def test_kubectl_edits(server):
+    editor = server.home / "editor"
+    editor.write_text("#!/bin/sh\nsed -i 's/a: .*/a: two/' \"$1\"\n")
+    editor.chmod(0o755)
     server.kubectl("create", "configmap", "edited", "--from-literal=a=1")
-    env = dict(os.environ, KUBECONFIG=str(server.dir / "admin.kubeconfig"), HOME=str(server.home), KUBE_EDITOR="sed -i s/a:.*/a:\\ two/")
+    env = dict(os.environ, KUBECONFIG=str(server.dir / "admin.kubeconfig"), HOME=str(server.home), KUBE_EDITOR=str(editor))
     subprocess.run([KUBECTL, "edit", "configmap", "edited"], check=True, env=env, capture_output=True, timeout=60)
     assert server.kubectl("get", "cm", "edited", "-o", "jsonpath={.data.a}") == "two"
 
@@ -337,3 +340,19 @@ def test_administrators_approve_certificates(server):
     server.kubectl("wait", "csr", "asked", "--for=jsonpath={.status.certificate}", "--timeout=10s")
 
 
+
+
+def test_custom_resource_definitions_are_served(server):
+    crd = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "birds.example.com"},
+           "spec": {"group": "example.com", "scope": "Namespaced",
+                    "names": {"plural": "birds", "singular": "bird", "kind": "Bird", "listKind": "BirdList"},
+                    "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {
+                        "type": "object", "properties": {"spec": {"type": "object", "properties": {"wings": {"type": "integer"}}}}}}}]}}
+    server.kubectl("create", "-f", "-", text=json.dumps(crd))
+    server.kubectl("wait", "crd", "birds.example.com", "--for=condition=Established", "--timeout=10s")
+    bird = {"apiVersion": "example.com/v1", "kind": "Bird", "metadata": {"name": "godwit"}, "spec": {"wings": 2}}
+    server.kubectl("create", "-f", "-", text=json.dumps(bird))
+    assert server.kubectl("get", "birds", "godwit", "-o", "jsonpath={.spec.wings}") == "2"
+    server.kubectl("delete", "crd", "birds.example.com", "--timeout=20s")
+    time.sleep(0.5)
+    assert server.curl("/apis/example.com/v1/namespaces/default/birds", *server.credentials())[0] == 404

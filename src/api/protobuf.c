@@ -1,8 +1,8 @@
 /* Reads the wire format (https://protobuf.dev/programming-guides/encoding) along a schema.
  *
- * Kubernetes' generated encoders write every field that is no pointer, also when it is empty: an empty string and an empty
- * time mean "absent" then, as `omitempty` makes of them in JSON. Numbers and booleans are kept, because zero and false can
- * have been said on purpose. */
+ * Kubernetes' generated encoders write every field that is no pointer, also when it is empty: an empty string and an
+ * empty time mean "absent" then, as `omitempty` makes of them in JSON. Numbers and booleans are kept, because zero and
+ * false can have been said on purpose. */
 #include "api/protobuf.h"
 
 #include <errno.h>
@@ -103,7 +103,7 @@ static bool has_format(const struct schema *s, const char *format)
     return s->format && streq(s->format, format);
 }
 
-/* -- Values ---------------------------------------------------------------------------------------------------------------- */
+/* --- Values --- */
 
 /* A text that JSON can hold: yyjson checks UTF-8 only when it writes, so it is checked here. */
 static int text_value(yyjson_mut_doc *d, struct reader b, yyjson_mut_val **ret, struct gw_error *err)
@@ -147,7 +147,8 @@ static int read_small(struct reader b, struct small *ret, struct gw_error *err)
     return r;
 }
 
-static int time_value(yyjson_mut_doc *d, const struct schema *s, struct reader b, yyjson_mut_val **ret, struct gw_error *err)
+static int time_value(yyjson_mut_doc *d, const struct schema *s, struct reader b, yyjson_mut_val **ret,
+                      struct gw_error *err)
 {
     char text[CLOCK_TEXT_MAX];
     struct small m;
@@ -188,10 +189,11 @@ static int int_or_string_value(yyjson_mut_doc *d, struct reader b, yyjson_mut_va
     return 0;
 }
 
-static int message_value(yyjson_mut_doc *d, const struct schema *s, struct reader b, unsigned depth, yyjson_mut_val **ret,
-                         struct gw_error *err);
+static int message_value(yyjson_mut_doc *d, const struct schema *s, struct reader b, unsigned depth,
+                         yyjson_mut_val **ret, struct gw_error *err);
 
-static int string_value(yyjson_mut_doc *d, const struct schema *s, struct reader b, yyjson_mut_val **ret, struct gw_error *err)
+static int string_value(yyjson_mut_doc *d, const struct schema *s, struct reader b, yyjson_mut_val **ret,
+                        struct gw_error *err)
 {
     if (has_format(s, "date-time") || has_format(s, "micro-time"))
         return time_value(d, s, b, ret, err);
@@ -223,8 +225,8 @@ static int number_value(yyjson_mut_doc *d, const struct schema *s, const struct 
 }
 
 /* *ret NULL: absent. A field whose wire type does not fit its schema is malformed. */
-static int field_value(yyjson_mut_doc *d, const struct schema *s, const struct field *f, unsigned depth, yyjson_mut_val **ret,
-                       struct gw_error *err)
+static int field_value(yyjson_mut_doc *d, const struct schema *s, const struct field *f, unsigned depth,
+                       yyjson_mut_val **ret, struct gw_error *err)
 {
     bool scalar = s->type == SCHEMA_INTEGER || s->type == SCHEMA_NUMBER || s->type == SCHEMA_BOOLEAN;
 
@@ -247,7 +249,7 @@ static int field_value(yyjson_mut_doc *d, const struct schema *s, const struct f
     }
 }
 
-/* -- Fields of a message ------------------------------------------------------------------------------------------------- */
+/* --- Fields of a message --- */
 
 static const struct property *property_of(const struct schema *s, unsigned number)
 {
@@ -258,7 +260,8 @@ static const struct property *property_of(const struct schema *s, unsigned numbe
 }
 
 /* The value below name, made by make when it is not there yet. */
-static yyjson_mut_val *container(yyjson_mut_doc *d, yyjson_mut_val *object, const char *name, yyjson_mut_val *(*make)(yyjson_mut_doc *))
+static yyjson_mut_val *container(yyjson_mut_doc *d, yyjson_mut_val *object, const char *name,
+                                 yyjson_mut_val *(*make)(yyjson_mut_doc *))
 {
     yyjson_mut_val *v = yyjson_mut_obj_get(object, name);
 
@@ -270,7 +273,8 @@ static yyjson_mut_val *container(yyjson_mut_doc *d, yyjson_mut_val *object, cons
 }
 
 /* Numbers of a list may be packed into one field. */
-static int add_packed(yyjson_mut_doc *d, const struct schema *item, struct reader b, yyjson_mut_val *list, struct gw_error *err)
+static int add_packed(yyjson_mut_doc *d, const struct schema *item, struct reader b, yyjson_mut_val *list,
+                      struct gw_error *err)
 {
     while (b.at < b.end) {
         struct field f = {.type = WIRE_VARINT};
@@ -284,8 +288,8 @@ static int add_packed(yyjson_mut_doc *d, const struct schema *item, struct reade
     return 0;
 }
 
-static int add_item(yyjson_mut_doc *d, const struct property *p, const struct field *f, unsigned depth, yyjson_mut_val *object,
-                    struct gw_error *err)
+static int add_item(yyjson_mut_doc *d, const struct property *p, const struct field *f, unsigned depth,
+                    yyjson_mut_val *object, struct gw_error *err)
 {
     const struct schema *item = p->schema->items;
     yyjson_mut_val *list = container(d, object, p->name, yyjson_mut_arr), *v = NULL;
@@ -303,8 +307,8 @@ static int add_item(yyjson_mut_doc *d, const struct property *p, const struct fi
 }
 
 /* An entry of a map is a message {1: key, 2: value}. */
-static int add_entry(yyjson_mut_doc *d, const struct property *p, const struct field *f, unsigned depth, yyjson_mut_val *object,
-                     struct gw_error *err)
+static int add_entry(yyjson_mut_doc *d, const struct property *p, const struct field *f, unsigned depth,
+                     yyjson_mut_val *object, struct gw_error *err)
 {
     yyjson_mut_val *map = container(d, object, p->name, yyjson_mut_obj), *key = NULL, *value = NULL;
     struct reader b = f->bytes;
@@ -325,8 +329,8 @@ static int add_entry(yyjson_mut_doc *d, const struct property *p, const struct f
     return 0;
 }
 
-static int add_field(yyjson_mut_doc *d, const struct property *p, const struct field *f, unsigned depth, yyjson_mut_val *object,
-                     struct gw_error *err)
+static int add_field(yyjson_mut_doc *d, const struct property *p, const struct field *f, unsigned depth,
+                     yyjson_mut_val *object, struct gw_error *err)
 {
     yyjson_mut_val *v = NULL;
     int r;
@@ -341,8 +345,8 @@ static int add_field(yyjson_mut_doc *d, const struct property *p, const struct f
     return r;
 }
 
-static int message_value(yyjson_mut_doc *d, const struct schema *s, struct reader b, unsigned depth, yyjson_mut_val **ret,
-                         struct gw_error *err)
+static int message_value(yyjson_mut_doc *d, const struct schema *s, struct reader b, unsigned depth,
+                         yyjson_mut_val **ret, struct gw_error *err)
 {
     yyjson_mut_val *object = yyjson_mut_obj(d);
     struct field f;
@@ -361,7 +365,7 @@ static int message_value(yyjson_mut_doc *d, const struct schema *s, struct reade
     return r;
 }
 
-/* -- Bodies ---------------------------------------------------------------------------------------------------------------- */
+/* --- Bodies --- */
 
 static const char magic[4] = {'k', '8', 's', '\0'};
 
@@ -411,7 +415,8 @@ static int read_part(const struct field *f, struct protobuf_envelope *e, struct 
         e->raw_len = (size_t)(f->bytes.end - f->bytes.at);
         return 0;
     case 3: /* contentEncoding; 4 is contentType, empty or protobuf's */
-        return f->bytes.at < f->bytes.end ? gw_error_set(err, GW_BAD_REQUEST, "the protobuf body is encoded once more") : 0;
+        return f->bytes.at < f->bytes.end ? gw_error_set(err, GW_BAD_REQUEST, "the protobuf body is encoded once more")
+                                          : 0;
     default:
         return 0;
     }
@@ -458,8 +463,9 @@ int protobuf_decode(struct kinds *kinds, const void *data, size_t len, yyjson_mu
         return r;
     kind = kinds_find_object(kinds, e.api_version, e.kind);
     if (!kind || !kind->protobuf)
-        return gw_error_set(err, GW_UNSUPPORTED_MEDIA_TYPE, "%s of %s cannot be sent as protobuf: send application/json",
-                            *e.kind ? e.kind : "an object without kind", *e.api_version ? e.api_version : "no apiVersion");
+        return gw_error_set(
+            err, GW_UNSUPPORTED_MEDIA_TYPE, "%s of %s cannot be sent as protobuf: send application/json",
+            *e.kind ? e.kind : "an object without kind", *e.api_version ? e.api_version : "no apiVersion");
     r = protobuf_decode_message(kind->schema, e.raw, e.raw_len, ret, err);
     if (r < 0)
         return r;

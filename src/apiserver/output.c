@@ -43,7 +43,8 @@ static int take_include(const struct http_uri *uri, struct output_form *f, struc
     else if (streq(text, "None"))
         f->include = INCLUDE_NONE;
     else
-        return gw_error_set(err, GW_BAD_REQUEST, "Invalid value \"%s\" for includeObject: use Metadata, Object or None", text);
+        return gw_error_set(err, GW_BAD_REQUEST, "Invalid value \"%s\" for includeObject: use Metadata, Object or None",
+                            text);
     return 0;
 }
 
@@ -65,7 +66,8 @@ int output_negotiate(const char *accept, const struct http_uri *uri, struct outp
 
 static void head_with(struct str *out, const char *kind, const char *group, const char *version, int64_t revision)
 {
-    str_printf(out, "{\"kind\":\"%s\",\"apiVersion\":\"%s%s%s\",\"metadata\":{", kind, group, *group ? "/" : "", version);
+    str_printf(out, "{\"kind\":\"%s\",\"apiVersion\":\"%s%s%s\",\"metadata\":{", kind, group, *group ? "/" : "",
+               version);
     if (revision)
         str_printf(out, "\"resourceVersion\":\"%lld\",", (long long)revision);
 }
@@ -80,7 +82,8 @@ static const char *meta_version_of(const struct output_form *f)
     return f->beta ? "v1beta1" : "v1";
 }
 
-static int write_partial(struct str *out, const struct output_form *f, yyjson_val *object, int64_t revision, struct gw_error *err)
+static int write_partial(struct str *out, const struct output_form *f, yyjson_val *object, int64_t revision,
+                         struct gw_error *err)
 {
     _cleanup_blob_ struct blob *metadata = json_encode_val(json_at(object, "/metadata"));
 
@@ -92,8 +95,8 @@ static int write_partial(struct str *out, const struct output_form *f, yyjson_va
     return 0;
 }
 
-static int write_row(struct str *out, const struct output_kind *k, const struct output_form *f, const struct blob *stored,
-                     yyjson_val *object, int64_t revision, struct gw_error *err)
+static int write_row(struct str *out, const struct output_kind *k, const struct output_form *f,
+                     const struct blob *stored, yyjson_val *object, int64_t revision, struct gw_error *err)
 {
     _cleanup_mut_doc_ yyjson_mut_doc *d = json_object();
     _cleanup_free_ char *cells = json_text(columns_cells(k->kind, object, k->now, d));
@@ -167,7 +170,8 @@ static void write_definitions(struct str *out, const struct output_kind *k, bool
     str_printf(out, "},\"columnDefinitions\":%s,\"rows\":[", text ? text : "null");
 }
 
-void output_list_head(struct str *out, const struct output_kind *k, const struct output_form *f, const struct output_list *l)
+void output_list_head(struct str *out, const struct output_kind *k, const struct output_form *f,
+                      const struct output_list *l)
 {
     if (f->type == OUTPUT_TABLE)
         head_with(out, "Table", "meta.k8s.io", meta_version_of(f), 0);

@@ -15,15 +15,15 @@ struct output_form {
     bool beta;                   /* meta.k8s.io/v1beta1 was asked for */
 };
 
-/* Picks the form from an Accept header (NULL: anything goes) and the includeObject parameter. NotAcceptable when nothing that
- * the client takes can be given. */
+/* Picks the form from an Accept header (NULL: anything goes) and the includeObject parameter. NotAcceptable when
+ * nothing that the client takes can be given. */
 int output_negotiate(const char *accept, const struct http_uri *uri, struct output_form *ret, struct gw_error *err);
 
 /* Everything about a kind that its encoded objects depend on. */
 struct output_kind {
     const struct kind *kind;
     const char *version;
-    int64_t now;                 /* for ages in tables */
+    int64_t now; /* for ages in tables */
 };
 
 /* The bytes before those of a stored object from OBJECT_SKIP on. revision 0: an object that is not stored. */
@@ -40,9 +40,10 @@ int output_element(struct str *out, const struct output_kind *k, const struct ou
 /* What stands before the elements: up to and with the opening '['. definitions: whether a table names its columns. */
 struct output_list {
     int64_t revision;
-    const char *next;            /* token for the rest, NULL = none */
-    int64_t remaining;           /* items left out, 0 = none or not known */
+    const char *next;  /* token for the rest, NULL = none */
+    int64_t remaining; /* items left out, 0 = none or not known */
     bool definitions;
 };
-void output_list_head(struct str *out, const struct output_kind *k, const struct output_form *f, const struct output_list *l);
+void output_list_head(struct str *out, const struct output_kind *k, const struct output_form *f,
+                      const struct output_list *l);
 #define OUTPUT_LIST_TAIL "]}"

@@ -14,7 +14,7 @@ struct watcher;
 
 /* Who asks, as authentication found out. */
 struct api_user {
-    const char *name;            /* "system:anonymous" when nobody was identified */
+    const char *name; /* "system:anonymous" when nobody was identified */
     const char *const *groups;
     size_t n_groups;
 };
@@ -23,9 +23,9 @@ bool api_user_in_group(const struct api_user *u, const char *group);
 
 /* All pointers are borrowed for the time of the call. */
 struct api_request {
-    const char *method;          /* "GET" */
-    const char *target;          /* "/api/v1/pods?limit=5": as sent, still percent-encoded */
-    const char *accept;          /* headers; NULL = not sent */
+    const char *method; /* "GET" */
+    const char *target; /* "/api/v1/pods?limit=5": as sent, still percent-encoded */
+    const char *accept; /* headers; NULL = not sent */
     const char *content_type;
     const char *if_none_match;
     const char *user_agent;
@@ -48,13 +48,13 @@ struct api_header {
 };
 VEC_DEFINE(api_headers, struct api_header);
 
-/* The answer. The body is the concatenation of its parts, so that stored bytes go out without a copy. With `watch` set it
- * is a stream instead: status and headers go out at once, then what watcher_next (watch.h) gives until its end; whoever
- * sends it takes the watcher over (TAKE_PTR) and closes it. */
+/* The answer. The body is the concatenation of its parts, so that stored bytes go out without a copy. With `watch` set
+ * it is a stream instead: status and headers go out at once, then what watcher_next (watch.h) gives until its end;
+ * whoever sends it takes the watcher over (TAKE_PTR) and closes it. */
 struct api_response {
     int status;
-    const char *content_type;    /* static string */
-    struct api_headers headers;  /* besides Content-Type and Content-Length */
+    const char *content_type;   /* static string */
+    struct api_headers headers; /* besides Content-Type and Content-Length */
     struct api_parts body;
     struct watcher *watch;
 };
@@ -73,21 +73,22 @@ struct blob *api_parts_join(const struct api_parts *p);
 
 void api_response_header(struct api_response *r, const char *name, const char *fmt, ...) _printf_(3, 4);
 
-/* The answer is this one JSON document (reference taken over), or text. Replaces what r had as status, type and body. */
+/* The answer is this one JSON document (reference taken over), or text. Replaces what r had as status, type and body.
+ */
 void api_response_json(struct api_response *r, int status, struct blob *body);
 void api_response_text(struct api_response *r, int status, const char *text);
 
 /* What an answer is about; all may be NULL. */
 struct api_subject {
     const char *group;
-    const char *resource;        /* plural: most errors name it */
-    const char *kind;            /* Invalid ones name it; NULL = resource there too */
+    const char *resource; /* plural: most errors name it */
+    const char *kind;     /* Invalid ones name it; NULL = resource there too */
     const char *name;
     const char *uid;
 };
 
-/* The answer is the Status object for err (code, reason, details with causes, Retry-After), encoded as Kubernetes does. Which
- * of about's texts go into details depends on the reason, as in k8s.io/apimachinery's errors. */
+/* The answer is the Status object for err (code, reason, details with causes, Retry-After), encoded as Kubernetes does.
+ * Which of about's texts go into details depends on the reason, as in k8s.io/apimachinery's errors. */
 void api_response_error(struct api_response *r, const struct gw_error *err, const struct api_subject *about);
 struct blob *api_status_encode(const struct gw_error *err, const struct api_subject *about);
 /* The Status of success, as a delete answers it. */

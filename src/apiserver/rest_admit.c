@@ -21,7 +21,7 @@ void rest_warn(struct rest_call *c, const char *text)
     }
     _cleanup_free_ char *value = xasprintf("299 - \"%s\"", str_text(&quoted)); /* RFC 7234 section 5.5 */
 
-    VEC_EACH(&c->response->headers, h)
+    VEC_EACH (&c->response->headers, h)
         if (streq(h->name, "Warning") && streq(h->value, value)) /* said before the write was tried anew */
             return;
     api_response_header(c->response, "Warning", "%s", value);
@@ -32,7 +32,8 @@ static struct rest_call *call_of(struct rule_ctx *ctx)
     return ctx->data;
 }
 
-static yyjson_val *lookup(struct rule_ctx *ctx, const char *group, const char *kind_name, const char *namespace, const char *name)
+static yyjson_val *lookup(struct rule_ctx *ctx, const char *group, const char *kind_name, const char *namespace,
+                          const char *name)
 {
     struct rest_call *c = call_of(ctx);
     const struct kind *kind = kinds_find_kind(c->server->kinds, group, NULL, kind_name);
@@ -54,12 +55,13 @@ static bool visit_item(const struct kind *kind, const struct store_item *item, r
     return visit(data, yyjson_doc_get_root(doc));
 }
 
-static void each(struct rule_ctx *ctx, const char *group, const char *kind_name, const char *namespace, rule_visit_fn *visit,
-                 void *data)
+static void each(struct rule_ctx *ctx, const char *group, const char *kind_name, const char *namespace,
+                 rule_visit_fn *visit, void *data)
 {
     struct rest_call *c = call_of(ctx);
     const struct kind *kind = kinds_find_kind(c->server->kinds, group, NULL, kind_name);
-    _cleanup_free_ char *prefix = kind ? xasprintf("%s%s%s", kind->prefix, namespace ? namespace : "", namespace ? "/" : "") : NULL;
+    _cleanup_free_ char *prefix =
+        kind ? xasprintf("%s%s%s", kind->prefix, namespace ? namespace : "", namespace ? "/" : "") : NULL;
     _cleanup_free_ char *after = NULL;
     bool more = kind != NULL;
 
@@ -118,19 +120,21 @@ static int prune(struct rest_call *c, yyjson_mut_doc *d, struct gw_error *err)
     json_remove(d, "/metadata/selfLink");
     schema_prune(call_kind(c)->schema, d, yyjson_mut_doc_get_root(d),
                  c->validation == VALIDATION_IGNORE ? NULL : &faults);
-    VEC_EACH(&faults, fault) {
+    VEC_EACH (&faults, fault) {
         if (c->validation == VALIDATION_WARN)
             rest_warn(c, *fault);
         str_printf(&list, "%s%s", list.len ? ", " : "", *fault);
     }
     if (faults.len && c->validation == VALIDATION_STRICT)
-        r = gw_error_set(err, GW_BAD_REQUEST, "%s in version \"%s\" cannot be handled as a %s: strict decoding error: %s",
+        r = gw_error_set(err, GW_BAD_REQUEST,
+                         "%s in version \"%s\" cannot be handled as a %s: strict decoding error: %s",
                          call_kind(c)->kind, c->target.version, call_kind(c)->kind, str_text(&list));
     text_vec_clear(&faults);
     return r;
 }
 
-static int validate(struct rest_call *c, struct rule_ctx *ctx, yyjson_val *object, yyjson_val *old, struct gw_error *err)
+static int validate(struct rest_call *c, struct rule_ctx *ctx, yyjson_val *object, yyjson_val *old,
+                    struct gw_error *err)
 {
     _cleanup_error_ struct gw_error faults = GW_ERROR_INIT;
     const struct kind *kind = call_kind(c);

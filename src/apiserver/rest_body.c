@@ -28,7 +28,8 @@ static int unrecognized(struct rest_call *c, const struct gw_error *fault, struc
     const struct api_request *q = c->request;
 
     return gw_error_set(err, GW_BAD_REQUEST,
-                        "the object provided is unrecognized (must be of type %s): couldn't get version/kind; json parse error: %s (%.*s)",
+                        "the object provided is unrecognized (must be of type %s): couldn't get version/kind; json "
+                        "parse error: %s (%.*s)",
                         call_kind(c)->kind, gw_error_message(fault), q->body_len ? (int)MIN(q->body_len, 64) : 7,
                         q->body_len ? (const char *)q->body : "<empty>");
 }
@@ -44,7 +45,8 @@ int rest_body_json(struct rest_call *c, yyjson_doc **ret, struct gw_error *err)
         return json_parse(q->body, q->body_len, ret, err);
     default:
         return gw_error_set(err, GW_UNSUPPORTED_MEDIA_TYPE,
-                            "the body of the request was in an unknown format - accepted media types include: %s", TYPES_ACCEPTED);
+                            "the body of the request was in an unknown format - accepted media types include: %s",
+                            TYPES_ACCEPTED);
     }
 }
 
@@ -77,10 +79,12 @@ static int check_type(struct rest_call *c, yyjson_mut_doc *d, struct gw_error *e
 
     if (kind && *kind && !streq(kind, call_kind(c)->kind))
         return gw_error_set(err, GW_BAD_REQUEST,
-                            "the object provided is unrecognized (must be of type %s): it is of kind \"%s\"", call_kind(c)->kind, kind);
+                            "the object provided is unrecognized (must be of type %s): it is of kind \"%s\"",
+                            call_kind(c)->kind, kind);
     if (version && *version && !streq(version, expected))
-        return gw_error_set(err, GW_BAD_REQUEST, "the API version in the data (%s) does not match the expected API version (%s)",
-                            version, expected);
+        return gw_error_set(err, GW_BAD_REQUEST,
+                            "the API version in the data (%s) does not match the expected API version (%s)", version,
+                            expected);
     json_set_str(d, "/apiVersion", expected);
     json_set_str(d, "/kind", call_kind(c)->kind);
     return 0;
@@ -91,7 +95,8 @@ static int settle_namespace(struct rest_call *c, yyjson_mut_doc *d, struct gw_er
     const char *namespace = json_mut_str(d, "/metadata/namespace"), *wanted = c->target.namespace;
 
     if (namespace && *namespace && (!wanted || !streq(namespace, wanted)))
-        return gw_error_set(err, GW_BAD_REQUEST, "the namespace of the provided object does not match the namespace sent on the request");
+        return gw_error_set(err, GW_BAD_REQUEST,
+                            "the namespace of the provided object does not match the namespace sent on the request");
     if (wanted)
         json_set_str(d, "/metadata/namespace", wanted);
     else
@@ -106,7 +111,8 @@ static int settle_name(struct rest_call *c, yyjson_mut_doc *d, struct gw_error *
 
     if (c->target.name) {
         if (name && *name && !streq(name, c->target.name))
-            return gw_error_set(err, GW_BAD_REQUEST, "the name of the object (%s) does not match the name on the URL (%s)", name,
+            return gw_error_set(err, GW_BAD_REQUEST,
+                                "the name of the object (%s) does not match the name on the URL (%s)", name,
                                 c->target.name);
         json_set_str(d, "/metadata/name", c->target.name);
         return 0;

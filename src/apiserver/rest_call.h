@@ -17,21 +17,21 @@ struct rest_call {
     struct api_response *response;
     struct http_uri uri;
     struct rest_target target;
-    struct api_subject about;    /* for the Status of a failure */
-    char *about_name;            /* what about.name points to when the name was made here */
+    struct api_subject about; /* for the Status of a failure */
+    char *about_name;         /* what about.name points to when the name was made here */
     struct output_form form;
     enum field_validation validation;
     bool dry_run;
     int64_t now;
-    struct doc_vec lookups;      /* objects that rules looked up */
+    struct doc_vec lookups; /* objects that rules looked up */
 };
 
 /* One version of an object in the hands of a writing request. */
 struct rest_object {
     char *key;
-    int64_t revision;            /* 0 = not stored */
+    int64_t revision; /* 0 = not stored */
     struct blob *stored;
-    yyjson_doc *doc;             /* whole, as clients see it */
+    yyjson_doc *doc; /* whole, as clients see it */
 };
 
 void rest_object_done(struct rest_object *o);
@@ -65,7 +65,7 @@ int rest_patch(struct rest_call *c, struct gw_error *err);
 int rest_delete(struct rest_call *c, struct gw_error *err);
 int rest_delete_collection(struct rest_call *c, struct gw_error *err);
 
-/* -- rest_common.c ---------------------------------------------------------------------------------------------------- */
+/* --- rest_common.c --- */
 
 /* Loads the object at key as the request's version of it. -ENOENT with NotFound in Kubernetes' words. */
 int rest_load(struct rest_call *c, const char *key, struct rest_object *ret, struct gw_error *err);
@@ -90,19 +90,20 @@ int rest_parse_version(const char *text, int64_t *ret, struct gw_error *err);
 /* fieldValidation and dryRun of the query. */
 int rest_write_options(struct rest_call *c, struct gw_error *err);
 
-/* -- rest_body.c: the request's object -------------------------------------------------------------------------------- */
+/* --- rest_body.c: the request's object --- */
 
-/* The body as an object of the target's kind, whatever its encoding; name and namespace settled between body and path. */
+/* The body as an object of the target's kind, whatever its encoding; name and namespace settled between body and path.
+ */
 int rest_body_object(struct rest_call *c, yyjson_mut_doc **ret, struct gw_error *err);
 /* The body as JSON (or YAML) of whatever shape. */
 int rest_body_json(struct rest_call *c, yyjson_doc **ret, struct gw_error *err);
 /* Checks and fills apiVersion, kind, name and namespace of an object that came by a body or a patch. */
 int rest_settle_identity(struct rest_call *c, yyjson_mut_doc *d, struct gw_error *err);
 
-/* -- rest_admit.c ----------------------------------------------------------------------------------------------------- */
+/* --- rest_admit.c --- */
 
-/* Prunes, fills defaults and checks an object that is to be written, counts its generation, and asks the authorizer with it.
- * old NULL: a create. ret_stored: its stored form, NULL when it is equal to old; d is used up. */
+/* Prunes, fills defaults and checks an object that is to be written, counts its generation, and asks the authorizer
+ * with it. old NULL: a create. ret_stored: its stored form, NULL when it is equal to old; d is used up. */
 int rest_admit(struct rest_call *c, yyjson_mut_doc *d, yyjson_val *old, struct blob **ret_stored, struct gw_error *err);
 
 /* Runs the kind's rule before a delete. */
@@ -111,30 +112,31 @@ int rest_admit_delete(struct rest_call *c, yyjson_val *old, struct gw_error *err
 /* Adds a Warning header. */
 void rest_warn(struct rest_call *c, const char *text);
 
-/* -- rest_update.c ---------------------------------------------------------------------------------------------------- */
+/* --- rest_update.c --- */
 
 /* How often a write that demands no resourceVersion is tried anew when others are faster. */
 #define REST_ATTEMPTS 20
 
-/* Writes what an update or patch has made of old: keeps what must not change, admits, stores (or deletes, if this took the
- * last finalizer of a terminating object), and answers. d is used up. -ESTALE: somebody else was faster. */
+/* Writes what an update or patch has made of old: keeps what must not change, admits, stores (or deletes, if this took
+ * the last finalizer of a terminating object), and answers. d is used up. -ESTALE: somebody else was faster. */
 int rest_replace(struct rest_call *c, const struct rest_object *old, yyjson_mut_doc *d, struct gw_error *err);
 
-/* metadata.resourceVersion and uid of what is to be written against what is there. required: it must carry the former. */
+/* metadata.resourceVersion and uid of what is to be written against what is there. required: it must carry the former.
+ */
 int rest_check_preconditions(struct rest_call *c, const struct rest_object *old, yyjson_mut_doc *d, bool required,
                              struct gw_error *err);
 
-/* -- rest_delete.c ---------------------------------------------------------------------------------------------------- */
+/* --- rest_delete.c --- */
 
 /* Whether a terminating object must stay: somebody still holds a finalizer, or its grace period runs. */
 bool rest_must_linger(const struct kind *kind, yyjson_val *object);
 
-/* -- rest_list.c ------------------------------------------------------------------------------------------------------ */
+/* --- rest_list.c --- */
 
 int rest_select(struct rest_call *c, struct selection *ret, struct gw_error *err);
 
-/* Calls visit for the selected objects as of *revision (0: now, and set to what that is), behind `after`, until it returns
- * false or negative. ret_remaining (may be NULL): how many keys the range has behind the last one visited. */
+/* Calls visit for the selected objects as of *revision (0: now, and set to what that is), behind `after`, until it
+ * returns false or negative. ret_remaining (may be NULL): how many keys the range has behind the last one visited. */
 typedef int rest_visit_fn(void *data, const struct store_item *item, struct gw_error *err);
 int rest_each(struct rest_call *c, const struct selection *s, const char *after, size_t limit, int64_t *revision,
               rest_visit_fn *visit, void *data, int64_t *ret_remaining, struct gw_error *err);

@@ -21,10 +21,11 @@ int rest_not_found(struct rest_call *c, struct gw_error *err)
 
 int rest_conflict(struct rest_call *c, struct gw_error *err)
 {
-    gw_error_set(err, GW_CONFLICT,
-                 "Operation cannot be fulfilled on %s \"%s\": the object has been modified; please apply your changes to the "
-                 "latest version and try again",
-                 call_kind(c)->resource, c->about.name ? c->about.name : "");
+    gw_error_set(
+        err, GW_CONFLICT,
+        "Operation cannot be fulfilled on %s \"%s\": the object has been modified; please apply your changes to the "
+        "latest version and try again",
+        call_kind(c)->resource, c->about.name ? c->about.name : "");
     return -ESTALE;
 }
 
@@ -98,7 +99,8 @@ int rest_parse_version(const char *text, int64_t *ret, struct gw_error *err)
 
 static int parse_validation(struct rest_call *c, struct gw_error *err)
 {
-    static const char *const names[] = {[VALIDATION_WARN] = "Warn", [VALIDATION_STRICT] = "Strict", [VALIDATION_IGNORE] = "Ignore"};
+    static const char *const names[] = {
+        [VALIDATION_WARN] = "Warn", [VALIDATION_STRICT] = "Strict", [VALIDATION_IGNORE] = "Ignore"};
     const char *text = call_param(c, "fieldValidation");
 
     if (!text || !*text)
@@ -108,8 +110,9 @@ static int parse_validation(struct rest_call *c, struct gw_error *err)
             c->validation = (enum field_validation)i;
             return 0;
         }
-    return gw_error_set(err, GW_BAD_REQUEST,
-                        "fieldValidation: Unsupported value: \"%s\": supported values: \"Ignore\", \"Strict\", \"Warn\"", text);
+    return gw_error_set(
+        err, GW_BAD_REQUEST,
+        "fieldValidation: Unsupported value: \"%s\": supported values: \"Ignore\", \"Strict\", \"Warn\"", text);
 }
 
 int rest_write_options(struct rest_call *c, struct gw_error *err)
@@ -117,7 +120,8 @@ int rest_write_options(struct rest_call *c, struct gw_error *err)
     const char *dry_run = call_param(c, "dryRun");
 
     if (dry_run && !streq(dry_run, "All"))
-        return gw_error_set(err, GW_BAD_REQUEST, "dryRun: Unsupported value: \"%s\": supported values: \"All\"", dry_run);
+        return gw_error_set(err, GW_BAD_REQUEST, "dryRun: Unsupported value: \"%s\": supported values: \"All\"",
+                            dry_run);
     c->dry_run = dry_run != NULL;
     return parse_validation(c, err);
 }

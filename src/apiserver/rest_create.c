@@ -11,8 +11,12 @@
 #define NAME_ATTEMPTS 8
 
 static const char *const system_fields[] = {
-    "/metadata/uid", "/metadata/creationTimestamp", "/metadata/deletionTimestamp", "/metadata/deletionGracePeriodSeconds",
-    "/metadata/generation", "/metadata/resourceVersion",
+    "/metadata/uid",
+    "/metadata/creationTimestamp",
+    "/metadata/deletionTimestamp",
+    "/metadata/deletionGracePeriodSeconds",
+    "/metadata/generation",
+    "/metadata/resourceVersion",
 };
 
 static int check_namespace(struct rest_call *c, struct gw_error *err)
@@ -33,9 +37,10 @@ static int check_namespace(struct rest_call *c, struct gw_error *err)
     if (!meta_deleting(yyjson_doc_get_root(doc)))
         return 0;
     gw_error_add_cause(err, "NamespaceTerminating", "metadata.namespace", "namespace %s is being terminated", name);
-    return gw_error_set(err, GW_FORBIDDEN,
-                        "%s \"%s\" is forbidden: unable to create new content in namespace %s because it is being terminated",
-                        call_kind(c)->resource, c->about.name ? c->about.name : "", name);
+    return gw_error_set(
+        err, GW_FORBIDDEN,
+        "%s \"%s\" is forbidden: unable to create new content in namespace %s because it is being terminated",
+        call_kind(c)->resource, c->about.name ? c->about.name : "", name);
 }
 
 /* A kubelet registers its Node together with the status; every other status is made by those who observe it. */
@@ -44,7 +49,8 @@ static bool keeps_status(const struct kind *kind)
     return !kind->has_status || (streq(kind->group, "") && streq(kind->kind, "Node"));
 }
 
-/* What is in a namespace goes before it: whoever has emptied a terminating one removes this by the finalize subresource. */
+/* What is in a namespace goes before it: whoever has emptied a terminating one removes this by the finalize
+ * subresource. */
 static void hold_namespace(struct rest_call *c, yyjson_mut_doc *d)
 {
     yyjson_mut_val *list;

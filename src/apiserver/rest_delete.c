@@ -1,7 +1,7 @@
-/* Deletion. An object goes at once unless somebody must act before: a finalizer holds it (a namespace also by spec.finalizers),
- * or a pod's processes are to end in their grace period. Then it gets a deletionTimestamp, and whoever removes the last
- * reason (rest_update.c, or a delete with gracePeriodSeconds 0) makes it go. propagationPolicy is a finalizer as well, which
- * the garbage collector removes when it is done with the dependents. */
+/* Deletion. An object goes at once unless somebody must act before: a finalizer holds it (a namespace also by
+ * spec.finalizers), or a pod's processes are to end in their grace period. Then it gets a deletionTimestamp, and
+ * whoever removes the last reason (rest_update.c, or a delete with gracePeriodSeconds 0) makes it go. propagationPolicy
+ * is a finalizer as well, which the garbage collector removes when it is done with the dependents. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,11 +15,11 @@
 #define POD_GRACE_S 30 /* when neither the request nor the pod says */
 
 struct delete_options {
-    const char *policy;          /* NULL: what the object's finalizers say already */
-    int64_t grace_s;             /* -1: not said */
-    const char *uid;             /* preconditions */
+    const char *policy; /* NULL: what the object's finalizers say already */
+    int64_t grace_s;    /* -1: not said */
+    const char *uid;    /* preconditions */
     const char *version;
-    yyjson_doc *doc;             /* what the texts point into */
+    yyjson_doc *doc; /* what the texts point into */
 };
 
 static void delete_options_done(struct delete_options *o)
@@ -40,7 +40,8 @@ static int read_query(struct rest_call *c, struct delete_options *o, struct gw_e
     if (grace)
         o->grace_s = strtoll(grace, &end, 10);
     if (grace && (end == grace || *end))
-        return gw_error_set(err, GW_BAD_REQUEST, "Invalid value: \"%s\" for gracePeriodSeconds: must be a number", grace);
+        return gw_error_set(err, GW_BAD_REQUEST, "Invalid value: \"%s\" for gracePeriodSeconds: must be a number",
+                            grace);
     return 0;
 }
 
@@ -77,10 +78,12 @@ static int read_options(struct rest_call *c, struct delete_options *o, struct gw
         return r;
     if (o->policy && !streq(o->policy, "Orphan") && !streq(o->policy, "Foreground") && !streq(o->policy, "Background"))
         return gw_error_set(err, GW_BAD_REQUEST,
-                            "propagationPolicy: Unsupported value: \"%s\": supported values: \"Background\", \"Foreground\", \"Orphan\"",
+                            "propagationPolicy: Unsupported value: \"%s\": supported values: \"Background\", "
+                            "\"Foreground\", \"Orphan\"",
                             o->policy);
     if (o->grace_s < -1)
-        return gw_error_set(err, GW_BAD_REQUEST, "gracePeriodSeconds: Invalid value: %lld: must be non-negative", (long long)o->grace_s);
+        return gw_error_set(err, GW_BAD_REQUEST, "gracePeriodSeconds: Invalid value: %lld: must be non-negative",
+                            (long long)o->grace_s);
     return 0;
 }
 
@@ -104,7 +107,8 @@ static int64_t grace_period(const struct kind *kind, yyjson_val *object, const s
     const char *phase = json_str_or(object, "/status/phase", "");
     int64_t grace = o->grace_s >= 0 ? o->grace_s : json_int(object, "/spec/terminationGracePeriodSeconds", POD_GRACE_S);
 
-    if (!is_core(kind, "Pod") || !*json_str_or(object, "/spec/nodeName", "") || streq(phase, "Succeeded") || streq(phase, "Failed"))
+    if (!is_core(kind, "Pod") || !*json_str_or(object, "/spec/nodeName", "") || streq(phase, "Succeeded") ||
+        streq(phase, "Failed"))
         return 0;
     /* A later delete can shorten the time, never lengthen it. */
     return meta_deleting(object) ? MIN(grace, json_int(object, "/metadata/deletionGracePeriodSeconds", 0)) : grace;
@@ -143,7 +147,8 @@ static bool mark(struct rest_call *c, yyjson_mut_doc *d, yyjson_val *old, const 
     return true;
 }
 
-static int check_options(struct rest_call *c, const struct rest_object *old, const struct delete_options *o, struct gw_error *err)
+static int check_options(struct rest_call *c, const struct rest_object *old, const struct delete_options *o,
+                         struct gw_error *err)
 {
     _cleanup_mut_doc_ yyjson_mut_doc *demanded = json_object();
 
@@ -162,7 +167,8 @@ static void answer_gone(struct rest_call *c, yyjson_val *old)
     api_response_json(c->response, 200, api_status_success(&about));
 }
 
-static int delete_loaded(struct rest_call *c, const struct rest_object *old, const struct delete_options *o, struct gw_error *err)
+static int delete_loaded(struct rest_call *c, const struct rest_object *old, const struct delete_options *o,
+                         struct gw_error *err)
 {
     yyjson_val *before = yyjson_doc_get_root(old->doc);
     _cleanup_mut_doc_ yyjson_mut_doc *d = json_copy(before);
@@ -230,7 +236,7 @@ int rest_delete(struct rest_call *c, struct gw_error *err)
     return r;
 }
 
-/* -- Collections ---------------------------------------------------------------------------------------------------------- */
+/* --- Collections --- */
 
 VEC_DEFINE(key_vec, char *);
 
@@ -281,7 +287,7 @@ int rest_delete_collection(struct rest_call *c, struct gw_error *err)
         r = rest_list(c, err);
     for (size_t i = 0; i < keys.len && r == 0; i++)
         r = delete_key(c, keys.items[i], &o, err);
-    VEC_EACH(&keys, key)
+    VEC_EACH (&keys, key)
         free(*key);
     key_vec_done(&keys);
     return r;

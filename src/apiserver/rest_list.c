@@ -1,5 +1,5 @@
-/* Reads: get, list, and what lists select. A list goes through the store page by page at one revision, so that no read of
- * the store is long, and its answer refers to the stored bytes. */
+/* Reads: get, list, and what lists select. A list goes through the store page by page at one revision, so that no read
+ * of the store is long, and its answer refers to the stored bytes. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,20 +27,20 @@ int rest_get(struct rest_call *c, struct gw_error *err)
     return r;
 }
 
-/* -- Going through objects ------------------------------------------------------------------------------------------------ */
+/* --- Going through objects --- */
 
 int rest_select(struct rest_call *c, struct selection *ret, struct gw_error *err)
 {
-    return selection_parse(call_kind(c), c->target.namespace, call_param(c, "labelSelector"), call_param(c, "fieldSelector"), ret,
-                           err);
+    return selection_parse(call_kind(c), c->target.namespace, call_param(c, "labelSelector"),
+                           call_param(c, "fieldSelector"), ret, err);
 }
 
 struct each_state {
     const struct selection *selection;
     rest_visit_fn *visit;
     void *data;
-    size_t left;                 /* of the limit; SIZE_MAX = none */
-    int64_t behind;              /* keys of the page behind the last one visited */
+    size_t left;    /* of the limit; SIZE_MAX = none */
+    int64_t behind; /* keys of the page behind the last one visited */
 };
 
 static int visit_page(struct each_state *st, const struct store_list *l, struct gw_error *err)
@@ -92,7 +92,7 @@ int rest_each(struct rest_call *c, const struct selection *s, const char *after,
     return MIN(r, 0);
 }
 
-/* -- List --------------------------------------------------------------------------------------------------------------- */
+/* --- List --- */
 
 /* An object in the answer: text of its own up to text_end, then the stored bytes, if any. */
 struct element {
@@ -104,7 +104,7 @@ VEC_DEFINE(element_vec, struct element);
 struct list_state {
     struct rest_call *c;
     struct output_kind kind;
-    struct str text;             /* everything between the stored bytes */
+    struct str text; /* everything between the stored bytes */
     struct element_vec elements;
     char *last_key;
 };
@@ -133,7 +133,7 @@ static int add_element(void *data, const struct store_item *item, struct gw_erro
 static void list_state_done(struct list_state *st)
 {
     str_done(&st->text);
-    VEC_EACH(&st->elements, e)
+    VEC_EACH (&st->elements, e)
         blob_unref(e->stored);
     element_vec_done(&st->elements);
     free(st->last_key);
@@ -145,7 +145,8 @@ static char *continue_token(struct rest_call *c, int64_t revision, const char *k
     return xasprintf("1.%lld.%s", (long long)revision, key + strlen(call_kind(c)->prefix));
 }
 
-static int parse_token(struct rest_call *c, const char *token, int64_t *ret_revision, char **ret_after, struct gw_error *err)
+static int parse_token(struct rest_call *c, const char *token, int64_t *ret_revision, char **ret_after,
+                       struct gw_error *err)
 {
     char *end = NULL;
 
@@ -158,7 +159,8 @@ static int parse_token(struct rest_call *c, const char *token, int64_t *ret_revi
     return 0;
 }
 
-/* Where a list begins: after which key, as of which revision (k8s.io/apiserver's table of resourceVersion semantics). */
+/* Where a list begins: after which key, as of which revision (k8s.io/apiserver's table of resourceVersion semantics).
+ */
 static int list_start(struct rest_call *c, size_t limit, int64_t *ret_revision, char **ret_after, struct gw_error *err)
 {
     const char *token = call_param(c, "continue"), *match = call_param(c, "resourceVersionMatch");
@@ -169,9 +171,12 @@ static int list_start(struct rest_call *c, size_t limit, int64_t *ret_revision, 
     if (r < 0)
         return r;
     if (match && *match && !streq(match, "Exact") && !streq(match, "NotOlderThan"))
-        return gw_error_set(err, GW_BAD_REQUEST, "resourceVersionMatch: Unsupported value: \"%s\": supported values: \"Exact\", \"NotOlderThan\"", match);
+        return gw_error_set(
+            err, GW_BAD_REQUEST,
+            "resourceVersionMatch: Unsupported value: \"%s\": supported values: \"Exact\", \"NotOlderThan\"", match);
     if (match && *match && (!version || !*version))
-        return gw_error_set(err, GW_BAD_REQUEST, "resourceVersionMatch is forbidden unless resourceVersion is provided");
+        return gw_error_set(err, GW_BAD_REQUEST,
+                            "resourceVersionMatch is forbidden unless resourceVersion is provided");
     if (token && *token) {
         if (wanted || (match && *match))
             return gw_error_set(err, GW_BAD_REQUEST, "specifying resource version is not allowed when using continue");
@@ -193,7 +198,8 @@ static int parse_limit(struct rest_call *c, size_t *ret, struct gw_error *err)
     long long n = text ? strtoll(text, &end, 10) : 0;
 
     if (text && *text && (*end || n < 0))
-        return gw_error_set(err, GW_BAD_REQUEST, "Invalid value: \"%s\" for limit: must be a number and not negative", text);
+        return gw_error_set(err, GW_BAD_REQUEST, "Invalid value: \"%s\" for limit: must be a number and not negative",
+                            text);
     *ret = (size_t)n;
     return 0;
 }
@@ -218,7 +224,7 @@ static void answer_list(struct list_state *st, int64_t revision, int64_t remaini
 
     struct blob *text = blob_new(st->text.data, st->text.len);
 
-    VEC_EACH(&st->elements, e) {
+    VEC_EACH (&st->elements, e) {
         if (!e->stored)
             continue;
         api_parts_push(body, (struct api_part){.blob = blob_ref(text), .offset = at, .len = e->text_end - at});
@@ -234,9 +240,10 @@ static void answer_list(struct list_state *st, int64_t revision, int64_t remaini
 static int word_expired(struct rest_call *c, int r, struct gw_error *err)
 {
     if (r < 0 && err && err->reason == GW_EXPIRED && call_param(c, "continue"))
-        gw_error_set(err, GW_EXPIRED,
-                     "The provided continue parameter is too old to display a consistent list result. You can start a new list "
-                     "without the continue parameter.");
+        gw_error_set(
+            err, GW_EXPIRED,
+            "The provided continue parameter is too old to display a consistent list result. You can start a new list "
+            "without the continue parameter.");
     return r;
 }
 

@@ -5,7 +5,7 @@
 #include "api/patch.h"
 #include "apiserver/rest_call.h"
 
-/* -- What update and patch have in common ------------------------------------------------------------------------------- */
+/* --- What update and patch have in common --- */
 
 /* Copies the value at path from old, or removes it where old has none. */
 static void keep(yyjson_mut_doc *d, yyjson_val *old, const char *path)
@@ -21,16 +21,20 @@ static void keep(yyjson_mut_doc *d, yyjson_val *old, const char *path)
 static void keep_metadata(yyjson_mut_doc *d, yyjson_val *old)
 {
     static const char *const paths[] = {
-        "/metadata/uid", "/metadata/creationTimestamp", "/metadata/deletionTimestamp", "/metadata/deletionGracePeriodSeconds",
-        "/metadata/generation", "/metadata/resourceVersion",
+        "/metadata/uid",
+        "/metadata/creationTimestamp",
+        "/metadata/deletionTimestamp",
+        "/metadata/deletionGracePeriodSeconds",
+        "/metadata/generation",
+        "/metadata/resourceVersion",
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
         keep(d, old, paths[i]);
 }
 
-/* A subresource changes its own part alone; the object changes all but status, where that is a subresource. Returns a new
- * document or NULL for d itself. */
+/* A subresource changes its own part alone; the object changes all but status, where that is a subresource. Returns a
+ * new document or NULL for d itself. */
 static yyjson_mut_doc *confine(struct rest_call *c, yyjson_mut_doc *d, yyjson_val *old)
 {
     const char *part = "/status";
@@ -68,7 +72,8 @@ static int check_finalizers(yyjson_mut_doc *d, yyjson_val *old, struct gw_error 
         if (!name || meta_has_finalizer(old, name))
             continue;
         gw_error_add_cause(err, CAUSE_FORBIDDEN, "metadata.finalizers",
-                           "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{\"%s\"}",
+                           "Forbidden: no new finalizers can be added if the object is being deleted, found new "
+                           "finalizers []string{\"%s\"}",
                            name);
     }
     return 0;
@@ -130,9 +135,12 @@ int rest_replace(struct rest_call *c, const struct rest_object *old, yyjson_mut_
 static int version_required(struct rest_call *c, struct gw_error *err)
 {
     c->about.kind = NULL; /* this refusal alone names the plural, as does its message */
-    gw_error_add_cause(err, CAUSE_INVALID, "metadata.resourceVersion", "Invalid value: 0: must be specified for an update");
-    return gw_error_set(err, GW_INVALID, "%s \"%s\" is invalid: metadata.resourceVersion: Invalid value: 0: must be specified for an update",
-                        call_kind(c)->resource, c->target.name);
+    gw_error_add_cause(err, CAUSE_INVALID, "metadata.resourceVersion",
+                       "Invalid value: 0: must be specified for an update");
+    return gw_error_set(
+        err, GW_INVALID,
+        "%s \"%s\" is invalid: metadata.resourceVersion: Invalid value: 0: must be specified for an update",
+        call_kind(c)->resource, c->target.name);
 }
 
 int rest_check_preconditions(struct rest_call *c, const struct rest_object *old, yyjson_mut_doc *d, bool required,
@@ -149,14 +157,15 @@ int rest_check_preconditions(struct rest_call *c, const struct rest_object *old,
         return version_required(c, err);
     if (uid && *uid && !streq(uid, present)) {
         gw_error_set(err, GW_CONFLICT,
-                     "Operation cannot be fulfilled on %s \"%s\": Precondition failed: UID in precondition: %s, UID in object meta: %s",
+                     "Operation cannot be fulfilled on %s \"%s\": Precondition failed: UID in precondition: %s, UID in "
+                     "object meta: %s",
                      call_kind(c)->resource, c->target.name, uid, present);
         return -ESTALE;
     }
     return demanded && demanded != old->revision ? rest_conflict(c, err) : 0;
 }
 
-/* -- Update --------------------------------------------------------------------------------------------------------------- */
+/* --- Update --- */
 
 static int update_once(struct rest_call *c, bool *ret_demanding, struct gw_error *err)
 {
@@ -177,7 +186,8 @@ static int update_once(struct rest_call *c, bool *ret_demanding, struct gw_error
 }
 
 /* Runs once until it succeeds, or fails for another reason than a faster writer, or demanded that very version. */
-static int retry(struct rest_call *c, int (*once)(struct rest_call *c, bool *ret_demanding, struct gw_error *err), struct gw_error *err)
+static int retry(struct rest_call *c, int (*once)(struct rest_call *c, bool *ret_demanding, struct gw_error *err),
+                 struct gw_error *err)
 {
     bool demanding = true;
     int r = rest_write_options(c, err);
@@ -201,7 +211,7 @@ int rest_update(struct rest_call *c, struct gw_error *err)
     return retry(c, update_once, err);
 }
 
-/* -- Patch ---------------------------------------------------------------------------------------------------------------- */
+/* --- Patch --- */
 
 static int apply_json(struct rest_call *c, yyjson_mut_doc *d, yyjson_val *patch, struct gw_error *err)
 {
@@ -244,7 +254,8 @@ static const struct patch_type *find_patch_type(struct rest_call *c, struct gw_e
         str_printf(&accepted, "%s%s", accepted.len ? ", " : "", patch_types[i].media);
     }
     gw_error_set(err, GW_UNSUPPORTED_MEDIA_TYPE,
-                 "the body of the request was in an unknown format - accepted media types include: %s", str_text(&accepted));
+                 "the body of the request was in an unknown format - accepted media types include: %s",
+                 str_text(&accepted));
     return NULL;
 }
 

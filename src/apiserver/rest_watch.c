@@ -18,14 +18,15 @@ static int parse_timeout(struct rest_call *c, int64_t *ret_ms, struct gw_error *
     uint32_t spread;
 
     if (text && *text && (*end || seconds < 0))
-        return gw_error_set(err, GW_BAD_REQUEST, "Invalid value: \"%s\" for timeoutSeconds: must be a number and not negative", text);
+        return gw_error_set(err, GW_BAD_REQUEST,
+                            "Invalid value: \"%s\" for timeoutSeconds: must be a number and not negative", text);
     random_bytes(&spread, sizeof(spread));
     *ret_ms = (seconds ? seconds : TIMEOUT_MIN_S + spread % TIMEOUT_SPREAD_S) * 1000;
     return 0;
 }
 
-/* What to begin with (k8s.io/apiserver, "Semantics for watch"): without a resourceVersion and with 0 the present state comes
- * first, with another one the changes after it; sendInitialEvents says it outright. */
+/* What to begin with (k8s.io/apiserver, "Semantics for watch"): without a resourceVersion and with 0 the present state
+ * comes first, with another one the changes after it; sendInitialEvents says it outright. */
 static int parse_start(struct rest_call *c, struct watch_options *o, struct gw_error *err)
 {
     const char *initial = call_param(c, "sendInitialEvents"), *match = call_param(c, "resourceVersionMatch");
@@ -38,7 +39,8 @@ static int parse_start(struct rest_call *c, struct watch_options *o, struct gw_e
     if (initial && (!match || !streq(match, "NotOlderThan")))
         return gw_error_set(err, GW_BAD_REQUEST, "sendInitialEvents requires resourceVersionMatch=NotOlderThan");
     if (!initial && match && *match)
-        return gw_error_set(err, GW_BAD_REQUEST, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
+        return gw_error_set(err, GW_BAD_REQUEST,
+                            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
     o->initial_end = initial && o->initial && o->bookmarks;
     if (!o->initial && o->from == 0) /* from now on */
         o->from = store_revision(c->server->store, err);

@@ -3,16 +3,13 @@
 #include <errno.h>
 #include <string.h>
 
-/* The verb for a method on an item and on a collection; NULL where there is none. GET of a collection may turn into a watch. */
+/* The verb for a method on an item and on a collection; NULL where there is none. GET of a collection may turn into a
+ * watch. */
 static const struct {
     const char *method, *item, *collection;
 } verbs[] = {
-    {"GET", "get", "list"},
-    {"HEAD", "get", "list"},
-    {"POST", NULL, "create"},
-    {"PUT", "update", NULL},
-    {"PATCH", "patch", NULL},
-    {"DELETE", "delete", "deletecollection"},
+    {"GET", "get", "list"},  {"HEAD", "get", "list"},  {"POST", NULL, "create"},
+    {"PUT", "update", NULL}, {"PATCH", "patch", NULL}, {"DELETE", "delete", "deletecollection"},
 };
 
 static const char *find_verb(const char *method, const struct rest_target *t)
@@ -45,7 +42,8 @@ static size_t take_group_version(const struct http_uri *uri, struct rest_target 
     return 0;
 }
 
-/* The Namespace kind lives under the word that begins the paths of namespaced kinds: only these are its subresources. */
+/* The Namespace kind lives under the word that begins the paths of namespaced kinds: only these are its subresources.
+ */
 static bool is_namespace_subresource(const char *segment)
 {
     return streq(segment, "status") || streq(segment, "finalize");
@@ -71,7 +69,8 @@ int route_target(const char *method, const struct http_uri *uri, struct rest_tar
     t.subresource = left > 2 ? s[2] : NULL;
     t.verb = find_verb(method, &t);
     if (!t.verb)
-        return gw_error_set(err, GW_METHOD_NOT_ALLOWED, "the server does not allow this method on the requested resource");
+        return gw_error_set(err, GW_METHOD_NOT_ALLOWED,
+                            "the server does not allow this method on the requested resource");
     if (streq(t.verb, "list") && http_uri_flag(uri, "watch"))
         t.verb = "watch";
     t.label_selector = http_uri_param(uri, "labelSelector");

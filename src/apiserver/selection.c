@@ -19,9 +19,9 @@ int selection_parse(const struct kind *kind, const char *namespace, const char *
     const char *name = field_selector_exact(ret->fields, "metadata.name");
 
     if (!namespace && kind->namespaced)
-        namespace = field_selector_exact(ret->fields, "metadata.namespace");
+    namespace = field_selector_exact(ret->fields, "metadata.namespace");
     if (!kind->namespaced || (namespace && !*namespace))
-        namespace = NULL;
+    namespace = NULL;
     if (name && *name && (namespace || !kind->namespaced)) {
         ret->only = kind_key(kind, namespace, name);
         ret->prefix = xstrdup(ret->only);
@@ -52,7 +52,8 @@ bool selection_has_key(const struct selection *s, const char *key)
 
 bool selection_has_object(const struct selection *s, yyjson_val *object)
 {
-    return selector_matches(s->labels, json_at(object, "/metadata/labels")) && field_selector_matches(s->fields, object);
+    return selector_matches(s->labels, json_at(object, "/metadata/labels")) &&
+           field_selector_matches(s->fields, object);
 }
 
 bool selection_matches(const struct selection *s, const struct blob *stored)

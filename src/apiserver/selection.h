@@ -7,8 +7,8 @@
 struct selection {
     struct selector *labels;
     struct field_selector *fields;
-    char *prefix;                /* of the keys */
-    char *only;                  /* the one key that can match, or NULL */
+    char *prefix; /* of the keys */
+    char *only;   /* the one key that can match, or NULL */
 };
 
 /* Parses the selectors (NULL = everything) for kind in namespace (NULL = all, or cluster-scoped). BadRequest. */

@@ -1,18 +1,18 @@
 /* Watches: theory of operation.
  *
- * The store gives one stream of all changes. The hub reads it once (watch_hub_dispatch), finds by the key which watchers are
- * concerned (they stand in channels, one per kind), decides for each by its selection what it is told, and puts the encoded
- * line into its queue. A line is encoded once for all watchers that want the same version and form; the object's bytes are
- * those of the store. What changes an object so that it leaves a selection is DELETED to that watcher, what brings it in is
- * ADDED.
+ * The store gives one stream of all changes. The hub reads it once (watch_hub_dispatch), finds by the key which
+ * watchers are concerned (they stand in channels, one per kind), decides for each by its selection what it is told, and
+ * puts the encoded line into its queue. A line is encoded once for all watchers that want the same version and form;
+ * the object's bytes are those of the store. What changes an object so that it leaves a selection is DELETED to that
+ * watcher, what brings it in is ADDED.
  *
- * A watch that begins at revision R needs the events above R. Those that the hub has passed already come from the ring of
- * recent events, or, if R is older than the ring, from the store's history; R below what is compacted is an ERROR with code
- * 410, upon which clients list anew. A watch that begins with the present state reads it from the store page by page while
- * it is sent, at one revision, which is its R.
+ * A watch that begins at revision R needs the events above R. Those that the hub has passed already come from the ring
+ * of recent events, or, if R is older than the ring, from the store's history; R below what is compacted is an ERROR
+ * with code 410, upon which clients list anew. A watch that begins with the present state reads it from the store page
+ * by page while it is sent, at one revision, which is its R.
  *
- * Locks: the hub's guards channels, ring and events; each watcher's its queue. Hub before watcher. Ready functions run with
- * neither. */
+ * Locks: the hub's guards channels, ring and events; each watcher's its queue. Hub before watcher. Ready functions run
+ * with neither. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,37 +22,9 @@
 
 #include "apiserver/watch_internal.h"
 
-#define RING_EVENTS 2048
 #define RING_BYTES (4u << 20)
-#define BOOKMARK_EVERY_MS 60000
 
-struct channel {
-    struct watcher *watchers;
-};
-
-struct watch_hub {
-    struct store *store;
-    struct kinds *kinds;
-    int epoll_fd;                /* holds kick_fd and the store watch's descriptor, which changes when that watch broke */
-    int kick_fd;                 /* eventfd: somebody wants a dispatch earlier than was said */
-    struct store_watch *source;
-    pthread_mutex_t lock;
-    struct map *channels;        /* by the kind's prefix of keys */
-    size_t n_watchers;
-    int64_t position;            /* the last revision given to the watchers */
-    int64_t wake_at;             /* the earliest time of any watcher, wall clock ms; INT64_MAX = none */
-    struct hub_event *ring[RING_EVENTS];
-    size_t ring_first, ring_len, ring_bytes;
-    int64_t ring_floor;          /* the ring has all events above this revision */
-    struct watcher *ready;       /* to be called when the lock is free */
-};
-
-struct store *watch_hub_store(struct watch_hub *h)
-{
-    return h->store;
-}
-
-/* -- The source ------------------------------------------------------------------------------------------------------------ */
+/* --- The source --- */
 
 static int poll_fd(struct watch_hub *h, int fd, struct gw_error *err)
 {
@@ -153,7 +125,7 @@ static void ring_add(struct watch_hub *h, struct hub_event *e)
     h->ring_bytes += bytes;
 }
 
-/* -- Dispatch: under the hub's lock ---------------------------------------------------------------------------------------- */
+/* --- Dispatch: under the hub's lock --- */
 
 static void note_ready(struct watch_hub *h, struct watcher *w)
 {
@@ -234,11 +206,6 @@ static void pump(struct watch_hub *h, int64_t now)
         start_over(h);
 }
 
-static int64_t next_time(const struct watcher *w)
-{
-    return w->options.bookmarks ? MIN(w->ends_at, w->bookmark_at) : w->ends_at;
-}
-
 /* A bookmark says: nothing up to here is missing. */
 static void check_time(struct watch_hub *h, struct watcher *w, void *data)
 {
@@ -254,7 +221,7 @@ static void check_time(struct watch_hub *h, struct watcher *w, void *data)
         end_watcher(h, w, NULL);
         w->ends_at = w->bookmark_at = INT64_MAX;
     }
-    h->wake_at = MIN(h->wake_at, next_time(w));
+    h->wake_at = MIN(h->wake_at, watcher_next_time(w));
 }
 
 static void call_ready(struct watcher *list)
@@ -302,116 +269,4 @@ void watch_hub_drain(struct watch_hub *h)
     pthread_mutex_lock(&h->lock);
     each_watcher(h, end_watcher, NULL);
     unlock(h);
-}
-
-/* -- Joining and leaving ----------------------------------------------------------------------------------------------------- */
-
-void watch_hub_leave(struct watch_hub *h, struct watcher *w)
-{
-    pthread_mutex_lock(&h->lock);
-    struct channel *ch = map_get(h->channels, w->options.kind.kind->prefix);
-
-    for (struct watcher **p = ch ? &ch->watchers : NULL; p && *p; p = &(*p)->next)
-        if (*p == w) {
-            *p = w->next;
-            h->n_watchers--;
-            break;
-        }
-    pthread_mutex_unlock(&h->lock);
-}
-
-/* Tells w the events in (w->from, upto] from the store's history. Without the hub's lock: these events are w's alone. */
-static int replay_history(struct watcher *w, int64_t upto, int64_t now, struct gw_error *err)
-{
-    _cleanup_store_watch_ struct store_watch *source = NULL;
-    int r = store_watch_open(w->hub->store, w->from, &source, err);
-
-    while (r >= 0 && w->from < upto) {
-        struct store_event e = {0};
-
-        r = store_watch_next(source, &e, err);
-        if (r <= 0)
-            break;
-
-        _cleanup_(hub_event_unrefp) struct hub_event *event = hub_event_new(&e);
-
-        (void)watcher_tell(w, event, now);
-        w->from = event->store.revision;
-    }
-    return MIN(r, 0);
-}
-
-static void join_locked(struct watch_hub *h, struct watcher *w, int64_t now)
-{
-    struct channel *ch = map_get(h->channels, w->options.kind.kind->prefix);
-
-    for (size_t i = 0; i < h->ring_len; i++)
-        (void)watcher_tell(w, h->ring[(h->ring_first + i) % RING_EVENTS], now);
-    w->from = MAX(w->from, h->position);
-    if (!ch) {
-        ch = xnew(struct channel);
-        map_put(h->channels, w->options.kind.kind->prefix, ch);
-    }
-    w->next = ch->watchers;
-    ch->watchers = w;
-    h->n_watchers++;
-    if (next_time(w) < h->wake_at) {
-        h->wake_at = next_time(w);
-        (void)eventfd_write(h->kick_fd, 1);
-    }
-}
-
-static int join(struct watch_hub *h, struct watcher *w, int64_t now, struct gw_error *err)
-{
-    for (;;) {
-        pthread_mutex_lock(&h->lock);
-        if (w->from >= h->ring_floor) {
-            join_locked(h, w, now);
-            pthread_mutex_unlock(&h->lock);
-            return 0;
-        }
-        int64_t upto = h->position;
-
-        pthread_mutex_unlock(&h->lock);
-
-        int r = replay_history(w, upto, now, err);
-
-        if (r < 0)
-            return r;
-        w->from = MAX(w->from, upto);
-    }
-}
-
-/* k8s.io/apiserver's words for a start that is forgotten. */
-static void end_too_old(struct watcher *w, int64_t from)
-{
-    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
-    int64_t present = store_revision(w->hub->store, NULL);
-
-    gw_error_set(&err, GW_EXPIRED, "too old resource version: %lld (%lld)", (long long)from, (long long)present);
-    watcher_end(w, &err);
-}
-
-int watcher_open(struct watch_hub *h, struct watch_options *o, int64_t now, struct watcher **ret, struct gw_error *err)
-{
-    _cleanup_error_ struct gw_error fault = GW_ERROR_INIT;
-    struct watcher *w = watcher_new(h, o);
-    int r = store_check_reached(h->store, w->options.from, &fault);
-
-    w->ends_at = now + w->options.timeout_ms;
-    w->bookmark_at = now + BOOKMARK_EVERY_MS;
-    if (r == 0 && w->options.initial)
-        r = watcher_read_initial(w, &fault);
-    w->from = w->options.initial ? w->initial_revision : w->options.from;
-    if (r == 0)
-        r = join(h, w, now, &fault);
-    if (r < 0 && fault.reason == GW_EXPIRED) {
-        end_too_old(w, w->options.from);
-    } else if (r < 0) {
-        gw_error_move(err, &fault);
-        watcher_close(w);
-        return r;
-    }
-    *ret = w;
-    return 0;
 }

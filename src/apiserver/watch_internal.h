@@ -16,8 +16,8 @@ struct watch_line {
     const char *version;
     struct output_form form;
     bool definitions;
-    struct blob *text;           /* the whole line, or what stands before the stored bytes */
-    struct blob *stored;         /* then these from OBJECT_SKIP on and the line's end; or NULL */
+    struct blob *text;   /* the whole line, or what stands before the stored bytes */
+    struct blob *stored; /* then these from OBJECT_SKIP on and the line's end; or NULL */
     struct watch_line *next;
 };
 
@@ -44,8 +44,8 @@ const struct watch_line *watch_line_of(struct hub_event *e, enum watch_type type
 /* Lines that stand alone, appended to out. */
 void watch_line_added(struct api_parts *out, const struct output_kind *k, const struct output_form *f, bool definitions,
                       struct blob *stored, int64_t revision);
-void watch_line_bookmark(struct api_parts *out, const struct output_kind *k, const struct output_form *f, int64_t revision,
-                         bool initial_end);
+void watch_line_bookmark(struct api_parts *out, const struct output_kind *k, const struct output_form *f,
+                         int64_t revision, bool initial_end);
 void watch_line_error(struct api_parts *out, const struct gw_error *err);
 void watch_line_append(struct api_parts *out, const struct watch_line *line);
 
@@ -54,24 +54,24 @@ struct watch_options {
     struct selection selection;
     struct output_kind kind;
     struct output_form form;
-    int64_t from;                /* events above this revision; ignored with `initial` */
-    bool initial;                /* first the present state as ADDED */
-    bool initial_end;            /* and a bookmark that marks its end */
+    int64_t from;     /* events above this revision; ignored with `initial` */
+    bool initial;     /* first the present state as ADDED */
+    bool initial_end; /* and a bookmark that marks its end */
     bool bookmarks;
     int64_t timeout_ms;
 };
 
 struct watcher {
     struct watch_hub *hub;
-    struct watcher *next;        /* in its channel; the hub's lock */
-    unsigned refs;               /* atomic */
+    struct watcher *next; /* in its channel; the hub's lock */
+    unsigned refs;        /* atomic */
     struct watch_options options;
-    int64_t from;                /* events up to here were told or are part of the initial state; the hub's lock */
+    int64_t from;                 /* events up to here were told or are part of the initial state; the hub's lock */
     int64_t ends_at, bookmark_at; /* wall clock, ms; the hub's lock */
-    struct watcher *ready_next;  /* to be called after this dispatch; the hub's lock */
+    struct watcher *ready_next;   /* to be called after this dispatch; the hub's lock */
     bool ready_noted;
 
-    pthread_mutex_t lock;        /* for all below; taken after the hub's */
+    pthread_mutex_t lock; /* for all below; taken after the hub's */
     pthread_cond_t call_ended;
     struct api_parts queue;
     size_t queue_bytes;
@@ -80,13 +80,38 @@ struct watcher {
     pthread_t caller;
     void (*ready)(void *userdata);
     void *userdata;
-    struct store_list page;      /* of the initial state, to be sent before the queue */
+    struct store_list page; /* of the initial state, to be sent before the queue */
     int64_t initial_revision;
     bool initial_left;
 };
 
-/* Opens a watch. A start that is compacted gives a watcher whose only line is an ERROR, as clients expect; GW_TIMEOUT for a
- * start in the future. now: wall clock, ms. */
+/* The watchers of one kind. */
+struct channel {
+    struct watcher *watchers;
+};
+
+#define RING_EVENTS 2048
+#define BOOKMARK_EVERY_MS 60000
+
+struct watch_hub {
+    struct store *store;
+    struct kinds *kinds;
+    int epoll_fd; /* holds kick_fd and the store watch's descriptor, which changes when that watch broke */
+    int kick_fd;  /* eventfd: somebody wants a dispatch earlier than was said */
+    struct store_watch *source;
+    pthread_mutex_t lock;
+    struct map *channels; /* by the kind's prefix of keys */
+    size_t n_watchers;
+    int64_t position; /* the last revision given to the watchers */
+    int64_t wake_at;  /* the earliest time of any watcher, wall clock ms; INT64_MAX = none */
+    struct hub_event *ring[RING_EVENTS];
+    size_t ring_first, ring_len, ring_bytes;
+    int64_t ring_floor;    /* the ring has all events above this revision */
+    struct watcher *ready; /* to be called when the lock is free */
+};
+
+/* Opens a watch. A start that is compacted gives a watcher whose only line is an ERROR, as clients expect; GW_TIMEOUT
+ * for a start in the future. now: wall clock, ms. */
 int watcher_open(struct watch_hub *h, struct watch_options *o, int64_t now, struct watcher **ret, struct gw_error *err);
 
 /* watcher.c */
@@ -100,6 +125,11 @@ void watcher_bookmark(struct watcher *w, int64_t revision);
 void watcher_end(struct watcher *w, const struct gw_error *err); /* err NULL: in good order */
 void watcher_call_ready(struct watcher *w);
 
-/* watch_hub.c */
-struct store *watch_hub_store(struct watch_hub *h);
+/* watch_join.c */
 void watch_hub_leave(struct watch_hub *h, struct watcher *w);
+
+/* When w wants to be looked at, wall clock ms. */
+static inline int64_t watcher_next_time(const struct watcher *w)
+{
+    return w->options.bookmarks ? MIN(w->ends_at, w->bookmark_at) : w->ends_at;
+}

@@ -6,11 +6,8 @@
 #include "apiserver/watch_internal.h"
 
 static const char *const type_names[] = {
-    [WATCH_ADDED] = "ADDED",
-    [WATCH_MODIFIED] = "MODIFIED",
-    [WATCH_DELETED] = "DELETED",
-    [WATCH_BOOKMARK] = "BOOKMARK",
-    [WATCH_ERROR] = "ERROR",
+    [WATCH_ADDED] = "ADDED",       [WATCH_MODIFIED] = "MODIFIED", [WATCH_DELETED] = "DELETED",
+    [WATCH_BOOKMARK] = "BOOKMARK", [WATCH_ERROR] = "ERROR",
 };
 static_assert(ARRAY_SIZE(type_names) == WATCH_TYPE_MAX, "each type needs its name");
 
@@ -99,7 +96,8 @@ static void encode(struct watch_line *line, const struct output_kind *k, struct 
         bool table = line->form.type == OUTPUT_TABLE;
 
         if (table)
-            output_list_head(&text, k, &line->form, &(struct output_list){.revision = revision, .definitions = line->definitions});
+            output_list_head(&text, k, &line->form,
+                             &(struct output_list){.revision = revision, .definitions = line->definitions});
         (void)output_element(&text, k, &line->form, stored, revision, NULL);
         str_puts(&text, table ? OUTPUT_LIST_TAIL LINE_END : LINE_END);
     }
@@ -117,10 +115,12 @@ const struct watch_line *watch_line_of(struct hub_event *e, enum watch_type type
     struct watch_line *line;
 
     for (line = e->lines; line; line = line->next)
-        if (line->type == type && streq(line->version, k->version) && same_form(&line->form, f) && line->definitions == definitions)
+        if (line->type == type && streq(line->version, k->version) && same_form(&line->form, f) &&
+            line->definitions == definitions)
             return line;
     line = xnew(struct watch_line);
-    *line = (struct watch_line){.type = type, .version = k->version, .form = *f, .definitions = definitions, .next = e->lines};
+    *line = (struct watch_line){
+        .type = type, .version = k->version, .form = *f, .definitions = definitions, .next = e->lines};
     /* Who leaves the selection sees the last object that was in it, at the revision of its leaving. */
     encode(line, k, type == WATCH_DELETED ? e->store.previous : e->store.value, e->store.revision);
     e->lines = line;
@@ -147,16 +147,16 @@ void watch_line_added(struct api_parts *out, const struct output_kind *k, const 
     blob_unref(line.stored);
 }
 
-void watch_line_bookmark(struct api_parts *out, const struct output_kind *k, const struct output_form *f, int64_t revision,
-                         bool initial_end)
+void watch_line_bookmark(struct api_parts *out, const struct output_kind *k, const struct output_form *f,
+                         int64_t revision, bool initial_end)
 {
     const char *meta = f->beta ? "v1beta1" : "v1";
     struct str text = {0};
 
     begin(&text, WATCH_BOOKMARK);
     if (f->type == OUTPUT_OBJECT)
-        str_printf(&text, "{\"kind\":\"%s\",\"apiVersion\":\"%s%s%s\"", k->kind->kind, k->kind->group, *k->kind->group ? "/" : "",
-                   k->version);
+        str_printf(&text, "{\"kind\":\"%s\",\"apiVersion\":\"%s%s%s\"", k->kind->kind, k->kind->group,
+                   *k->kind->group ? "/" : "", k->version);
     else
         str_printf(&text, "{\"kind\":\"%s\",\"apiVersion\":\"meta.k8s.io/%s\"",
                    f->type == OUTPUT_TABLE ? "Table" : "PartialObjectMetadata", meta);

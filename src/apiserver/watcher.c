@@ -52,7 +52,7 @@ struct watcher *watcher_close(struct watcher *w)
     return NULL;
 }
 
-/* -- Filling the queue: under the watcher's lock -------------------------------------------------------------------------- */
+/* --- Filling the queue: under the watcher's lock --- */
 
 /* Only a table's first event names its columns, as kubectl expects. */
 static bool take_definitions(struct watcher *w)
@@ -118,7 +118,7 @@ void watcher_end(struct watcher *w, const struct gw_error *err)
     pthread_mutex_unlock(&w->lock);
 }
 
-/* -- The initial state ----------------------------------------------------------------------------------------------------- */
+/* --- The initial state --- */
 
 int watcher_read_initial(struct watcher *w, struct gw_error *err)
 {
@@ -132,7 +132,7 @@ int watcher_read_initial(struct watcher *w, struct gw_error *err)
 
     store_list_done(&w->page);
 
-    int r = store_list(watch_hub_store(w->hub), &o, &w->page, err);
+    int r = store_list(w->hub->store, &o, &w->page, err);
 
     if (r < 0)
         return r;
@@ -166,11 +166,11 @@ static void take_initial(struct watcher *w, struct api_parts *ret)
         watch_line_bookmark(ret, &o->kind, &o->form, w->initial_revision, true);
 }
 
-/* -- The client's side ----------------------------------------------------------------------------------------------------- */
+/* --- The client's side --- */
 
 static void take_queue(struct watcher *w, struct api_parts *ret)
 {
-    VEC_EACH(&w->queue, part)
+    VEC_EACH (&w->queue, part)
         api_parts_push(ret, *part);
     api_parts_done(&w->queue);
     w->queue_bytes = 0;

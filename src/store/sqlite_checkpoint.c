@@ -1,7 +1,7 @@
-/* Folding the write-ahead log into the file. SQLite's own way is that the commit that fills the log does it, and everybody
- * behind waits for it. Here a thread does it meanwhile, whenever CHECKPOINT_PAGES were added. The log starts over only when
- * all of it is folded in at the moment of a commit, which never happens while writers keep coming; so at RESTART_PAGES the
- * writer folds in the little that the thread has left. */
+/* Folding the write-ahead log into the file. SQLite's own way is that the commit that fills the log does it, and
+ * everybody behind waits for it. Here a thread does it meanwhile, whenever CHECKPOINT_PAGES were added. The log starts
+ * over only when all of it is folded in at the moment of a commit, which never happens while writers keep coming; so at
+ * RESTART_PAGES the writer folds in the little that the thread has left. */
 #include "store/sqlite_store.h"
 
 #define CHECKPOINT_PAGES 1000 /* 4 MiB */

@@ -1,16 +1,16 @@
 /* Schema.
  *
- * `history` has one row per change. `prev` is the revision of the version that it replaced (0 = the key was absent), `value`
- * is NULL where the change removed the key. It is a plain rowid table, because its rows are large and only ever appended:
- * the payload stays out of the inner pages. `current` maps each living key to its version; it holds no values, so that
- * counting and ordering keys touches few pages.
+ * `history` has one row per change. `prev` is the revision of the version that it replaced (0 = the key was absent),
+ * `value` is NULL where the change removed the key. It is a plain rowid table, because its rows are large and only ever
+ * appended: the payload stays out of the inner pages. `current` maps each living key to its version; it holds no
+ * values, so that counting and ordering keys touches few pages.
  *
- * The state at a past revision R needs no index over (key, revision): it is what `current` holds with revision <= R, plus the
- * predecessors of the versions that came after R. Pages of a list are read at recent revisions, so the second part is short;
- * compaction bounds it.
+ * The state at a past revision R needs no index over (key, revision): it is what `current` holds with revision <= R,
+ * plus the predecessors of the versions that came after R. Pages of a list are read at recent revisions, so the second
+ * part is short; compaction bounds it.
  *
- * Compaction to C drops the predecessors of all changes up to C and the removals up to C. What is left of the rows up to C
- * is exactly the state at C, and each later change still finds its predecessor. */
+ * Compaction to C drops the predecessors of all changes up to C and the removals up to C. What is left of the rows up
+ * to C is exactly the state at C, and each later change still finds its predecessor. */
 #include "store/sqlite_conn.h"
 
 #include <assert.h>
@@ -21,7 +21,8 @@
 
 static const char schema[] =
     "CREATE TABLE IF NOT EXISTS history ("
-    " revision INTEGER PRIMARY KEY, prev INTEGER NOT NULL, created INTEGER NOT NULL, key TEXT NOT NULL, value BLOB) STRICT;"
+    " revision INTEGER PRIMARY KEY, prev INTEGER NOT NULL, created INTEGER NOT NULL, key TEXT NOT NULL, value BLOB) "
+    "STRICT;"
     "CREATE TABLE IF NOT EXISTS current ("
     " key TEXT PRIMARY KEY, revision INTEGER NOT NULL, created INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
@@ -43,8 +44,10 @@ static const char *const texts[] = {
     [SQL_BEGIN_WRITE] = "BEGIN IMMEDIATE",
     [SQL_COMMIT] = "COMMIT",
     [SQL_ROLLBACK] = "ROLLBACK",
-    [SQL_STATE] = "SELECT value, max(value, 1, (SELECT ifnull(max(revision), 0) FROM history)) FROM state WHERE name = 'compacted'",
-    [SQL_GET] = "SELECT c.revision, c.created, h.value FROM current c CROSS JOIN history h ON h.revision = c.revision WHERE c.key = ?1",
+    [SQL_STATE] = "SELECT value, max(value, 1, (SELECT ifnull(max(revision), 0) FROM history)) FROM state WHERE name = "
+                  "'compacted'",
+    [SQL_GET] = "SELECT c.revision, c.created, h.value FROM current c CROSS JOIN history h ON h.revision = c.revision "
+                "WHERE c.key = ?1",
     [SQL_GET_AT] = "SELECT revision, created, value FROM history WHERE revision = ("
                    "SELECT revision FROM current WHERE key = ?1 AND revision <= ?2 UNION ALL "
                    "SELECT prev FROM history WHERE revision > ?2 AND prev BETWEEN 1 AND ?2 AND key = ?1 LIMIT 1)",
@@ -52,12 +55,14 @@ static const char *const texts[] = {
     [SQL_COUNT] = "SELECT count(*) FROM (" VERSIONS ")",
     [SQL_FETCH] = "SELECT created, value FROM history WHERE revision = ?1",
     [SQL_CHANGES] = "SELECT h.revision, h.prev, h.created, h.key, h.value, p.value FROM history h "
-                    "LEFT JOIN history p ON p.revision = h.prev WHERE h.revision > ?1 AND h.revision <= ?2 ORDER BY h.revision LIMIT ?3",
+                    "LEFT JOIN history p ON p.revision = h.prev WHERE h.revision > ?1 AND h.revision <= ?2 ORDER BY "
+                    "h.revision LIMIT ?3",
     [SQL_ADD_VERSION] = "INSERT INTO history (revision, prev, created, key, value) VALUES (?1, ?2, ?3, ?4, ?5)",
     [SQL_SET_CURRENT] = "INSERT INTO current (key, revision, created) VALUES (?1, ?2, ?3) "
                         "ON CONFLICT (key) DO UPDATE SET revision = excluded.revision, created = excluded.created",
     [SQL_DROP_CURRENT] = "DELETE FROM current WHERE key = ?1",
-    [SQL_DROP_REPLACED] = "DELETE FROM history WHERE revision IN (SELECT prev FROM history WHERE revision > ?1 AND revision <= ?2)",
+    [SQL_DROP_REPLACED] =
+        "DELETE FROM history WHERE revision IN (SELECT prev FROM history WHERE revision > ?1 AND revision <= ?2)",
     [SQL_DROP_TOMBSTONES] = "DELETE FROM history WHERE revision > ?1 AND revision <= ?2 AND value IS NULL",
     [SQL_SET_COMPACTED] = "UPDATE state SET value = ?1 WHERE name = 'compacted'",
 };

@@ -1,5 +1,5 @@
-/* One SQLite connection with the statements of the store, prepared when first used. A connection is used by one thread at a
- * time. Internal to src/store. */
+/* One SQLite connection with the statements of the store, prepared when first used. A connection is used by one thread
+ * at a time. Internal to src/store. */
 #pragma once
 
 #include <sqlite3.h>

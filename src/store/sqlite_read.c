@@ -20,7 +20,8 @@ static int settle_revision(struct sqlite_conn *c, int64_t *revision, struct gw_e
     return *revision > newest ? store_error_future(*revision, newest, err) : 0;
 }
 
-static int get_in(struct sqlite_conn *c, const char *key, int64_t revision, struct store_item *ret, struct gw_error *err)
+static int get_in(struct sqlite_conn *c, const char *key, int64_t revision, struct store_item *ret,
+                  struct gw_error *err)
 {
     int r = revision ? settle_revision(c, &revision, err) : 0;
 
@@ -61,7 +62,8 @@ int sqlite_get(struct store *store, const char *key, int64_t revision, struct st
     return r;
 }
 
-/* The range of a list as first <= key < end. Keys are text without control characters: the first key behind K is K\1. */
+/* The range of a list as first <= key < end. Keys are text without control characters: the first key behind K is K\1.
+ */
 struct range {
     char *first, *end;
     int64_t revision;
@@ -103,7 +105,8 @@ static int fetch(struct sqlite_conn *c, struct store_item *item, struct gw_error
     return 0;
 }
 
-static int read_items(struct sqlite_conn *c, const struct range *range, size_t limit, struct store_list *l, struct gw_error *err)
+static int read_items(struct sqlite_conn *c, const struct range *range, size_t limit, struct store_list *l,
+                      struct gw_error *err)
 {
     _cleanup_statement_ sqlite3_stmt *st = sqlite_conn_statement(c, SQL_VERSIONS);
     size_t capacity = 0;
@@ -140,7 +143,8 @@ static int count_behind(struct sqlite_conn *c, const struct range *range, int64_
     return 0;
 }
 
-static int list_in(struct sqlite_conn *c, const struct store_list_options *o, struct store_list *l, struct gw_error *err)
+static int list_in(struct sqlite_conn *c, const struct store_list_options *o, struct store_list *l,
+                   struct gw_error *err)
 {
     const char *prefix = o->prefix ? o->prefix : "";
     bool after = o->after_key && strcmp(o->after_key, prefix) >= 0;

@@ -1,10 +1,10 @@
 /* The store on SQLite: theory of operation.
  *
- * One thread writes. Callers queue their change and sleep; the thread takes all that is queued into one transaction, so that
- * one sync of the write-ahead log acknowledges all of them (group commit), and while it syncs the next batch gathers. A
- * change whose precondition fails writes nothing, so it neither spoils nor delays its batch. Revisions are given out inside
- * the transaction by the only writer: their order is the order of commits. If the transaction fails as a whole, all of its
- * callers hear of it and their revisions are given out again.
+ * One thread writes. Callers queue their change and sleep; the thread takes all that is queued into one transaction, so
+ * that one sync of the write-ahead log acknowledges all of them (group commit), and while it syncs the next batch
+ * gathers. A change whose precondition fails writes nothing, so it neither spoils nor delays its batch. Revisions are
+ * given out inside the transaction by the only writer: their order is the order of commits. If the transaction fails as
+ * a whole, all of its callers hear of it and their revisions are given out again.
  *
  * After the commit, and before any caller wakes up, the events go to the log in memory that watches read (event_log.h).
  * Nobody can therefore have seen an acknowledged change without its event, nor an event of a change that could be lost.

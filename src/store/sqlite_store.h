@@ -10,8 +10,8 @@
 
 /* A change that waits for the writer; lives on the stack of the caller, who sleeps on `done`. */
 struct write_request {
-    const char *key;          /* NULL: a step of compaction up to `expected` */
-    struct blob *value;       /* NULL: remove */
+    const char *key;    /* NULL: a step of compaction up to `expected` */
+    struct blob *value; /* NULL: remove */
     int64_t expected;
     int result;
     int64_t revision;
@@ -24,21 +24,21 @@ struct sqlite_store {
     struct store store;
     char *path;
     bool memory;
-    int lock_fd;              /* holds the file lock that keeps other processes out */
+    int lock_fd; /* holds the file lock that keeps other processes out */
 
     struct sqlite_conn *writer;
-    int64_t revision;         /* last one given out; the writer's alone */
-    int64_t acknowledged;     /* last one that is on disk; atomic */
+    int64_t revision;     /* last one given out; the writer's alone */
+    int64_t acknowledged; /* last one that is on disk; atomic */
 
     pthread_mutex_t queue_lock;
     pthread_cond_t queue_filled;
     struct write_request *queue, **queue_end;
-    bool closing;             /* written under queue_lock */
+    bool closing; /* written under queue_lock */
     pthread_t thread;
 
     pthread_t checkpoint_thread;
     sem_t checkpoint_wanted;
-    int checkpointed_pages;   /* of the log, when the thread was last woken; the writer's */
+    int checkpointed_pages; /* of the log, when the thread was last woken; the writer's */
 
     pthread_mutex_t pool_lock;
     pthread_cond_t pool_freed;
@@ -63,7 +63,8 @@ int sqlite_list(struct store *s, const struct store_list_options *o, struct stor
 
 /* sqlite_write.c: the thread; and the calls that feed it. */
 void *sqlite_writer_run(void *store);
-int sqlite_write(struct store *s, const char *key, struct blob *value, int64_t expected, int64_t *ret_revision, struct gw_error *err);
+int sqlite_write(struct store *s, const char *key, struct blob *value, int64_t expected, int64_t *ret_revision,
+                 struct gw_error *err);
 int sqlite_compact(struct store *s, int64_t revision, struct gw_error *err);
 
 /* sqlite_checkpoint.c. Before the stop the writer's thread must be over and `closing` set. */

@@ -1,5 +1,5 @@
-/* A watch first reads the changes between its start and the moment it joined the event log from the history, a page at a
- * time, then follows the log. */
+/* A watch first reads the changes between its start and the moment it joined the event log from the history, a page at
+ * a time, then follows the log. */
 #include <errno.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -13,8 +13,8 @@
 struct sqlite_watch {
     struct store_watch watch;
     struct event_reader reader;
-    int64_t delivered;                 /* the last revision given out or skipped */
-    int64_t joined;                    /* up to here from the history */
+    int64_t delivered; /* the last revision given out or skipped */
+    int64_t joined;    /* up to here from the history */
     struct store_event page[PAGE];
     size_t page_len, page_at;
 };

@@ -5,7 +5,8 @@
 #include "base/alloc.h"
 #include "store/sqlite_store.h"
 
-/* Changes in one transaction: enough that the sync is paid by many, few enough that the first does not wait for long. */
+/* Changes in one transaction: enough that the sync is paid by many, few enough that the first does not wait for long.
+ */
 #define BATCH_MAX 512
 
 /* Revisions per step of a compaction, for the same reason. */
@@ -56,7 +57,8 @@ static int check_expected(const struct write_request *w, int64_t present, struct
     return 0;
 }
 
-static int add_version(struct sqlite_conn *c, const struct write_request *w, int64_t prev, int64_t created, struct gw_error *err)
+static int add_version(struct sqlite_conn *c, const struct write_request *w, int64_t prev, int64_t created,
+                       struct gw_error *err)
 {
     _cleanup_statement_ sqlite3_stmt *st = sqlite_conn_statement(c, SQL_ADD_VERSION);
 
@@ -86,7 +88,8 @@ static int set_current(struct sqlite_conn *c, const struct write_request *w, int
 }
 
 /* A failure of the precondition goes to the request alone; a negative return means that the transaction is lost. */
-static int apply_change(struct sqlite_store *s, struct write_request *w, struct batch_events *events, struct gw_error *err)
+static int apply_change(struct sqlite_store *s, struct write_request *w, struct batch_events *events,
+                        struct gw_error *err)
 {
     _cleanup_store_item_ struct store_item present = {0};
     int r = find_present(s->writer, w->key, &present, err);
@@ -162,7 +165,8 @@ static int apply_compaction(struct sqlite_store *s, struct write_request *w, str
     return st && sqlite3_step(st) == SQLITE_DONE ? 0 : sqlite_conn_error(s->writer, "compacting", err);
 }
 
-static int run_transaction(struct sqlite_store *s, struct write_request *batch, struct batch_events *events, struct gw_error *err)
+static int run_transaction(struct sqlite_store *s, struct write_request *batch, struct batch_events *events,
+                           struct gw_error *err)
 {
     int r = sqlite_conn_run(s->writer, SQL_BEGIN_WRITE, err);
 
@@ -256,7 +260,8 @@ static void submit(struct sqlite_store *s, struct write_request *w)
     sem_destroy(&w->done);
 }
 
-int sqlite_write(struct store *store, const char *key, struct blob *value, int64_t expected, int64_t *ret_revision, struct gw_error *err)
+int sqlite_write(struct store *store, const char *key, struct blob *value, int64_t expected, int64_t *ret_revision,
+                 struct gw_error *err)
 {
     struct write_request w = {.key = key, .value = value, .expected = expected};
 

@@ -47,7 +47,8 @@ int store_list(struct store *s, const struct store_list_options *o, struct store
     return s->backend->list(s, o, ret, err);
 }
 
-int store_put(struct store *s, const char *key, struct blob *value, int64_t expected, int64_t *ret_revision, struct gw_error *err)
+int store_put(struct store *s, const char *key, struct blob *value, int64_t expected, int64_t *ret_revision,
+              struct gw_error *err)
 {
     return s->backend->write(s, key, value, expected, ret_revision, err);
 }
@@ -112,7 +113,8 @@ int store_error_exists(const char *key, struct gw_error *err)
 
 int store_error_stale(const char *key, int64_t expected, int64_t present, struct gw_error *err)
 {
-    gw_error_set(err, GW_CONFLICT, "key \"%s\" is at revision %lld, not %lld", key, (long long)present, (long long)expected);
+    gw_error_set(err, GW_CONFLICT, "key \"%s\" is at revision %lld, not %lld", key, (long long)present,
+                 (long long)expected);
     return -ESTALE;
 }
 
@@ -126,7 +128,8 @@ int store_error_compacted(struct gw_error *err)
 int store_error_future(int64_t revision, int64_t present, struct gw_error *err)
 {
     gw_error_add_cause(err, "ResourceVersionTooLarge", NULL, "Too large resource version");
-    gw_error_set(err, GW_TIMEOUT, "Timeout: Too large resource version: %lld, current: %lld", (long long)revision, (long long)present);
+    gw_error_set(err, GW_TIMEOUT, "Timeout: Too large resource version: %lld, current: %lld", (long long)revision,
+                 (long long)present);
     if (err)
         err->retry_after_s = 1;
     return -ETIMEDOUT;

@@ -14,10 +14,11 @@
 #define VMIS "/apis/kubevirt.io/v1/namespaces/default/virtualmachineinstances"
 #define WATCHERS 10
 
-static const char vmi[] =
-    "{\"metadata\":{\"generateName\":\"vm-\"},\"spec\":{\"domain\":{\"memory\":{\"guest\":\"128Mi\"},\"devices\":{\"disks\":[{\"name\":\"root\","
-    "\"disk\":{\"bus\":\"virtio\"}}],\"interfaces\":[{\"name\":\"default\",\"masquerade\":{}}]}},\"networks\":[{\"name\":\"default\",\"pod\":{}}],"
-    "\"volumes\":[{\"name\":\"root\",\"containerDisk\":{\"image\":\"test:1\"}}]}}";
+static const char vmi[] = "{\"metadata\":{\"generateName\":\"vm-\"},\"spec\":{\"domain\":{\"memory\":{\"guest\":"
+                          "\"128Mi\"},\"devices\":{\"disks\":[{\"name\":\"root\","
+                          "\"disk\":{\"bus\":\"virtio\"}}],\"interfaces\":[{\"name\":\"default\",\"masquerade\":{}}]}},"
+                          "\"networks\":[{\"name\":\"default\",\"pod\":{}}],"
+                          "\"volumes\":[{\"name\":\"root\",\"containerDisk\":{\"image\":\"test:1\"}}]}}";
 
 static struct rest_server server;
 static bool stopping;
@@ -27,7 +28,8 @@ static int64_t wall_clock(void *data)
     return clock_wall_ms();
 }
 
-static void call(const char *method, const char *target, const char *type, const char *body, int expected, struct watcher **ret_watch)
+static void call(const char *method, const char *target, const char *type, const char *body, int expected,
+                 struct watcher **ret_watch)
 {
     static const char *const groups[] = {"system:masters"};
     struct api_request q = {

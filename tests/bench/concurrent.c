@@ -66,7 +66,8 @@ static unsigned *gather(struct worker *w, unsigned threads, size_t total)
     return all;
 }
 
-void measure(const char *what, unsigned threads, double seconds, void (*op)(void *data, unsigned thread, unsigned n), void *data)
+void measure(const char *what, unsigned threads, double seconds, void (*op)(void *data, unsigned thread, unsigned n),
+             void *data)
 {
     struct worker *w = xnew_n(struct worker, threads);
     int64_t begin = now_ns();
@@ -86,8 +87,8 @@ void measure(const char *what, unsigned threads, double seconds, void (*op)(void
     double took = (double)(now_ns() - begin) / 1e9;
     unsigned *all = gather(w, threads, total);
 
-    printf("%-24s %3u at once: %8.0f/s, p50 %6.2f ms, p99 %6.2f ms\n", what, threads, (double)total / took, all[total / 2] / 1000.0,
-           all[total * 99 / 100] / 1000.0);
+    printf("%-24s %3u at once: %8.0f/s, p50 %6.2f ms, p99 %6.2f ms\n", what, threads, (double)total / took,
+           all[total / 2] / 1000.0, all[total * 99 / 100] / 1000.0);
     free(all);
     free(w);
 }

@@ -2,4 +2,5 @@
 #pragma once
 
 /* op(data, thread, n) is the thread's nth call; it must not fail. */
-void measure(const char *what, unsigned threads, double seconds, void (*op)(void *data, unsigned thread, unsigned n), void *data);
+void measure(const char *what, unsigned threads, double seconds, void (*op)(void *data, unsigned thread, unsigned n),
+             void *data);

@@ -1,5 +1,6 @@
-/* Whole requests: the first byte picks the method and Content-Type, the first line is the target, the rest the body. One
- * store lives through many inputs, so that updates and deletes find what others have made; it is renewed now and then. */
+/* Whole requests: the first byte picks the method and Content-Type, the first line is the target, the rest the body.
+ * One store lives through many inputs, so that updates and deletes find what others have made; it is renewed now and
+ * then. */
 #include "rest-fixture.h"
 
 #include <stdlib.h>
@@ -9,8 +10,13 @@
 
 static const char *const methods[] = {"GET", "POST", "PUT", "PATCH", "DELETE"};
 static const char *const types[] = {
-    "application/json", "application/yaml", "application/merge-patch+json", "application/json-patch+json",
-    "application/strategic-merge-patch+json", "application/vnd.kubernetes.protobuf", NULL,
+    "application/json",
+    "application/yaml",
+    "application/merge-patch+json",
+    "application/json-patch+json",
+    "application/strategic-merge-patch+json",
+    "application/vnd.kubernetes.protobuf",
+    NULL,
 };
 
 static struct fixture *fixture_of_now(void)

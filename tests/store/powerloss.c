@@ -1,9 +1,9 @@
-/* A power cut for one process: preloaded, it remembers what each write to a file has overwritten, forgets that when the file
- * is synced, and after POWERLOSS_AFTER_MS milliseconds puts back everything that was not, and ends the process.
+/* A power cut for one process: preloaded, it remembers what each write to a file has overwritten, forgets that when the
+ * file is synced, and after POWERLOSS_AFTER_MS milliseconds puts back everything that was not, and ends the process.
  *
- * It looks at files in the folder POWERLOSS_DIR alone. A new file's name counts as written when its folder is synced. Not
- * modelled: that a removed file may come back, renaming, writes through mmap (the only one, SQLite's *-shm, is rebuilt from the log after a
- * crash). Syncs are not passed on: durable is what this file says is durable. */
+ * It looks at files in the folder POWERLOSS_DIR alone. A new file's name counts as written when its folder is synced.
+ * Not modelled: that a removed file may come back, renaming, writes through mmap (the only one, SQLite's *-shm, is
+ * rebuilt from the log after a crash). Syncs are not passed on: durable is what this file says is durable. */
 #undef _FILE_OFFSET_BITS /* would make open and open64 one name */
 
 #include <dlfcn.h>

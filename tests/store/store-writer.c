@@ -1,5 +1,5 @@
-/* Writes to a store as fast as it can until it is killed, and says on stdout what was acknowledged: "KEY REVISION" per line.
- * store-writer PATH THREADS [unsafe]: unsafe turns the syncs off. */
+/* Writes to a store as fast as it can until it is killed, and says on stdout what was acknowledged: "KEY REVISION" per
+ * line. store-writer PATH THREADS [unsafe]: unsafe turns the syncs off. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,7 +50,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "store-writer: %s\n", gw_error_message(&err));
         return 1;
     }
-    if (argc > 3 && sqlite3_exec(sqlite_store_of(store)->writer->db, "PRAGMA synchronous = OFF", NULL, NULL, NULL) != SQLITE_OK)
+    if (argc > 3 &&
+        sqlite3_exec(sqlite_store_of(store)->writer->db, "PRAGMA synchronous = OFF", NULL, NULL, NULL) != SQLITE_OK)
         return 1;
     for (long i = 1; i < threads; i++) {
         pthread_t t;

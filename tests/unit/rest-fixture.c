@@ -12,7 +12,8 @@ static const char vm_kind[] =
     "  - {name: Status, type: string, path: .status.printableStatus}\n"
     "selectableFields: [spec.runStrategy]\n"
     "schema:\n  properties:\n"
-    "    spec: {type: object, properties: {runStrategy: {type: string, enum: [Always, Halted, Manual], default: Halted},"
+    "    spec: {type: object, properties: {runStrategy: {type: string, enum: [Always, Halted, Manual], default: "
+    "Halted},"
     " cores: {type: integer, default: 1, minimum: 1}}}\n"
     "    status: {type: object, properties: {printableStatus: {type: string}, ready: {type: boolean}}}\n";
 
@@ -131,7 +132,7 @@ int64_t reply_int(const struct reply *r, const char *path)
 
 const char *reply_header(const struct reply *r, const char *name, size_t n)
 {
-    VEC_EACH(&r->response.headers, h)
+    VEC_EACH (&r->response.headers, h)
         if (streq(h->name, name) && n-- == 0)
             return h->value;
     return NULL;
@@ -157,8 +158,10 @@ void fixture_expect(struct fixture *f, int status, const char *const a[ASK_MAX])
 
 char *vm_json(const char *name, const char *labels, const char *strategy)
 {
-    return xasprintf("{\"apiVersion\":\"kubevirt.io/v1\",\"kind\":\"TestMachine\",\"metadata\":{\"name\":\"%s\",\"labels\":%s},"
-                     "\"spec\":{\"runStrategy\":\"%s\"}}", name, labels, strategy);
+    return xasprintf(
+        "{\"apiVersion\":\"kubevirt.io/v1\",\"kind\":\"TestMachine\",\"metadata\":{\"name\":\"%s\",\"labels\":%s},"
+        "\"spec\":{\"runStrategy\":\"%s\"}}",
+        name, labels, strategy);
 }
 
 void make_vm(struct fixture *f, const char *name)

@@ -17,8 +17,11 @@
 
 /* A pod that the rules of pods accept; spec: JSON text. */
 #define POD(name, spec) \
-    "{\"metadata\":{\"name\":\"" name "\",\"labels\":{\"kubevirt.io\":\"virt-launcher\"},\"ownerReferences\":[{\"apiVersion\":" \
-    "\"kubevirt.io/v1\",\"kind\":\"VirtualMachineInstance\",\"name\":\"vmi\",\"uid\":\"u1\",\"controller\":true}]},\"spec\":" spec "}"
+    "{\"metadata\":{\"name\":\"" name \
+    "\",\"labels\":{\"kubevirt.io\":\"virt-launcher\"},\"ownerReferences\":[{\"apiVersion\":" \
+    "\"kubevirt.io/" \
+    "v1\",\"kind\":\"VirtualMachineInstance\",\"name\":\"vmi\",\"uid\":\"u1\",\"controller\":true}]},\"spec\":" spec \
+    "}"
 
 struct fixture {
     struct rest_server server;
@@ -35,7 +38,7 @@ int fixture_tear_down(void **state);
 struct reply {
     int status;
     char *text;
-    yyjson_doc *doc;             /* NULL when the body is no JSON */
+    yyjson_doc *doc; /* NULL when the body is no JSON */
     struct api_response response;
 };
 

@@ -86,7 +86,8 @@ static void test_namespace(void **state)
     add_message(&raw, 1, &meta);
     add_message(&raw, 2, &none);
     envelope(&body, "v1", "Namespace", &raw);
-    assert_decodes(&body, "{\"metadata\":{\"name\":\"demo\"},\"spec\":{},\"apiVersion\":\"v1\",\"kind\":\"Namespace\"}");
+    assert_decodes(&body,
+                   "{\"metadata\":{\"name\":\"demo\"},\"spec\":{},\"apiVersion\":\"v1\",\"kind\":\"Namespace\"}");
 }
 
 static void test_maps_bytes_and_times(void **state)
@@ -105,8 +106,10 @@ static void test_maps_bytes_and_times(void **state)
     add_message(&raw, 2, &data);
     add_str(&raw, 3, "Opaque");
     envelope(&body, "v1", "Secret", &raw);
-    assert_decodes(&body, "{\"metadata\":{\"name\":\"s\",\"creationTimestamp\":\"1970-01-02T00:00:00Z\",\"labels\":{\"app\":\"x\"}},"
-                          "\"data\":{\"k\":\"AP8=\"},\"type\":\"Opaque\",\"apiVersion\":\"v1\",\"kind\":\"Secret\"}");
+    assert_decodes(
+        &body,
+        "{\"metadata\":{\"name\":\"s\",\"creationTimestamp\":\"1970-01-02T00:00:00Z\",\"labels\":{\"app\":\"x\"}},"
+        "\"data\":{\"k\":\"AP8=\"},\"type\":\"Opaque\",\"apiVersion\":\"v1\",\"kind\":\"Secret\"}");
 }
 
 static void test_unknown_fields_are_skipped(void **state)
@@ -114,9 +117,15 @@ static void test_unknown_fields_are_skipped(void **state)
     struct str meta = {0}, raw = {0}, body = {0};
 
     add_str(&meta, 1, "demo");
-    str_add(&meta, "\x78\x05", 2);                             /* 15: varint 5 */
-    str_add(&meta, "\x79" "12345678", 9);                      /* 15: 64 bits */
-    str_add(&meta, "\x7d" "1234", 5);                          /* 15: 32 bits */
+    str_add(&meta, "\x78\x05", 2); /* 15: varint 5 */
+    str_add(&meta,
+            "\x79"
+            "12345678",
+            9); /* 15: 64 bits */
+    str_add(&meta,
+            "\x7d"
+            "1234",
+            5); /* 15: 32 bits */
     add_message(&raw, 1, &meta);
     add_str(&raw, 14, "whatever");
     envelope(&body, "v1", "Namespace", &raw);
@@ -129,13 +138,15 @@ static void test_malformed_bodies(void **state)
         const char *raw;
         size_t len;
     } rows[] = {
-        {"\x0a", 1},                     /* no length */
-        {"\x0a\x05" "ab", 4},            /* longer than what is there */
+        {"\x0a", 1}, /* no length */
+        {"\x0a\x05"
+         "ab",
+         4}, /* longer than what is there */
         {"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 12},
-        {"\x0b", 1},                     /* a group */
-        {"\x02\x00", 2},                 /* field number 0 */
-        {"\x08\x01", 2},                 /* metadata as a number */
-        {"\x0a\x03\x0a\x01\xff", 5},     /* a name that is not UTF-8 */
+        {"\x0b", 1},                 /* a group */
+        {"\x02\x00", 2},             /* field number 0 */
+        {"\x08\x01", 2},             /* metadata as a number */
+        {"\x0a\x03\x0a\x01\xff", 5}, /* a name that is not UTF-8 */
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {

@@ -13,10 +13,12 @@ static void test_at_once_without_finalizers(void **state)
     struct fixture *f = *state;
 
     make_vm(f, "vm-a");
-    _cleanup_reply_ struct reply was = ask(f, "GET", VMS "/vm-a"), r = ask(f, "DELETE", VMS "/vm-a", "{\"propagationPolicy\":\"Background\"}");
-    _cleanup_free_ char *expected = xasprintf(
-        "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Success\",\"details\":{\"name\":\"vm-a\",\"group\":\"kubevirt.io\","
-        "\"kind\":\"virtualmachines\",\"uid\":\"%s\"}}", reply_str(&was, "/metadata/uid"));
+    _cleanup_reply_ struct reply was = ask(f, "GET", VMS "/vm-a"),
+                                 r = ask(f, "DELETE", VMS "/vm-a", "{\"propagationPolicy\":\"Background\"}");
+    _cleanup_free_ char *expected = xasprintf("{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":"
+                                              "\"Success\",\"details\":{\"name\":\"vm-a\",\"group\":\"kubevirt.io\","
+                                              "\"kind\":\"virtualmachines\",\"uid\":\"%s\"}}",
+                                              reply_str(&was, "/metadata/uid"));
 
     assert_recorded(&r, expected);
     expect(f, 404, "GET", VMS "/vm-a");
@@ -42,7 +44,8 @@ static void test_finalizers_hold_it(void **state)
     f->now += 5000;
     expect(f, 200, "DELETE", VMS "/a"); /* again: nothing is new */
     assert_int_equal(store_revision(f->server.store, NULL), revision);
-    expect(f, 422, "PATCH", VMS "/a", "{\"metadata\":{\"finalizers\":[\"example.com/hold\",\"example.com/more\"]}}", MERGE);
+    expect(f, 422, "PATCH", VMS "/a", "{\"metadata\":{\"finalizers\":[\"example.com/hold\",\"example.com/more\"]}}",
+           MERGE);
     expect(f, 200, "PATCH", VMS "/a", "{\"metadata\":{\"deletionTimestamp\":null}}", MERGE);
     expect(f, 200, "GET", VMS "/a");
     expect(f, 200, "PATCH", VMS "/a", "{\"metadata\":{\"finalizers\":null}}", MERGE);
@@ -82,8 +85,9 @@ static void test_preconditions(void **state)
 
     make_vm(f, "a");
     _cleanup_reply_ struct reply was = ask(f, "GET", VMS "/a");
-    _cleanup_free_ char *right = xasprintf("{\"preconditions\":{\"uid\":\"%s\",\"resourceVersion\":\"%s\"}}",
-                                           reply_str(&was, "/metadata/uid"), reply_str(&was, "/metadata/resourceVersion"));
+    _cleanup_free_ char *right =
+        xasprintf("{\"preconditions\":{\"uid\":\"%s\",\"resourceVersion\":\"%s\"}}", reply_str(&was, "/metadata/uid"),
+                  reply_str(&was, "/metadata/resourceVersion"));
 
     expect(f, 409, "DELETE", VMS "/a", "{\"preconditions\":{\"uid\":\"other\"}}");
     expect(f, 409, "DELETE", VMS "/a", "{\"preconditions\":{\"resourceVersion\":\"1\"}}");
@@ -123,7 +127,8 @@ static void test_namespaces_wait_for_finalize(void **state)
     assert_string_equal(reply_str(&r, "/status/phase"), "Terminating");
     expect(f, 200, "PATCH", "/api/v1/namespaces/demo", "{\"metadata\":{\"labels\":{\"a\":\"b\"}}}", MERGE);
     expect(f, 200, "GET", "/api/v1/namespaces/demo");
-    expect(f, 200, "PUT", "/api/v1/namespaces/demo/finalize", "{\"metadata\":{\"name\":\"demo\"},\"spec\":{\"finalizers\":[]}}");
+    expect(f, 200, "PUT", "/api/v1/namespaces/demo/finalize",
+           "{\"metadata\":{\"name\":\"demo\"},\"spec\":{\"finalizers\":[]}}");
     expect(f, 404, "GET", "/api/v1/namespaces/demo");
 }
 

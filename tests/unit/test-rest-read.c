@@ -38,8 +38,10 @@ static void test_routes(void **state)
         {"PATCH", "/api/v1/namespaces/a/pods/p/status", "patch /v1 a pods/p/status"},
         {"POST", "/api/v1/namespaces/a/pods/p/binding", "create /v1 a pods/p/binding"},
         {"GET", "/apis/kubevirt.io/v1/virtualmachines", "list kubevirt.io/v1 - virtualmachines/-/-"},
-        {"DELETE", "/apis/kubevirt.io/v1/namespaces/a/virtualmachines", "deletecollection kubevirt.io/v1 a virtualmachines/-/-"},
-        {"DELETE", "/apis/kubevirt.io/v1/namespaces/a/virtualmachines/b", "delete kubevirt.io/v1 a virtualmachines/b/-"},
+        {"DELETE", "/apis/kubevirt.io/v1/namespaces/a/virtualmachines",
+         "deletecollection kubevirt.io/v1 a virtualmachines/-/-"},
+        {"DELETE", "/apis/kubevirt.io/v1/namespaces/a/virtualmachines/b",
+         "delete kubevirt.io/v1 a virtualmachines/b/-"},
         {"POST", "/apis/kubevirt.io/v1/namespaces/a/virtualmachines/b", "none"},
         {"PUT", "/apis/kubevirt.io/v1/namespaces/a/virtualmachines", "none"},
         {"BREW", "/api/v1/nodes", "none"},
@@ -64,9 +66,13 @@ static void test_get(void **state)
     _cleanup_reply_ struct reply r = ask(f, "GET", VMS "/vm-a"), absent = ask(f, "GET", VMS "/nope");
 
     assert_int_equal(r.status, 200);
-    assert_true(str_starts(r.text, "{\"kind\":\"TestMachine\",\"apiVersion\":\"kubevirt.io/v1\",\"metadata\":{\"resourceVersion\":\"3\","));
-    assert_recorded(&absent, "{" FAILURE ",\"message\":\"virtualmachines.kubevirt.io \\\"nope\\\" not found\",\"reason\":\"NotFound\","
-                    "\"details\":{\"name\":\"nope\",\"group\":\"kubevirt.io\",\"kind\":\"virtualmachines\"},\"code\":404}");
+    assert_true(str_starts(
+        r.text,
+        "{\"kind\":\"TestMachine\",\"apiVersion\":\"kubevirt.io/v1\",\"metadata\":{\"resourceVersion\":\"3\","));
+    assert_recorded(
+        &absent,
+        "{" FAILURE ",\"message\":\"virtualmachines.kubevirt.io \\\"nope\\\" not found\",\"reason\":\"NotFound\","
+        "\"details\":{\"name\":\"nope\",\"group\":\"kubevirt.io\",\"kind\":\"virtualmachines\"},\"code\":404}");
     expect(f, 200, "GET", VMS "/vm-a?resourceVersion=2");
     expect(f, 504, "GET", VMS "/vm-a?resourceVersion=99");
     expect(f, 400, "GET", VMS "/vm-a?resourceVersion=x");
@@ -105,8 +111,11 @@ static void test_authorization_comes_first(void **state)
     f->refused_verb = "list";
     _cleanup_reply_ struct reply r = ask(f, "GET", VMS);
 
-    assert_recorded(&r, "{" FAILURE ",\"message\":\"virtualmachines.kubevirt.io is forbidden: User \\\"viewer\\\" cannot list resource "
-                    "\\\"virtualmachines\\\" in API group \\\"kubevirt.io\\\" in the namespace \\\"demo\\\"\",\"reason\":\"Forbidden\","
+    assert_recorded(&r,
+                    "{" FAILURE
+                    ",\"message\":\"virtualmachines.kubevirt.io is forbidden: User \\\"viewer\\\" cannot list resource "
+                    "\\\"virtualmachines\\\" in API group \\\"kubevirt.io\\\" in the namespace "
+                    "\\\"demo\\\"\",\"reason\":\"Forbidden\","
                     "\"details\":{\"group\":\"kubevirt.io\",\"kind\":\"virtualmachines\"},\"code\":403}");
 }
 
@@ -195,7 +204,8 @@ static void test_pages_of_a_selection(void **state)
 
     make_several(f);
     _cleanup_reply_ struct reply first = ask(f, "GET", VMS "?limit=1&labelSelector=app%3Dx");
-    _cleanup_free_ char *next = xasprintf(VMS "?limit=1&labelSelector=app%%3Dx&continue=%s", reply_str(&first, "/metadata/continue"));
+    _cleanup_free_ char *next =
+        xasprintf(VMS "?limit=1&labelSelector=app%%3Dx&continue=%s", reply_str(&first, "/metadata/continue"));
     _cleanup_free_ char *got = names(&first);
 
     assert_string_equal(got, "a +");
@@ -217,13 +227,18 @@ static void test_list_at_a_revision(void **state)
     assert_int_equal(store_compact(f->server.store, 6, NULL), 0);
     _cleanup_reply_ struct reply old = ask(f, "GET", VMS "?resourceVersion=4&resourceVersionMatch=Exact");
 
-    assert_recorded(&old, "{" FAILURE ",\"message\":\"The resourceVersion for the provided list is too old.\",\"reason\":\"Expired\",\"code\":410}");
+    assert_recorded(
+        &old,
+        "{" FAILURE
+        ",\"message\":\"The resourceVersion for the provided list is too old.\",\"reason\":\"Expired\",\"code\":410}");
 
     _cleanup_reply_ struct reply future = ask(f, "GET", VMS "?resourceVersion=99999999");
 
-    assert_recorded(&future, "{" FAILURE ",\"message\":\"Timeout: Too large resource version: 99999999, current: 8\",\"reason\":\"Timeout\","
-                    "\"details\":{\"causes\":[{\"reason\":\"ResourceVersionTooLarge\",\"message\":\"Too large resource version\"}],"
-                    "\"retryAfterSeconds\":1},\"code\":504}");
+    assert_recorded(
+        &future,
+        "{" FAILURE ",\"message\":\"Timeout: Too large resource version: 99999999, current: 8\",\"reason\":\"Timeout\","
+        "\"details\":{\"causes\":[{\"reason\":\"ResourceVersionTooLarge\",\"message\":\"Too large resource version\"}],"
+        "\"retryAfterSeconds\":1},\"code\":504}");
     assert_string_equal(reply_header(&future, "Retry-After", 0), "1");
 }
 
@@ -279,7 +294,8 @@ static void test_metadata_alone(void **state)
     struct fixture *f = *state;
 
     make_vm(f, "vm-a");
-    _cleanup_reply_ struct reply r = ask(f, "GET", VMS, NULL, NULL, "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1");
+    _cleanup_reply_ struct reply r =
+        ask(f, "GET", VMS, NULL, NULL, "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1");
 
     assert_string_equal(reply_str(&r, "/kind"), "PartialObjectMetadataList");
     assert_string_equal(reply_str(&r, "/items/0/kind"), "PartialObjectMetadata");
@@ -293,8 +309,13 @@ static void test_what_can_be_accepted(void **state)
         const char *accept;
         int status;
     } rows[] = {
-        {NULL, 200}, {"*/*", 200}, {"application/json, */*", 200}, {"application/vnd.kubernetes.protobuf,application/json", 200},
-        {"application/vnd.kubernetes.protobuf", 406}, {"text/html", 406}, {"application/json;as=Chair;v=v1;g=meta.k8s.io", 406},
+        {NULL, 200},
+        {"*/*", 200},
+        {"application/json, */*", 200},
+        {"application/vnd.kubernetes.protobuf,application/json", 200},
+        {"application/vnd.kubernetes.protobuf", 406},
+        {"text/html", 406},
+        {"application/json;as=Chair;v=v1;g=meta.k8s.io", 406},
     };
     struct fixture *f = *state;
 

@@ -12,9 +12,12 @@
 static void test_create_fills_in_what_is_the_servers(void **state)
 {
     struct fixture *f = *state;
-    _cleanup_reply_ struct reply r = ask(f, "POST", VMS,
-        "{\"apiVersion\":\"kubevirt.io/v1\",\"kind\":\"TestMachine\",\"metadata\":{\"name\":\"a\",\"uid\":\"x\",\"generation\":7,"
-        "\"deletionTimestamp\":\"2020-01-01T00:00:00Z\",\"managedFields\":[]},\"spec\":{},\"status\":{\"ready\":true}}");
+    _cleanup_reply_ struct reply r =
+        ask(f, "POST", VMS,
+            "{\"apiVersion\":\"kubevirt.io/"
+            "v1\",\"kind\":\"TestMachine\",\"metadata\":{\"name\":\"a\",\"uid\":\"x\",\"generation\":7,"
+            "\"deletionTimestamp\":\"2020-01-01T00:00:00Z\",\"managedFields\":[]},\"spec\":{},\"status\":{\"ready\":"
+            "true}}");
 
     assert_int_equal(r.status, 201);
     assert_string_equal(r.response.content_type, "application/json");
@@ -38,8 +41,8 @@ static void test_create_conflicts(void **state)
     make_vm(f, "vm-a");
     _cleanup_reply_ struct reply r = ask(f, "POST", VMS, body);
 
-    assert_recorded(&r, "{" FAILURE ",\"message\":\"virtualmachines.kubevirt.io \\\"vm-a\\\" already exists\",\"reason\":\"AlreadyExists\","
-                    DETAILS("vm-a") ",\"code\":409}");
+    assert_recorded(&r, "{" FAILURE ",\"message\":\"virtualmachines.kubevirt.io \\\"vm-a\\\" already "
+                                    "exists\",\"reason\":\"AlreadyExists\"," DETAILS("vm-a") ",\"code\":409}");
 }
 
 static void test_create_while_the_old_one_terminates(void **state)
@@ -52,7 +55,8 @@ static void test_create_while_the_old_one_terminates(void **state)
     expect(f, 200, "DELETE", VMS "/vm-a");
     _cleanup_reply_ struct reply r = ask(f, "POST", VMS, body);
 
-    assert_string_equal(reply_str(&r, "/message"), "object is being deleted: virtualmachines.kubevirt.io \"vm-a\" already exists");
+    assert_string_equal(reply_str(&r, "/message"),
+                        "object is being deleted: virtualmachines.kubevirt.io \"vm-a\" already exists");
     assert_int_equal(r.status, 409);
 }
 
@@ -63,7 +67,7 @@ static void test_create_in_a_namespace_that_is_not_there(void **state)
     _cleanup_reply_ struct reply r = ask(f, "POST", "/apis/kubevirt.io/v1/namespaces/nons/virtualmachines", body);
 
     assert_recorded(&r, "{" FAILURE ",\"message\":\"namespaces \\\"nons\\\" not found\",\"reason\":\"NotFound\","
-                    "\"details\":{\"name\":\"nons\",\"kind\":\"namespaces\"},\"code\":404}");
+                        "\"details\":{\"name\":\"nons\",\"kind\":\"namespaces\"},\"code\":404}");
 }
 
 static void test_create_in_a_terminating_namespace(void **state)
@@ -75,19 +79,23 @@ static void test_create_in_a_terminating_namespace(void **state)
     _cleanup_reply_ struct reply r = ask(f, "POST", VMS, body);
 
     assert_int_equal(r.status, 403);
-    assert_string_equal(reply_str(&r, "/message"), "virtualmachines.kubevirt.io \"a\" is forbidden: unable to create new content in "
-                                                   "namespace demo because it is being terminated");
+    assert_string_equal(reply_str(&r, "/message"),
+                        "virtualmachines.kubevirt.io \"a\" is forbidden: unable to create new content in "
+                        "namespace demo because it is being terminated");
     assert_string_equal(reply_str(&r, "/details/causes/0/reason"), "NamespaceTerminating");
 }
 
 static void test_bodies_that_do_not_fit(void **state)
 {
     struct fixture *f = *state;
-    _cleanup_reply_ struct reply r = ask(f, "POST", VMS,
-        "{\"apiVersion\":\"kubevirt.io/v1\",\"kind\":\"TestMachine\",\"metadata\":{\"name\":\"a\",\"namespace\":\"other\"}}");
+    _cleanup_reply_ struct reply r =
+        ask(f, "POST", VMS,
+            "{\"apiVersion\":\"kubevirt.io/"
+            "v1\",\"kind\":\"TestMachine\",\"metadata\":{\"name\":\"a\",\"namespace\":\"other\"}}");
 
-    assert_recorded(&r, "{" FAILURE ",\"message\":\"the namespace of the provided object does not match the namespace sent on the "
-                    "request\",\"reason\":\"BadRequest\",\"code\":400}");
+    assert_recorded(&r, "{" FAILURE
+                        ",\"message\":\"the namespace of the provided object does not match the namespace sent on the "
+                        "request\",\"reason\":\"BadRequest\",\"code\":400}");
     expect(f, 400, "POST", VMS, "{bad");
     expect(f, 400, "POST", VMS, "");
     expect(f, 400, "POST", VMS, "[]");
@@ -104,8 +112,8 @@ static void test_bodies_that_do_not_fit(void **state)
 static void test_invalid_objects_name_their_fields(void **state)
 {
     struct fixture *f = *state;
-    _cleanup_reply_ struct reply r = ask(f, "POST", VMS,
-        "{\"metadata\":{\"name\":\"Bad_Name\"},\"spec\":{\"runStrategy\":\"Never\",\"cores\":0}}");
+    _cleanup_reply_ struct reply r =
+        ask(f, "POST", VMS, "{\"metadata\":{\"name\":\"Bad_Name\"},\"spec\":{\"runStrategy\":\"Never\",\"cores\":0}}");
 
     assert_int_equal(r.status, 422);
     assert_string_equal(reply_str(&r, "/reason"), "Invalid");
@@ -142,7 +150,8 @@ static void test_unknown_fields(void **state)
     assert_string_equal(reply_header(&warned, "Warning", 0), "299 - \"unknown field \\\"spec.bogus\\\"\"");
     assert_null(strstr(warned.text, "bogus"));
 
-    _cleanup_reply_ struct reply silent = ask(f, "PATCH", VMS "/a?fieldValidation=Ignore", "{\"spec\":{\"bogus\":1}}", "application/merge-patch+json");
+    _cleanup_reply_ struct reply silent =
+        ask(f, "PATCH", VMS "/a?fieldValidation=Ignore", "{\"spec\":{\"bogus\":1}}", "application/merge-patch+json");
 
     assert_int_equal(silent.status, 200);
     assert_null(reply_header(&silent, "Warning", 0));
@@ -178,10 +187,13 @@ static void test_put_wants_the_version_of_custom_kinds(void **state)
     make_vm(f, "vm-a");
     _cleanup_reply_ struct reply r = ask(f, "PUT", VMS "/vm-a", body);
 
-    assert_recorded(&r, "{" FAILURE ",\"message\":\"virtualmachines.kubevirt.io \\\"vm-a\\\" is invalid: metadata.resourceVersion: "
-                    "Invalid value: 0: must be specified for an update\",\"reason\":\"Invalid\",\"details\":{\"name\":\"vm-a\","
-                    "\"group\":\"kubevirt.io\",\"kind\":\"virtualmachines\",\"causes\":[{\"reason\":\"FieldValueInvalid\",\"message\":"
-                    "\"Invalid value: 0: must be specified for an update\",\"field\":\"metadata.resourceVersion\"}]},\"code\":422}");
+    assert_recorded(
+        &r, "{" FAILURE ",\"message\":\"virtualmachines.kubevirt.io \\\"vm-a\\\" is invalid: metadata.resourceVersion: "
+            "Invalid value: 0: must be specified for an update\",\"reason\":\"Invalid\",\"details\":{\"name\":\"vm-a\","
+            "\"group\":\"kubevirt.io\",\"kind\":\"virtualmachines\",\"causes\":[{\"reason\":\"FieldValueInvalid\","
+            "\"message\":"
+            "\"Invalid value: 0: must be specified for an "
+            "update\",\"field\":\"metadata.resourceVersion\"}]},\"code\":422}");
     expect(f, 201, "POST", PODS, POD("p", "{}"));
     expect(f, 200, "PUT", PODS "/p", POD("p", "{}"));
 }
@@ -191,12 +203,14 @@ static void test_put_of_a_stale_version(void **state)
     struct fixture *f = *state;
 
     make_vm(f, "vm-a");
-    _cleanup_reply_ struct reply r = ask(f, "PUT", VMS "/vm-a",
-                                         "{\"metadata\":{\"name\":\"vm-a\",\"resourceVersion\":\"2\"},\"spec\":{}}");
+    _cleanup_reply_ struct reply r =
+        ask(f, "PUT", VMS "/vm-a", "{\"metadata\":{\"name\":\"vm-a\",\"resourceVersion\":\"2\"},\"spec\":{}}");
 
-    assert_recorded(&r, "{" FAILURE ",\"message\":\"Operation cannot be fulfilled on virtualmachines.kubevirt.io \\\"vm-a\\\": the object "
-                    "has been modified; please apply your changes to the latest version and try again\",\"reason\":\"Conflict\","
-                    DETAILS("vm-a") ",\"code\":409}");
+    assert_recorded(
+        &r, "{" FAILURE
+            ",\"message\":\"Operation cannot be fulfilled on virtualmachines.kubevirt.io \\\"vm-a\\\": the object "
+            "has been modified; please apply your changes to the latest version and try "
+            "again\",\"reason\":\"Conflict\"," DETAILS("vm-a") ",\"code\":409}");
     expect(f, 400, "PUT", VMS "/vm-a", "{\"metadata\":{\"name\":\"vm-b\",\"resourceVersion\":\"3\"}}");
     expect(f, 409, "PUT", VMS "/vm-a", "{\"metadata\":{\"uid\":\"other\",\"resourceVersion\":\"3\"}}");
     expect(f, 404, "PUT", VMS "/vm-c", "{\"metadata\":{\"resourceVersion\":\"3\"}}");
@@ -209,8 +223,9 @@ static void test_updates_keep_what_is_the_servers(void **state)
 
     f->now += 60000;
     _cleanup_reply_ struct reply r = ask(f, "PATCH", VMS "/a",
-        "{\"metadata\":{\"creationTimestamp\":null,\"generation\":9},\"spec\":{\"cores\":2},\"status\":{\"ready\":true}}",
-        "application/merge-patch+json");
+                                         "{\"metadata\":{\"creationTimestamp\":null,\"generation\":9},\"spec\":{"
+                                         "\"cores\":2},\"status\":{\"ready\":true}}",
+                                         "application/merge-patch+json");
 
     assert_int_equal(r.status, 200);
     assert_string_equal(reply_str(&r, "/metadata/uid"), reply_str(&made, "/metadata/uid"));
@@ -226,8 +241,10 @@ static void test_generation_counts_changes_of_spec_only(void **state)
 
     make_vm(f, "a");
     _cleanup_reply_ struct reply labels = ask(f, "PATCH", VMS "/a", "{\"metadata\":{\"labels\":{\"x\":\"y\"}}}", merge);
-    _cleanup_reply_ struct reply status = ask(f, "PATCH", VMS "/a/status", "{\"status\":{\"ready\":true},\"spec\":{\"cores\":5}}", merge);
-    _cleanup_reply_ struct reply spec = ask(f, "PATCH", VMS "/a", "{\"spec\":{\"cores\":2},\"status\":{\"ready\":false}}", merge);
+    _cleanup_reply_ struct reply status =
+        ask(f, "PATCH", VMS "/a/status", "{\"status\":{\"ready\":true},\"spec\":{\"cores\":5}}", merge);
+    _cleanup_reply_ struct reply spec =
+        ask(f, "PATCH", VMS "/a", "{\"spec\":{\"cores\":2},\"status\":{\"ready\":false}}", merge);
 
     assert_int_equal(reply_int(&labels, "/metadata/generation"), 1);
     assert_int_equal(reply_int(&status, "/metadata/generation"), 1);
@@ -242,8 +259,9 @@ static void test_updates_that_change_nothing_do_not_write(void **state)
 
     make_vm(f, "a");
     int64_t before = store_revision(f->server.store, NULL);
-    _cleanup_reply_ struct reply r = ask(f, "PATCH", VMS "/a", "{\"spec\":{\"cores\":1},\"metadata\":{\"labels\":{\"app\":\"demo\"}}}",
-                                         "application/merge-patch+json");
+    _cleanup_reply_ struct reply r =
+        ask(f, "PATCH", VMS "/a", "{\"spec\":{\"cores\":1},\"metadata\":{\"labels\":{\"app\":\"demo\"}}}",
+            "application/merge-patch+json");
 
     assert_int_equal(r.status, 200);
     assert_int_equal(store_revision(f->server.store, NULL), before);
@@ -255,8 +273,10 @@ static void test_patch_types(void **state)
     struct fixture *f = *state;
 
     make_vm(f, "vm-a");
-    expect(f, 200, "PATCH", VMS "/vm-a", "[{\"op\":\"replace\",\"path\":\"/spec/cores\",\"value\":3}]", "application/json-patch+json");
-    expect(f, 422, "PATCH", VMS "/vm-a", "[{\"op\":\"test\",\"path\":\"/spec/cores\",\"value\":4}]", "application/json-patch+json");
+    expect(f, 200, "PATCH", VMS "/vm-a", "[{\"op\":\"replace\",\"path\":\"/spec/cores\",\"value\":3}]",
+           "application/json-patch+json");
+    expect(f, 422, "PATCH", VMS "/vm-a", "[{\"op\":\"test\",\"path\":\"/spec/cores\",\"value\":4}]",
+           "application/json-patch+json");
     expect(f, 415, "PATCH", VMS "/vm-a", "{}", "application/apply-patch+yaml");
     expect(f, 415, "PATCH", VMS "/vm-a", "{}");
     expect(f, 400, "PATCH", VMS "/vm-a", "{", "application/merge-patch+json");
@@ -265,8 +285,9 @@ static void test_patch_types(void **state)
     _cleanup_reply_ struct reply r = ask(f, "PATCH", VMS "/vm-a", "{}", "application/strategic-merge-patch+json");
 
     assert_int_equal(r.status, 415);
-    assert_string_equal(reply_str(&r, "/message"), "the body of the request was in an unknown format - accepted media types include: "
-                                                   "application/json-patch+json, application/merge-patch+json");
+    assert_string_equal(reply_str(&r, "/message"),
+                        "the body of the request was in an unknown format - accepted media types include: "
+                        "application/json-patch+json, application/merge-patch+json");
     assert_string_equal(reply_str(&r, "/reason"), "UnsupportedMediaType");
 }
 
@@ -274,10 +295,12 @@ static void test_strategic_patch_merges_lists_of_builtin_kinds(void **state)
 {
     struct fixture *f = *state;
 
-    expect(f, 201, "POST", "/api/v1/namespaces", "{\"metadata\":{\"name\":\"a\"},\"spec\":{\"parts\":[{\"name\":\"x\",\"size\":1}]}}");
-    _cleanup_reply_ struct reply r = ask(f, "PATCH", "/api/v1/namespaces/a",
-                                         "{\"spec\":{\"parts\":[{\"name\":\"y\",\"size\":2},{\"name\":\"x\",\"size\":3}]}}",
-                                         "application/strategic-merge-patch+json");
+    expect(f, 201, "POST", "/api/v1/namespaces",
+           "{\"metadata\":{\"name\":\"a\"},\"spec\":{\"parts\":[{\"name\":\"x\",\"size\":1}]}}");
+    _cleanup_reply_ struct reply r =
+        ask(f, "PATCH", "/api/v1/namespaces/a",
+            "{\"spec\":{\"parts\":[{\"name\":\"y\",\"size\":2},{\"name\":\"x\",\"size\":3}]}}",
+            "application/strategic-merge-patch+json");
 
     assert_int_equal(r.status, 200);
     assert_int_equal(yyjson_arr_size(json_at(yyjson_doc_get_root(r.doc), "/spec/parts")), 2);
@@ -293,7 +316,8 @@ static void test_patch_with_a_version_is_conditional(void **state)
     expect(f, 409, "PATCH", VMS "/a", "{\"metadata\":{\"resourceVersion\":\"2\"},\"spec\":{\"cores\":2}}", merge);
     expect(f, 200, "PATCH", VMS "/a", "{\"metadata\":{\"resourceVersion\":\"3\"},\"spec\":{\"cores\":2}}", merge);
     expect(f, 409, "PATCH", VMS "/a", "{\"metadata\":{\"resourceVersion\":\"3\"},\"spec\":{\"cores\":3}}", merge);
-    expect(f, 409, "PATCH", VMS "/a", "[{\"op\":\"replace\",\"path\":\"/metadata/resourceVersion\",\"value\":\"3\"}]", "application/json-patch+json");
+    expect(f, 409, "PATCH", VMS "/a", "[{\"op\":\"replace\",\"path\":\"/metadata/resourceVersion\",\"value\":\"3\"}]",
+           "application/json-patch+json");
 }
 
 static void test_binding(void **state)
@@ -326,11 +350,15 @@ static void test_authorization_sees_the_outcome(void **state)
     make_vm(f, "vm-a");
     f->refused_verb = "patch";
     f->refuse_late = true;
-    _cleanup_reply_ struct reply r = ask(f, "PATCH", VMS "/vm-a", "{\"spec\":{\"cores\":2}}", "application/merge-patch+json");
+    _cleanup_reply_ struct reply r =
+        ask(f, "PATCH", VMS "/vm-a", "{\"spec\":{\"cores\":2}}", "application/merge-patch+json");
 
-    assert_recorded(&r, "{" FAILURE ",\"message\":\"virtualmachines.kubevirt.io \\\"vm-a\\\" is forbidden: User \\\"viewer\\\" cannot patch "
-                    "resource \\\"virtualmachines\\\" in API group \\\"kubevirt.io\\\" in the namespace \\\"demo\\\"\",\"reason\":"
-                    "\"Forbidden\"," DETAILS("vm-a") ",\"code\":403}");
+    assert_recorded(
+        &r,
+        "{" FAILURE
+        ",\"message\":\"virtualmachines.kubevirt.io \\\"vm-a\\\" is forbidden: User \\\"viewer\\\" cannot patch "
+        "resource \\\"virtualmachines\\\" in API group \\\"kubevirt.io\\\" in the namespace \\\"demo\\\"\",\"reason\":"
+        "\"Forbidden\"," DETAILS("vm-a") ",\"code\":403}");
     f->refused_verb = "delete";
     expect(f, 403, "DELETE", VMS "/vm-a");
     f->refused_verb = "create";

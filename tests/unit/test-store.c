@@ -406,7 +406,7 @@ static void test_values_are_shared(void **state)
     blob_unref(b);
 }
 
-/* -- Many threads ------------------------------------------------------------------------------------------------------ */
+/* --- Many threads --- */
 
 #define WRITERS 16
 #define ROUNDS 100
@@ -469,7 +469,7 @@ static void test_concurrent_writers_lose_nothing(void **state)
     assert_int_equal(l.len, WRITERS * ROUNDS);
 }
 
-/* -- Files ----------------------------------------------------------------------------------------------------------- */
+/* --- Files --- */
 
 static void test_reopening_finds_all(void **state)
 {
@@ -512,7 +512,10 @@ static void test_retention(void **state)
 }
 
 #define EVERYWHERE(t) \
-    {"memory: " #t, t, set_up_memory, tear_down, NULL}, {"files: " #t, t, set_up_files, tear_down, NULL}
+    {"memory: " #t, t, set_up_memory, tear_down, NULL}, \
+    { \
+        "files: " #t, t, set_up_files, tear_down, NULL \
+    }
 
 int main(void)
 {

@@ -159,16 +159,20 @@ static void test_start_that_is_compacted(void **state)
     _cleanup_watcher_ struct watcher *w = watch(f, "&resourceVersion=1");
     _cleanup_free_ char *text = lines(f, w);
 
-    assert_string_equal(text, "{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\","
-                              "\"message\":\"too old resource version: 1 (2105)\",\"reason\":\"Expired\",\"code\":410}}\nend");
+    assert_string_equal(
+        text, "{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":"
+              "\"Failure\","
+              "\"message\":\"too old resource version: 1 (2105)\",\"reason\":\"Expired\",\"code\":410}}\nend");
 }
 
 static void test_selections(void **state)
 {
     struct fixture *f = *state;
-    _cleanup_watcher_ struct watcher *labels = watch(f, "&labelSelector=app%3Dx"), *fields = watch(f, "&fieldSelector=metadata.name%3Da");
+    _cleanup_watcher_ struct watcher *labels = watch(f, "&labelSelector=app%3Dx"),
+                                     *fields = watch(f, "&fieldSelector=metadata.name%3Da");
     _cleanup_watcher_ struct watcher *everywhere = watch_as(f, "/apis/kubevirt.io/v1/virtualmachines?watch=1", NULL);
-    _cleanup_watcher_ struct watcher *elsewhere = watch_as(f, "/apis/kubevirt.io/v1/namespaces/other/virtualmachines?watch=1", NULL);
+    _cleanup_watcher_ struct watcher *elsewhere =
+        watch_as(f, "/apis/kubevirt.io/v1/namespaces/other/virtualmachines?watch=1", NULL);
 
     make_vm(f, "a");
     make_vm(f, "ab");
@@ -199,7 +203,8 @@ static void test_lines_hold_whole_objects(void **state)
 
     make_vm(f, "a");
     _cleanup_reply_ struct reply r = ask(f, "GET", VMS "/a");
-    _cleanup_free_ char *expected = xasprintf("{\"type\":\"ADDED\",\"object\":%s}\n", r.text), *text = lines(f, v1), *other = lines(f, old);
+    _cleanup_free_ char *expected = xasprintf("{\"type\":\"ADDED\",\"object\":%s}\n", r.text), *text = lines(f, v1),
+                        *other = lines(f, old);
 
     assert_string_equal(text, expected);
     assert_non_null(strstr(other, "\"apiVersion\":\"kubevirt.io/v1alpha3\""));
@@ -208,7 +213,8 @@ static void test_lines_hold_whole_objects(void **state)
 static void test_tables_name_their_columns_once(void **state)
 {
     struct fixture *f = *state;
-    _cleanup_watcher_ struct watcher *w = watch_as(f, VMS "?watch=1", TABLE), *second = watch_as(f, VMS "?watch=1", TABLE);
+    _cleanup_watcher_ struct watcher *w = watch_as(f, VMS "?watch=1", TABLE),
+                                     *second = watch_as(f, VMS "?watch=1", TABLE);
 
     make_vm(f, "a");
     f->now += 5000;
@@ -227,7 +233,8 @@ static void test_tables_name_their_columns_once(void **state)
 static void test_bookmarks_and_timeouts(void **state)
 {
     struct fixture *f = *state;
-    _cleanup_watcher_ struct watcher *asked = watch(f, "&allowWatchBookmarks=true&timeoutSeconds=100"), *not = watch(f, "&timeoutSeconds=100");
+    _cleanup_watcher_ struct watcher *asked = watch(f, "&allowWatchBookmarks=true&timeoutSeconds=100"),
+                                     *not = watch(f, "&timeoutSeconds=100");
 
     expect(f, 201, "POST", PODS, POD("p", "{}"));
     assert_int_equal(watch_hub_dispatch(f->server.hub, f->now), 60000);
@@ -235,8 +242,9 @@ static void test_bookmarks_and_timeouts(void **state)
     assert_int_equal(watch_hub_dispatch(f->server.hub, f->now), 40000);
     _cleanup_free_ char *text = lines(f, asked);
 
-    assert_string_equal(text, "{\"type\":\"BOOKMARK\",\"object\":{\"kind\":\"TestMachine\",\"apiVersion\":\"kubevirt.io/v1\","
-                              "\"metadata\":{\"resourceVersion\":\"3\"}}}\n");
+    assert_string_equal(text,
+                        "{\"type\":\"BOOKMARK\",\"object\":{\"kind\":\"TestMachine\",\"apiVersion\":\"kubevirt.io/v1\","
+                        "\"metadata\":{\"resourceVersion\":\"3\"}}}\n");
     assert_events(f, not, "");
     f->now += 40000;
     assert_events(f, asked, "BOOKMARK - 3;end");
@@ -268,15 +276,19 @@ static void test_watch_list(void **state)
         snprintf(name, sizeof(name), "vm-%03d", i);
         make_vm(f, name);
     }
-    _cleanup_watcher_ struct watcher *w = watch(f, "&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true");
+    _cleanup_watcher_ struct watcher *w =
+        watch(f, "&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true");
 
     expect(f, 200, "DELETE", VMS "/vm-249"); /* not part of the initial state */
     _cleanup_free_ char *text = summary(f, w);
 
     assert_true(str_starts(text, "ADDED vm-000 3;ADDED vm-001 4;"));
     assert_true(str_ends(text, "ADDED vm-249 252;BOOKMARK - 252;DELETED vm-249 253;"));
-    _cleanup_watcher_ struct watcher *empty = watch_as(f, "/apis/kubevirt.io/v1/namespaces/none/virtualmachines?watch=1&"
-                                                       "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true", NULL);
+    _cleanup_watcher_ struct watcher *empty =
+        watch_as(f,
+                 "/apis/kubevirt.io/v1/namespaces/none/virtualmachines?watch=1&"
+                 "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true",
+                 NULL);
     _cleanup_free_ char *end = lines(f, empty);
 
     assert_non_null(strstr(end, "\"annotations\":{\"k8s.io/initial-events-end\":\"true\"}"));
@@ -319,7 +331,8 @@ static void test_slow_readers_are_cut(void **state)
         _cleanup_free_ char *big = xasprintf("{\"metadata\":{\"name\":\"a\"},\"n\":%d,\"x\":\"%s\"}", i, annotation);
         _cleanup_blob_ struct blob *b = blob_text(big);
 
-        assert_int_equal(store_put(f->server.store, "/registry/kubevirt.io/virtualmachines/demo/a", b, STORE_ANY, NULL, NULL), 0);
+        assert_int_equal(
+            store_put(f->server.store, "/registry/kubevirt.io/virtualmachines/demo/a", b, STORE_ANY, NULL, NULL), 0);
         (void)watch_hub_dispatch(f->server.hub, f->now);
         _cleanup_free_ char *taken = lines(f, quick);
 
@@ -337,7 +350,8 @@ static void count_call(void *userdata)
 static void test_ready_functions(void **state)
 {
     struct fixture *f = *state;
-    _cleanup_watcher_ struct watcher *w = watch(f, "&resourceVersion=2"), *other = watch(f, "&resourceVersion=2&fieldSelector=metadata.name%3Dz");
+    _cleanup_watcher_ struct watcher *w = watch(f, "&resourceVersion=2"),
+                                     *other = watch(f, "&resourceVersion=2&fieldSelector=metadata.name%3Dz");
     struct pollfd fd = {.fd = watch_hub_fd(f->server.hub), .events = POLLIN};
     int calls = 0, other_calls = 0;
 

@@ -49,19 +49,6 @@ static bool keeps_status(const struct kind *kind)
     return !kind->has_status || (streq(kind->group, "") && streq(kind->kind, "Node"));
 }
 
-/* What is in a namespace goes before it: whoever has emptied a terminating one removes this by the finalize
- * subresource. */
-static void hold_namespace(struct rest_call *c, yyjson_mut_doc *d)
-{
-    yyjson_mut_val *list;
-
-    if (*call_kind(c)->group || !streq(call_kind(c)->kind, "Namespace"))
-        return;
-    list = yyjson_mut_arr(d);
-    yyjson_mut_arr_add_str(d, list, "kubernetes");
-    json_set(d, "/spec/finalizers", list);
-}
-
 static int stamp(struct rest_call *c, yyjson_mut_doc *d, struct gw_error *err)
 {
     char uid[UUID_TEXT], time[CLOCK_TEXT_MAX];
@@ -77,7 +64,6 @@ static int stamp(struct rest_call *c, yyjson_mut_doc *d, struct gw_error *err)
         json_set_int(d, "/metadata/generation", 1);
     if (!keeps_status(call_kind(c)))
         json_remove(d, "/status");
-    hold_namespace(c, d);
     return 0;
 }
 

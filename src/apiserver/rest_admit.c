@@ -109,6 +109,20 @@ static struct rule_ctx rule_context(struct rest_call *c, const char ***ret_group
     };
 }
 
+/* Kubernetes' own encoding leaves these out when they are empty, and clients compare what they sent with what they get. */
+static void drop_empty_metadata(yyjson_mut_doc *d)
+{
+    static const char *const fields[] = {"annotations", "labels", "finalizers", "ownerReferences"};
+    yyjson_mut_val *metadata = json_mut_at(d, "/metadata");
+
+    for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
+        yyjson_mut_val *v = yyjson_mut_obj_get(metadata, fields[i]);
+
+        if (v && yyjson_mut_is_ctn(v) && yyjson_mut_get_len(v) == 0)
+            yyjson_mut_obj_remove_key(metadata, fields[i]);
+    }
+}
+
 /* Unknown and duplicate fields are gone after this; fieldValidation says who hears of it. */
 static int prune(struct rest_call *c, yyjson_mut_doc *d, struct gw_error *err)
 {
@@ -118,6 +132,7 @@ static int prune(struct rest_call *c, yyjson_mut_doc *d, struct gw_error *err)
 
     json_remove(d, "/metadata/managedFields");
     json_remove(d, "/metadata/selfLink");
+    drop_empty_metadata(d);
     schema_prune(call_kind(c)->schema, d, yyjson_mut_doc_get_root(d),
                  c->validation == VALIDATION_IGNORE ? NULL : &faults);
     VEC_EACH (&faults, fault) {

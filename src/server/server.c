@@ -1,7 +1,7 @@
 /* Order of a start: data directory, store, kinds, request core, initial objects, chores, HTTP server, controllers; the service
- * manager hears of it at the end. A stop goes the other way: /readyz turns to 503, the controllers end (in a thread of their
- * own, because they wait for answers of this very loop), watches end in good order, requests under way are finished, and
- * only then the loop ends.
+ * manager hears of it at the end. A stop goes the other way: /readyz turns to 503, the controllers end (they wait for no
+ * answer when they do, so the loop may wait for them), watches end in good order, requests under way are finished, and only
+ * then the loop ends.
  *
  * The loop's thread does sockets and hands watch events out; everything that blocks runs on the HTTP server's workers, the
  * chores' thread or the store's. */
@@ -22,6 +22,7 @@
 #include "base/log.h"
 #include "server/approval.h"
 #include "server/chores.h"
+#include "server/controllers.h"
 #include "server/front.h"
 #include "server/objects.h"
 
@@ -38,6 +39,7 @@ struct server {
     struct front front;
     struct chores *chores;
     struct http_server *http;
+    struct controllers_thread *controllers;
     sd_event *loop;
     sd_event_source *hub_timer;
     bool stopping;
@@ -104,6 +106,8 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
     log_info("stopping");
     (void)sd_notify(0, "STOPPING=1");
     __atomic_store_n(&s->front.ready, false, __ATOMIC_RELEASE);
+    if (s->controllers)
+        s->controllers = controllers_join(s->controllers);
     watch_hub_drain(s->hub);
     (void)dispatch_watches(s);
     http_server_drain(s->http, DRAIN_MS, end_loop, s);
@@ -184,11 +188,14 @@ static int start(struct server *s, struct gw_error *err)
     r = r < 0 ? r : open_front(s, err);
     r = r < 0 ? r : add_sources(s, err);
     r = r < 0 ? r : state_write_admin(&s->state, http_server_port(s->http), err);
+    r = r < 0 ? r : server_controllers_start(&s->state, http_server_port(s->http), &s->controllers, err);
     return r;
 }
 
 static void stop(struct server *s)
 {
+    if (s->controllers)
+        controllers_join(s->controllers);
     s->chores = chores_stop(s->chores);
     s->http = http_server_free(s->http); /* ends the feeds, and with them the watchers */
     discovery_free(s->front.discovery);

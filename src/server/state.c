@@ -223,15 +223,24 @@ void state_done(struct server_state *s)
 
 /* --- Kubeconfigs --- */
 
-static char *server_url(const struct server_config *c, uint16_t port)
+static const char *own_address(const struct server_config *c)
 {
-    const char *address = c->advertise ? c->advertise : is_any(c->address) ? "127.0.0.1" : c->address;
+    return is_any(c->address) ? "127.0.0.1" : c->address;
+}
+
+static const char *public_address(const struct server_config *c)
+{
+    return c->advertise ? c->advertise : own_address(c);
+}
+
+static char *server_url(const char *address, uint16_t port)
+{
     bool v6 = strchr(address, ':') != NULL;
 
     return xasprintf("https://%s%s%s:%u", v6 ? "[" : "", address, v6 ? "]" : "", port);
 }
 
-static int user_config(struct server_state *s, uint16_t port, const char *user, const char *group, struct client_config *ret,
+static int user_config(struct server_state *s, const char *url, const char *user, const char *group, struct client_config *ret,
                        struct gw_error *err)
 {
     const char *const groups[] = {group, NULL};
@@ -240,14 +249,13 @@ static int user_config(struct server_state *s, uint16_t port, const char *user, 
 
     if (r < 0)
         return r;
-    ret->server = server_url(s->config, port);
+    ret->server = xstrdup(url);
     ret->ca = xstrdup(pki_ca_cert_pem(s->cluster_ca));
     return 0;
 }
 
-static bool kubeconfig_is_good(struct server_state *s, const char *path, uint16_t port)
+static bool kubeconfig_is_good(struct server_state *s, const char *path, const char *url)
 {
-    _cleanup_free_ char *url = server_url(s->config, port);
     _cleanup_client_config_ struct client_config have = {0};
     _cleanup_pki_info_ struct pki_info info = {0};
 
@@ -258,13 +266,14 @@ static bool kubeconfig_is_good(struct server_state *s, const char *path, uint16_
 int state_write_admin(struct server_state *s, uint16_t port, struct gw_error *err)
 {
     _cleanup_free_ char *path = s->config->kubeconfig ? xstrdup(s->config->kubeconfig) : state_path(s, "admin.kubeconfig");
+    _cleanup_free_ char *url = server_url(public_address(s->config), port);
     _cleanup_client_config_ struct client_config config = {0};
     _cleanup_key_ char *text = NULL;
     int r;
 
-    if (kubeconfig_is_good(s, path, port))
+    if (kubeconfig_is_good(s, path, url))
         return 0;
-    r = user_config(s, port, "kubernetes-admin", GROUP_MASTERS, &config, err);
+    r = user_config(s, url, "kubernetes-admin", GROUP_MASTERS, &config, err);
     if (r < 0)
         return r;
     text = kubeconfig_write(&config, "godwit", "kubernetes-admin");
@@ -273,6 +282,8 @@ int state_write_admin(struct server_state *s, uint16_t port, struct gw_error *er
 
 int state_controllers_config(struct server_state *s, uint16_t port, struct client_config *ret, struct gw_error *err)
 {
+    _cleanup_free_ char *url = server_url(own_address(s->config), port);
+
     /* Made anew at each start, and kept in memory only. */
-    return user_config(s, port, "system:godwit:controllers", GROUP_CONTROLLERS, ret, err);
+    return user_config(s, url, "system:godwit:controllers", GROUP_CONTROLLERS, ret, err);
 }

@@ -9,9 +9,9 @@ struct authn;
 /* Somebody who proved who he is. Owned by whom it was given to. */
 struct identity {
     char *name;
-    char **groups;          /* "system:authenticated" is always among them */
+    char **groups; /* "system:authenticated" is always among them */
     size_t n_groups;
-    int64_t expires_ms;     /* wall clock; 0 = never */
+    int64_t expires_ms; /* wall clock; 0 = never */
 };
 
 struct identity *identity_free(struct identity *i);
@@ -22,7 +22,8 @@ struct authn_config {
     const char *client_ca_pem;
     /* Lines TOKEN,USER,UID[,"GROUP,GROUP"] as kube-apiserver's --token-auth-file has them; NULL = none. */
     const char *static_tokens;
-    /* Lines ID.SECRET (6 and 16 of a-z0-9); who brings one is system:bootstrap:ID in system:bootstrappers; NULL = none. */
+    /* Lines ID.SECRET (6 and 16 of a-z0-9); who brings one is system:bootstrap:ID in system:bootstrappers; NULL = none.
+     */
     const char *bootstrap_tokens;
 };
 

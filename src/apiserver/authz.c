@@ -19,8 +19,8 @@ bool authz_may_discover(const struct api_user *user)
     return api_user_in_group(user, GROUP_AUTHENTICATED);
 }
 
-/* A request made with the same token is not told apart from one's own: all joining nodes bring the same one, and what they
- * could read of each other is a public key. */
+/* A request made with the same token is not told apart from one's own: all joining nodes bring the same one, and what
+ * they could read of each other is a public key. */
 static bool own_csr(struct rest_server *s, const struct api_user *user, const struct rest_target *t)
 {
     _cleanup_doc_ yyjson_doc *doc = NULL;
@@ -32,17 +32,19 @@ static bool own_csr(struct rest_server *s, const struct api_user *user, const st
     return by && streq(by, user->name);
 }
 
-static bool bootstrapper_may(struct rest_server *s, const struct api_user *user, const struct rest_target *t, yyjson_val *object)
+static bool bootstrapper_may(struct rest_server *s, const struct api_user *user, const struct rest_target *t,
+                             yyjson_val *object)
 {
     if (!streq(t->group, CSR_GROUP) || !streq(t->resource, CSR_RESOURCE) || t->subresource)
         return false;
     if (streq(t->verb, "create"))
-        return !object || streq(json_str_or(object, "/spec/signerName", ""), "kubernetes.io/kube-apiserver-client-kubelet");
+        return !object ||
+               streq(json_str_or(object, "/spec/signerName", ""), "kubernetes.io/kube-apiserver-client-kubelet");
     return streq(t->verb, "get") && own_csr(s, user, t);
 }
 
-int authz_check(void *data, const struct api_user *user, const struct rest_target *target, yyjson_val *old, yyjson_val *object,
-                struct gw_error *err)
+int authz_check(void *data, const struct api_user *user, const struct rest_target *target, yyjson_val *old,
+                yyjson_val *object, struct gw_error *err)
 {
     struct rest_server *s = data;
     const char *node = authz_node_of(user);

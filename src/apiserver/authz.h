@@ -1,5 +1,5 @@
-/* Authorization, until roles come: administrators and the controllers may do all, agents what authz_node.c lists, those who
- * bring a bootstrap token may ask for a certificate, nobody else anything. */
+/* Authorization, until roles come: administrators and the controllers may do all, agents what authz_node.c lists, those
+ * who bring a bootstrap token may ask for a certificate, nobody else anything. */
 #pragma once
 
 #include "apiserver/rest.h"
@@ -12,8 +12,8 @@
 #define NODE_USER_PREFIX "system:node:"
 
 /* rest_authorize_fn; data is the struct rest_server. */
-int authz_check(void *data, const struct api_user *user, const struct rest_target *target, yyjson_val *old, yyjson_val *object,
-                struct gw_error *err);
+int authz_check(void *data, const struct api_user *user, const struct rest_target *target, yyjson_val *old,
+                yyjson_val *object, struct gw_error *err);
 
 /* Whether user may read discovery, OpenAPI and /version. */
 bool authz_may_discover(const struct api_user *user);
@@ -22,8 +22,8 @@ bool authz_may_discover(const struct api_user *user);
 const char *authz_node_of(const struct api_user *user);
 
 /* authz_node.c: the same for the agent of node. */
-int authz_check_node(struct rest_server *s, const char *node, const struct api_user *user, const struct rest_target *target,
-                     yyjson_val *old, yyjson_val *object, struct gw_error *err);
+int authz_check_node(struct rest_server *s, const char *node, const struct api_user *user,
+                     const struct rest_target *target, yyjson_val *old, yyjson_val *object, struct gw_error *err);
 
 /* Whether the VMI runs on node, moves from or to it, or has a launcher pod there. */
 bool authz_vmi_concerns(struct rest_server *s, const char *node, yyjson_val *vmi);

@@ -1,6 +1,6 @@
-/* What an agent may do: a table of resources and verbs, each with a test of the object in question. An object is tested as
- * it is before the request is worked on, so that nothing can be learned from how a forbidden request fails, and again as it
- * would become. Lists and watches are judged by their selectors, because they are filtered after this. */
+/* What an agent may do: a table of resources and verbs, each with a test of the object in question. An object is tested
+ * as it is before the request is worked on, so that nothing can be learned from how a forbidden request fails, and
+ * again as it would become. Lists and watches are judged by their selectors, because they are filtered after this. */
 #include <string.h>
 
 #include "api/meta.h"
@@ -26,7 +26,8 @@ static const struct {
     const char *name;
     unsigned bit;
 } verbs[] = {
-    {"get", GET}, {"list", LIST}, {"watch", WATCH}, {"create", CREATE}, {"update", UPDATE}, {"patch", PATCH}, {"delete", DELETE},
+    {"get", GET},       {"list", LIST},   {"watch", WATCH},   {"create", CREATE},
+    {"update", UPDATE}, {"patch", PATCH}, {"delete", DELETE},
 };
 
 struct check {
@@ -64,8 +65,8 @@ static bool vmi_concerns(const struct check *c, yyjson_val *vmi)
 }
 
 /* Calls visit for the stored objects of a kind whose keys begin with NAMESPACE/name_prefix, until it returns true. */
-static bool any(struct rest_server *s, const char *kind_name, const char *namespace, const char *name_prefix, const char *must_contain,
-                bool (*visit)(const void *data, yyjson_val *object), const void *data)
+static bool any(struct rest_server *s, const char *kind_name, const char *namespace, const char *name_prefix,
+                const char *must_contain, bool (*visit)(const void *data, yyjson_val *object), const void *data)
 {
     const struct kind *kind = kinds_find_kind(s->kinds, strcmp(kind_name, "Pod") ? "kubevirt.io" : "", NULL, kind_name);
     _cleanup_free_ char *prefix = kind ? xasprintf("%s%s/%s", kind->prefix, namespace, name_prefix) : NULL;
@@ -108,7 +109,8 @@ static bool has_pod_here(struct rest_server *s, const char *node, yyjson_val *vm
 
 bool authz_vmi_concerns(struct rest_server *s, const char *node, yyjson_val *vmi)
 {
-    static const char *const places[] = {"/status/nodeName", "/status/migrationState/sourceNode", "/status/migrationState/targetNode"};
+    static const char *const places[] = {"/status/nodeName", "/status/migrationState/sourceNode",
+                                         "/status/migrationState/targetNode"};
 
     for (size_t i = 0; i < ARRAY_SIZE(places); i++)
         if (streq(json_str_or(vmi, places[i], ""), node))
@@ -130,10 +132,11 @@ static bool names_secret(yyjson_val *v, const char *name)
     yyjson_val *key, *item;
 
     if (yyjson_is_arr(v)) {
-        yyjson_arr_foreach(v, i, max, item) if (names_secret(item, name)) return true;
+        yyjson_arr_foreach (v, i, max, item)
+            if (names_secret(item, name))
+                return true;
     } else if (yyjson_is_obj(v)) {
-        yyjson_obj_foreach(v, i, max, key, item)
-        {
+        yyjson_obj_foreach (v, i, max, key, item) {
             const char *k = yyjson_get_str(key);
 
             if (streq(k, "secretName") && yyjson_equals_str(item, name))
@@ -165,7 +168,8 @@ static bool is_needed_here(const struct check *c, yyjson_val *secret)
 
 static bool selects_field(const struct check *c, const char *field, const char *value)
 {
-    const char *const allowed[] = {"metadata.name", "metadata.namespace", "spec.nodeName", "status.nodeName", "status.phase", NULL};
+    const char *const allowed[] = {"metadata.name",   "metadata.namespace", "spec.nodeName",
+                                   "status.nodeName", "status.phase",       NULL};
     struct field_selector *fs = NULL;
     const char *exact;
     bool yes;
@@ -231,7 +235,8 @@ static bool selects_own_request(const struct check *c)
 /* As KubeVirt's node daemon watches: by the labels of the two nodes of a VMI. */
 static bool selects_vmis_here(const struct check *c)
 {
-    return selects_label(c, "kubevirt.io/nodeName", c->node) || selects_label(c, "kubevirt.io/migrationTargetNodeName", c->node) ||
+    return selects_label(c, "kubevirt.io/nodeName", c->node) ||
+           selects_label(c, "kubevirt.io/migrationTargetNodeName", c->node) ||
            selects_field(c, "status.nodeName", c->node) || selects_one_that(c, vmi_concerns);
 }
 
@@ -241,7 +246,7 @@ struct rule {
     const char *group, *resource, *subresource;
     unsigned verbs;
     bool (*concerns)(const struct check *, yyjson_val *object); /* NULL: every object */
-    bool (*selects)(const struct check *);                     /* for list and watch; NULL: any selector */
+    bool (*selects)(const struct check *);                      /* for list and watch; NULL: any selector */
     const char *why;
 };
 
@@ -272,7 +277,8 @@ static const struct rule rules[] = {
     {"", "configmaps", NULL, READ, NULL, NULL, NULL},
     {"", "secrets", NULL, GET, is_needed_here, NULL, "an agent may only read Secrets that a VMI on its node names"},
     {"", "events", NULL, WRITE, NULL, NULL, NULL},
-    {"certificates.k8s.io", "certificatesigningrequests", NULL, CREATE | READ, is_own_request, selects_own_request, ONLY_REQUESTER},
+    {"certificates.k8s.io", "certificatesigningrequests", NULL, CREATE | READ, is_own_request, selects_own_request,
+     ONLY_REQUESTER},
 };
 
 static unsigned verb_bit(const char *verb)
@@ -286,8 +292,8 @@ static unsigned verb_bit(const char *verb)
 static const struct rule *find_rule(const struct rest_target *t, unsigned verb)
 {
     for (size_t i = 0; i < ARRAY_SIZE(rules); i++)
-        if (streq(rules[i].group, t->group) && streq(rules[i].resource, t->resource) && str_same(rules[i].subresource, t->subresource) &&
-            (rules[i].verbs & verb))
+        if (streq(rules[i].group, t->group) && streq(rules[i].resource, t->resource) &&
+            str_same(rules[i].subresource, t->subresource) && (rules[i].verbs & verb))
             return &rules[i];
     return NULL;
 }
@@ -322,8 +328,8 @@ static bool allows(const struct check *c, const struct rule *rule, unsigned verb
     return (!old || rule->concerns(c, old)) && (!object || rule->concerns(c, object));
 }
 
-int authz_check_node(struct rest_server *s, const char *node, const struct api_user *user, const struct rest_target *target,
-                     yyjson_val *old, yyjson_val *object, struct gw_error *err)
+int authz_check_node(struct rest_server *s, const char *node, const struct api_user *user,
+                     const struct rest_target *target, yyjson_val *old, yyjson_val *object, struct gw_error *err)
 {
     const struct check c = {s, node, user, target};
     unsigned verb = verb_bit(target->verb);

@@ -91,7 +91,8 @@ static int usage(FILE *out)
 {
     fputs("usage: godwit server [OPTIONS]\n\nThe API server and the controllers, over an embedded store.\n\n", out);
     for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
-        _cleanup_free_ char *left = xasprintf("--%s%s%s", table[i].name, table[i].value ? " " : "", table[i].value ? table[i].value : "");
+        _cleanup_free_ char *left =
+            xasprintf("--%s%s%s", table[i].name, table[i].value ? " " : "", table[i].value ? table[i].value : "");
 
         fprintf(out, "  %-22s %s\n", left, table[i].help);
     }

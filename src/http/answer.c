@@ -3,8 +3,8 @@
 
 #include "http/http_internal.h"
 
-/* Parts up to this size together are copied into one buffer; larger bodies go out through a window of WINDOW bytes. A TLS
- * record holds 16 KiB at most, and each part sent by itself would become a record and a system call of its own. */
+/* Parts up to this size together are copied into one buffer; larger bodies go out through a window of WINDOW bytes. A
+ * TLS record holds 16 KiB at most, and each part sent by itself would become a record and a system call of its own. */
 #define JOIN_MAX (32UL << 10)
 #define WINDOW (64UL << 10)
 
@@ -36,8 +36,8 @@ void http_answer_text(struct http_request *r, int status, const char *content_ty
         part_vec_push(&r->parts, (struct http_part){blob_text(text), 0, strlen(text)});
 }
 
-struct http_stream *http_stream_start(struct http_request *r, int status, const char *content_type, http_stream_closed closed,
-                                      void *userdata)
+struct http_stream *http_stream_start(struct http_request *r, int status, const char *content_type,
+                                      http_stream_closed closed, void *userdata)
 {
     struct http_stream *st = xnew(struct http_stream);
     pthread_condattr_t attr;
@@ -64,7 +64,7 @@ static size_t total(struct part_vec *parts)
 {
     size_t n = 0;
 
-    VEC_EACH(parts, p)
+    VEC_EACH (parts, p)
         n += p->len;
     return n;
 }
@@ -75,7 +75,7 @@ static void join(struct part_vec *parts, size_t len)
     struct blob *all = blob_new(NULL, len);
     size_t at = 0;
 
-    VEC_EACH(parts, p) {
+    VEC_EACH (parts, p) {
         memcpy(all->data + at, p->blob->data + p->offset, p->len);
         at += p->len;
     }
@@ -136,7 +136,8 @@ static struct MHD_Response *body_response(struct http_request *r)
         const struct http_part *p = &r->parts.items[0];
 
         r->parts.len = 0;
-        return MHD_create_response_from_buffer_with_free_callback_cls(len, p->blob->data + p->offset, unref_blob, p->blob);
+        return MHD_create_response_from_buffer_with_free_callback_cls(len, p->blob->data + p->offset, unref_blob,
+                                                                      p->blob);
     }
     b = xnew(struct body);
     b->parts = r->parts;
@@ -154,7 +155,7 @@ enum MHD_Result answer_queue(struct http_request *r)
     r->phase = REQUEST_SENDING;
     if (r->content_type)
         MHD_add_response_header(response, "Content-Type", r->content_type);
-    VEC_EACH(&r->headers, h)
+    VEC_EACH (&r->headers, h)
         MHD_add_response_header(response, h->name, h->value);
     if (r->c->s->draining) {
         MHD_add_response_header(response, "Connection", "close");

@@ -1,5 +1,5 @@
-/* Shared by the files of this folder. Who may touch what: fields marked L belong to the loop's thread; W to the one worker
- * that runs the request, while its connection is suspended; the rest says which lock guards it. */
+/* Shared by the files of this folder. Who may touch what: fields marked L belong to the loop's thread; W to the one
+ * worker that runs the request, while its connection is suspended; the rest says which lock guards it. */
 #pragma once
 
 #include <gnutls/abstract.h>
@@ -14,11 +14,11 @@
 struct http_connection {
     struct http_server *s;
     struct MHD_Connection *mhd;
-    struct http_connection *prev, *next;  /* L: all connections */
-    struct http_request *request;         /* L: the one being served */
+    struct http_connection *prev, *next; /* L: all connections */
+    struct http_request *request;        /* L: the one being served */
     int fd;
-    int64_t deadline_ms;                  /* L: cut when it passes; 0 = the client owes nothing */
-    void *data;                           /* W */
+    int64_t deadline_ms; /* L: cut when it passes; 0 = the client owes nothing */
+    void *data;          /* W */
     void (*free_data)(void *);
     char address[INET6_ADDRSTRLEN];
 };
@@ -34,32 +34,32 @@ VEC_DEFINE(part_vec, struct http_part);
 
 struct http_request {
     struct http_connection *c;
-    enum request_phase phase;             /* L */
+    enum request_phase phase; /* L */
     char *method, *target;
     struct str body;
     struct gw_error fault;
-    int status;                           /* W from here on: the answer; 0 = none yet */
+    int status; /* W from here on: the answer; 0 = none yet */
     char *content_type;
     struct header_vec headers;
     struct part_vec parts;
     struct http_stream *stream;
-    bool *started;                        /* on the worker's stack: the handler made a stream, the request is gone */
-    struct http_request *next;            /* in the queue of the workers, or in the post */
+    bool *started;             /* on the worker's stack: the handler made a stream, the request is gone */
+    struct http_request *next; /* in the queue of the workers, or in the post */
 };
 
 struct http_stream {
     unsigned refs;
     struct http_server *s;
-    struct http_connection *c;            /* L */
-    bool suspended;                       /* L */
-    sd_event_source *hangup;              /* L */
+    struct http_connection *c; /* L */
+    bool suspended;            /* L */
+    sd_event_source *hangup;   /* L */
     http_stream_closed closed;
     void *userdata;
-    pthread_mutex_t lock;                 /* guards the rest */
+    pthread_mutex_t lock; /* guards the rest */
     pthread_cond_t taken;
     struct part_vec queue;
-    size_t first;                         /* index of the first part in queue that is not sent */
-    size_t waiting;                       /* bytes */
+    size_t first;   /* index of the first part in queue that is not sent */
+    size_t waiting; /* bytes */
     unsigned waiters;
     bool closing, cut, over, kicked;
     struct http_stream *next_kicked;
@@ -74,8 +74,8 @@ struct http_workers {
     bool stopping;
 };
 
-/* Certificate and key for new connections. Handshakes under way may use an older one, so they stay until the end: rotation
- * happens a few times a year. */
+/* Certificate and key for new connections. Handshakes under way may use an older one, so they stay until the end:
+ * rotation happens a few times a year. */
 struct http_identity {
     gnutls_pcert_st chain[8];
     unsigned n;
@@ -88,20 +88,20 @@ struct http_server {
     sd_event *loop;
     struct MHD_Daemon *daemon;
     struct http_identity *identity;
-    struct http_connection *connections;  /* L */
-    unsigned active;                      /* L: requests between their headers and the end of their answer */
+    struct http_connection *connections; /* L */
+    unsigned active;                     /* L: requests between their headers and the end of their answer */
     uint16_t port;
-    int wake_fd;                          /* eventfd: something is in the post */
+    int wake_fd; /* eventfd: something is in the post */
     sd_event_source *daemon_source, *wake_source, *turn_timer, *janitor;
     sd_event_source *drain_timer;
     void (*drained)(void *userdata);
     void *drained_data;
     bool draining, stopping;
     struct http_workers workers;
-    pthread_mutex_t post_lock;            /* guards the two lists below */
+    pthread_mutex_t post_lock; /* guards the two lists below */
     struct http_request *posted;
     struct http_stream *kicked;
-    struct http_counters counters;        /* atomic */
+    struct http_counters counters; /* atomic */
 };
 
 #define COUNT(s, field, by) ((void)__atomic_add_fetch(&(s)->counters.field, (by), __ATOMIC_RELAXED))

@@ -1,21 +1,23 @@
 /* How it works
  *
- * libmicrohttpd (MHD) speaks HTTP/1.1 and TLS on the loop's thread: its epoll descriptor is one source of the loop, and after
- * each turn a timer is set to what MHD_get_timeout says. When a request is complete its connection is suspended and the
- * request is queued for the workers; the answer comes back through the post (a list and an eventfd), which resumes the
- * connection, and MHD asks for the answer. So MHD's functions are called on the loop's thread alone, but for lookups of
- * headers and of the TLS session, which are safe while the connection is suspended.
+ * libmicrohttpd (MHD) speaks HTTP/1.1 and TLS on the loop's thread: its epoll descriptor is one source of the loop, and
+ * after each turn a timer is set to what MHD_get_timeout says. When a request is complete its connection is suspended
+ * and the request is queued for the workers; the answer comes back through the post (a list and an eventfd), which
+ * resumes the connection, and MHD asks for the answer. So MHD's functions are called on the loop's thread alone, but
+ * for lookups of headers and of the TLS session, which are safe while the connection is suspended.
  *
- * MHD reads certificates given as options once, at its start. So that they can be replaced at run time, the server's own
- * comes from a callback, client certificates are asked for when a connection starts and accepted as they are; whether to
- * believe them is decided by the handler's side for each connection.
+ * MHD reads certificates given as options once, at its start. So that they can be replaced at run time, the server's
+ * own comes from a callback, client certificates are asked for when a connection starts and accepted as they are;
+ * whether to believe them is decided by the handler's side for each connection.
  *
- * Who may keep us waiting: each connection has a deadline for what its client owes (handshake and headers together, then the
- * body), which dripping single bytes does not move; a client that does not read its answer is cut by MHD's idle timeout; a
- * stream whose backlog grows too large is cut; the number of connections is limited, in all and per address.
+ * Who may keep us waiting: each connection has a deadline for what its client owes (handshake and headers together,
+ * then the body), which dripping single bytes does not move; a client that does not read its answer is cut by MHD's
+ * idle timeout; a stream whose backlog grows too large is cut; the number of connections is limited, in all and per
+ * address.
  *
- * A request ends in an answer or a stream (answer.c); upgrades to websockets are to become the third way there: MHD hands the
- * socket over by a response made with MHD_create_response_for_upgrade, which answer_queue then queues like the others. */
+ * A request ends in an answer or a stream (answer.c); upgrades to websockets are to become the third way there: MHD
+ * hands the socket over by a response made with MHD_create_response_for_upgrade, which answer_queue then queues like
+ * the others. */
 #include "http/http_server.h"
 
 #include <arpa/inet.h>
@@ -194,7 +196,8 @@ static void connection_end(struct http_connection *c)
     free(c);
 }
 
-static void on_connection(void *cls, struct MHD_Connection *mhd, void **context, enum MHD_ConnectionNotificationCode code)
+static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
+                          enum MHD_ConnectionNotificationCode code)
 {
     if (code == MHD_CONNECTION_NOTIFY_STARTED)
         connection_start(cls, mhd, context);
@@ -212,8 +215,8 @@ static void *on_target(void *cls, const char *target, struct MHD_Connection *mhd
     return c->request;
 }
 
-static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const char *url, const char *method, const char *version,
-                                  const char *data, size_t *len, void **request)
+static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const char *url, const char *method,
+                                  const char *version, const char *data, size_t *len, void **request)
 {
     return *request ? request_step(*request, method, data, len) : MHD_NO;
 }
@@ -271,11 +274,12 @@ static int start_daemon(struct http_server *s, const char *address, struct gw_er
     if (fd < 0)
         return fd;
     s->daemon = MHD_start_daemon(
-        flags, 0, NULL, NULL, on_request, s, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,
-        MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_URI_LOG_CALLBACK, on_target, s, MHD_OPTION_UNESCAPE_CALLBACK,
-        no_unescape, s, MHD_OPTION_CONNECTION_LIMIT, c->max_connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT, c->max_per_client,
-        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_CONNECTION_TIMEOUT, c->idle_timeout_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, c->max_header, MHD_OPTION_ARRAY,
-        s->identity ? tls : &tls[2], MHD_OPTION_END);
+        flags, 0, NULL, NULL, on_request, s, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_CONNECTION, on_connection,
+        s, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_URI_LOG_CALLBACK, on_target, s,
+        MHD_OPTION_UNESCAPE_CALLBACK, no_unescape, s, MHD_OPTION_CONNECTION_LIMIT, c->max_connections,
+        MHD_OPTION_PER_IP_CONNECTION_LIMIT, c->max_per_client, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_CONNECTION_TIMEOUT, c->idle_timeout_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, c->max_header,
+        MHD_OPTION_ARRAY, s->identity ? tls : &tls[2], MHD_OPTION_END);
     if (!s->daemon) {
         close(fd);
         return gw_error_set(err, GW_INTERNAL_ERROR, "cannot start the HTTP server");
@@ -338,7 +342,8 @@ void http_server_drain(struct http_server *s, unsigned timeout_ms, void (*done)(
     for (struct http_connection *c = s->connections; c; c = c->next)
         if (c->request && c->request->phase == REQUEST_SENDING && c->request->stream)
             http_stream_close(c->request->stream);
-    (void)sd_event_add_time_relative(s->loop, &s->drain_timer, CLOCK_MONOTONIC, timeout_ms * 1000ULL, 0, on_drain_timeout, s);
+    (void)sd_event_add_time_relative(s->loop, &s->drain_timer, CLOCK_MONOTONIC, timeout_ms * 1000ULL, 0,
+                                     on_drain_timeout, s);
     wake(s);
 }
 

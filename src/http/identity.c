@@ -13,7 +13,8 @@ static int load(struct http_identity *i, const char *cert_pem, const char *key_p
     gnutls_datum_t cert = {(unsigned char *)cert_pem, (unsigned)strlen(cert_pem)};
     gnutls_datum_t key = {(unsigned char *)key_pem, (unsigned)strlen(key_pem)};
     unsigned n = ARRAY_SIZE(i->chain);
-    int r = gnutls_pcert_list_import_x509_raw(i->chain, &n, &cert, GNUTLS_X509_FMT_PEM, GNUTLS_X509_CRT_LIST_FAIL_IF_UNSORTED);
+    int r = gnutls_pcert_list_import_x509_raw(i->chain, &n, &cert, GNUTLS_X509_FMT_PEM,
+                                              GNUTLS_X509_CRT_LIST_FAIL_IF_UNSORTED);
 
     if (r < 0)
         return fail(err, r, "certificate");
@@ -51,8 +52,9 @@ void http_identity_free(struct http_identity *i)
 }
 
 /* MHD leaves its connection as the session's pointer; ours hangs on that one. */
-int http_identity_retrieve(gnutls_session_t session, const gnutls_datum_t *req_ca_rdn, int nreqs, const gnutls_pk_algorithm_t *pk_algos,
-                      int pk_algos_length, gnutls_pcert_st **pcert, unsigned *pcert_length, gnutls_privkey_t *privkey)
+int http_identity_retrieve(gnutls_session_t session, const gnutls_datum_t *req_ca_rdn, int nreqs,
+                           const gnutls_pk_algorithm_t *pk_algos, int pk_algos_length, gnutls_pcert_st **pcert,
+                           unsigned *pcert_length, gnutls_privkey_t *privkey)
 {
     struct MHD_Connection *mhd = gnutls_session_get_ptr(session);
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);

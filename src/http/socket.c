@@ -32,7 +32,8 @@ static uint16_t port_of(int fd)
     socklen_t len = sizeof(a);
 
     (void)getsockname(fd, (struct sockaddr *)&a, &len);
-    return ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port : ((struct sockaddr_in *)&a)->sin_port);
+    return ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port
+                                         : ((struct sockaddr_in *)&a)->sin_port);
 }
 
 int socket_listen(const char *address, uint16_t port, uint16_t *ret_port, struct gw_error *err)

@@ -1,9 +1,9 @@
-/* Streams. The queue is filled by any thread and emptied on the loop's, by MHD's content reader. A reader that finds nothing
- * suspends its connection; whoever queues something kicks the loop, which resumes it.
+/* Streams. The queue is filled by any thread and emptied on the loop's, by MHD's content reader. A reader that finds
+ * nothing suspends its connection; whoever queues something kicks the loop, which resumes it.
  *
- * MHD takes a suspended connection out of its epoll set, so it would not notice a client that leaves an idle watch. Each
- * stream therefore has the loop watch its socket for a hang-up besides. A client that only half-closes its side is taken as
- * gone: no client of this API does that. */
+ * MHD takes a suspended connection out of its epoll set, so it would not notice a client that leaves an idle watch.
+ * Each stream therefore has the loop watch its socket for a hang-up besides. A client that only half-closes its side is
+ * taken as gone: no client of this API does that. */
 #include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -180,8 +180,8 @@ static int on_hangup(sd_event_source *source, int fd, uint32_t events, void *use
 struct MHD_Response *stream_response(struct http_stream *st)
 {
     /* Chunks are put together in the connection's buffer; the response's own is used for HTTP/1.0 only. */
-    struct MHD_Response *response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 512, stream_read, http_stream_ref(st),
-                                                                      unref_stream);
+    struct MHD_Response *response =
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 512, stream_read, http_stream_ref(st), unref_stream);
 
     if (sd_event_add_io(st->s->loop, &st->hangup, st->c->fd, EPOLLRDHUP, on_hangup, st) >= 0)
         (void)sd_event_source_set_enabled(st->hangup, SD_EVENT_ONESHOT);

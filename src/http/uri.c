@@ -14,8 +14,8 @@ static int hex_digit(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* Decodes len bytes; in a query '+' is a space (application/x-www-form-urlencoded). NULL for broken encoding and for NUL
- * bytes, which no name or value may hold and which would end C strings early. */
+/* Decodes len bytes; in a query '+' is a space (application/x-www-form-urlencoded). NULL for broken encoding and for
+ * NUL bytes, which no name or value may hold and which would end C strings early. */
 static char *decode(const char *text, size_t len, bool in_query)
 {
     _cleanup_free_ char *out = xmalloc(len + 1);

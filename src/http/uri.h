@@ -14,7 +14,7 @@ struct http_param {
 /* A request target. Segments are split before they are decoded, so %2F stays inside its segment. Empty segments are
  * dropped ("/version/" is "/version"). */
 struct http_uri {
-    char *path;         /* decoded segments joined by '/', beginning with '/' */
+    char *path; /* decoded segments joined by '/', beginning with '/' */
     char **segments;
     size_t n_segments;
     struct http_param *params;
@@ -24,7 +24,8 @@ struct http_uri {
 #define HTTP_URI_MAX_SEGMENTS 64
 #define HTTP_URI_MAX_PARAMS 256
 
-/* target: as sent, "/api/v1/pods?watch=1". BadRequest for broken percent encoding, NUL bytes, "." and ".." segments, or too many parts. */
+/* target: as sent, "/api/v1/pods?watch=1". BadRequest for broken percent encoding, NUL bytes, "." and ".." segments, or
+ * too many parts. */
 int http_uri_parse(const char *target, struct http_uri *ret, struct gw_error *err);
 void http_uri_done(struct http_uri *u);
 #define _cleanup_uri_ __attribute__((cleanup(http_uri_done)))
@@ -38,7 +39,7 @@ bool http_uri_flag(const struct http_uri *u, const char *name);
 #define HTTP_MEDIA_MAX_PARAMS 8
 #define HTTP_MEDIA_TEXT 64
 struct http_media {
-    char type[HTTP_MEDIA_TEXT];     /* lower case, "application/json" */
+    char type[HTTP_MEDIA_TEXT]; /* lower case, "application/json" */
     struct {
         char name[HTTP_MEDIA_TEXT];  /* lower case */
         char value[HTTP_MEDIA_TEXT]; /* quotes removed */
@@ -46,7 +47,7 @@ struct http_media {
     size_t n_params;
 };
 
-/* Takes the next element off *cursor, which starts at the header's value; false at the end. Elements that are too long or
- * malformed are skipped. */
+/* Takes the next element off *cursor, which starts at the header's value; false at the end. Elements that are too long
+ * or malformed are skipped. */
 bool http_media_next(const char **cursor, struct http_media *ret);
 const char *http_media_param(const struct http_media *m, const char *name);

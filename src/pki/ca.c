@@ -23,15 +23,17 @@ static int set_sans(gnutls_x509_crt_t crt, const char *const *sans)
         unsigned char ip[16];
         size_t n = pki_ip_bytes(*sans, ip);
 
-        TRY(r, gnutls_x509_crt_set_subject_alt_name(crt, n ? GNUTLS_SAN_IPADDRESS : GNUTLS_SAN_DNSNAME, n ? (void *)ip : (void *)*sans,
-                                                    (unsigned)(n ? n : strlen(*sans)), GNUTLS_FSAN_APPEND));
+        TRY(r, gnutls_x509_crt_set_subject_alt_name(crt, n ? GNUTLS_SAN_IPADDRESS : GNUTLS_SAN_DNSNAME,
+                                                    n ? (void *)ip : (void *)*sans, (unsigned)(n ? n : strlen(*sans)),
+                                                    GNUTLS_FSAN_APPEND));
     }
     return r;
 }
 
 static int set_subject(gnutls_x509_crt_t crt, const struct pki_subject *subject)
 {
-    int r = gnutls_x509_crt_set_dn_by_oid(crt, GNUTLS_OID_X520_COMMON_NAME, 0, subject->cn, (unsigned)strlen(subject->cn));
+    int r =
+        gnutls_x509_crt_set_dn_by_oid(crt, GNUTLS_OID_X520_COMMON_NAME, 0, subject->cn, (unsigned)strlen(subject->cn));
 
     for (const char *const *o = subject->o; o && *o; o++)
         TRY(r, gnutls_x509_crt_set_dn_by_oid(crt, GNUTLS_OID_X520_ORGANIZATION_NAME, 0, *o, (unsigned)strlen(*o)));
@@ -44,7 +46,8 @@ static int set_usages(gnutls_x509_crt_t crt, unsigned usages)
     bool ca = usages & PKI_CA;
     int r = gnutls_x509_crt_set_basic_constraints(crt, ca, ca ? 0 : -1);
 
-    TRY(r, gnutls_x509_crt_set_key_usage(crt, ca ? GNUTLS_KEY_KEY_CERT_SIGN | GNUTLS_KEY_CRL_SIGN : GNUTLS_KEY_DIGITAL_SIGNATURE));
+    TRY(r, gnutls_x509_crt_set_key_usage(crt, ca ? GNUTLS_KEY_KEY_CERT_SIGN | GNUTLS_KEY_CRL_SIGN
+                                                 : GNUTLS_KEY_DIGITAL_SIGNATURE));
     for (size_t i = 0; i < pki_n_purposes; i++)
         if (usages & pki_purposes[i].usage)
             TRY(r, gnutls_x509_crt_set_key_purpose_oid(crt, pki_purposes[i].oid, 0));
@@ -201,7 +204,8 @@ int pki_issue(const struct pki_ca *ca, const char *csr_pem, const struct pki_sub
     TRY(r, gnutls_x509_crt_init(&crt));
     TRY(r, gnutls_x509_crt_set_pubkey(crt, pubkey));
     TRY(r, finish(crt, subject, usages, lifetime_s, ca->crt, ca->key));
-    return r < 0 ? pki_fail(err, GW_INTERNAL_ERROR, r, "cannot issue a certificate") : pki_export_cert(crt, ret_cert_pem, err);
+    return r < 0 ? pki_fail(err, GW_INTERNAL_ERROR, r, "cannot issue a certificate")
+                 : pki_export_cert(crt, ret_cert_pem, err);
 }
 
 int pki_issue_with_key(const struct pki_ca *ca, const struct pki_subject *subject, unsigned usages, int64_t lifetime_s,
@@ -221,7 +225,8 @@ int pki_issue_with_key(const struct pki_ca *ca, const struct pki_subject *subjec
 
 static int csr_names(gnutls_x509_crq_t crq, const struct pki_subject *subject)
 {
-    int r = gnutls_x509_crq_set_dn_by_oid(crq, GNUTLS_OID_X520_COMMON_NAME, 0, subject->cn, (unsigned)strlen(subject->cn));
+    int r =
+        gnutls_x509_crq_set_dn_by_oid(crq, GNUTLS_OID_X520_COMMON_NAME, 0, subject->cn, (unsigned)strlen(subject->cn));
 
     for (const char *const *o = subject->o; o && *o; o++)
         TRY(r, gnutls_x509_crq_set_dn_by_oid(crq, GNUTLS_OID_X520_ORGANIZATION_NAME, 0, *o, (unsigned)strlen(*o)));
@@ -236,7 +241,8 @@ static int csr_names(gnutls_x509_crq_t crq, const struct pki_subject *subject)
     return r;
 }
 
-int pki_csr_new(const char *key_pem, const struct pki_subject *subject, unsigned usages, char **ret_csr_pem, struct gw_error *err)
+int pki_csr_new(const char *key_pem, const struct pki_subject *subject, unsigned usages, char **ret_csr_pem,
+                struct gw_error *err)
 {
     _cleanup_privkey_ gnutls_x509_privkey_t key = NULL;
     _cleanup_crq_ gnutls_x509_crq_t crq = NULL;

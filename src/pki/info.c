@@ -1,5 +1,5 @@
-/* What certificates and requests say. Names come from strangers: those with NUL bytes in them, and too many of them, are
- * refused, because "admin\0.evil" must never be read as "admin". */
+/* What certificates and requests say. Names come from strangers: those with NUL bytes in them, and too many of them,
+ * are refused, because "admin\0.evil" must never be read as "admin". */
 #include <arpa/inet.h>
 #include <string.h>
 
@@ -145,8 +145,8 @@ static int read_purposes(const struct reader *in, struct pki_info *ret, struct g
 
 static int read_all(const struct reader *in, struct pki_info *ret, struct gw_error *err)
 {
-    int (*const steps[])(const struct reader *, struct pki_info *, struct gw_error *) = {read_cn, read_groups, read_sans,
-                                                                                         read_purposes};
+    int (*const steps[])(const struct reader *, struct pki_info *, struct gw_error *) = {read_cn, read_groups,
+                                                                                         read_sans, read_purposes};
     int r = 0;
 
     for (size_t i = 0; i < ARRAY_SIZE(steps) && r >= 0; i++)
@@ -218,7 +218,8 @@ int pki_load_csr(const char *pem, gnutls_x509_crq_t *ret, struct gw_error *err)
         return pki_fail(err, GW_BAD_REQUEST, r, "the certificate request is not signed by its own key");
     r = gnutls_x509_crq_get_pk_algorithm(crq, &bits);
     if (r < 0 || gnutls_pk_bits_to_sec_param((gnutls_pk_algorithm_t)r, bits) < GNUTLS_SEC_PARAM_MEDIUM)
-        return gw_error_set(err, GW_BAD_REQUEST, "the key of the certificate request is too weak: use ECDSA P-256 or RSA 2048");
+        return gw_error_set(err, GW_BAD_REQUEST,
+                            "the key of the certificate request is too weak: use ECDSA P-256 or RSA 2048");
     *ret = TAKE_PTR(crq);
     return 0;
 }

@@ -158,12 +158,13 @@ int pki_check_signature(const char *cert_pem, const void *data, size_t len, cons
         return pki_fail(err, GW_INVALID, r, "cannot use the certificate's key");
     r = gnutls_base64_decode2(&text, &raw);
     if (r >= 0)
-        r = gnutls_pubkey_verify_data2(pubkey, gnutls_pk_to_sign(gnutls_pubkey_get_pk_algorithm(pubkey, NULL), GNUTLS_DIG_SHA256),
-                                       0, &in, &raw);
+        r = gnutls_pubkey_verify_data2(
+            pubkey, gnutls_pk_to_sign(gnutls_pubkey_get_pk_algorithm(pubkey, NULL), GNUTLS_DIG_SHA256), 0, &in, &raw);
     return r < 0 ? pki_fail(err, GW_UNAUTHORIZED, r, "the signature is not one of this certificate's key") : 0;
 }
 
-int pki_store(const char *cert_path, const char *cert_pem, const char *key_path, const char *key_pem, struct gw_error *err)
+int pki_store(const char *cert_path, const char *cert_pem, const char *key_path, const char *key_pem,
+              struct gw_error *err)
 {
     int r = fs_write(key_path, key_pem, strlen(key_pem), 0600, err);
 

@@ -1,5 +1,6 @@
-/* Keys and certificates (ECDSA P-256, X.509) over GnuTLS. Everything passes as PEM text, because that is how it is stored,
- * sent in objects, and handed to libcurl, QEMU and kubeconfigs; only what is used for each request is a loaded object.
+/* Keys and certificates (ECDSA P-256, X.509) over GnuTLS. Everything passes as PEM text, because that is how it is
+ * stored, sent in objects, and handed to libcurl, QEMU and kubeconfigs; only what is used for each request is a loaded
+ * object.
  *
  * Returned strings are freed by the caller; keys by pki_free_key, which wipes them. */
 #pragma once
@@ -11,30 +12,30 @@
 #include "base/error.h"
 
 enum pki_usage {
-    PKI_CLIENT = 1 << 0,   /* extended key usage clientAuth */
-    PKI_SERVER = 1 << 1,   /* serverAuth */
+    PKI_CLIENT = 1 << 0, /* extended key usage clientAuth */
+    PKI_SERVER = 1 << 1, /* serverAuth */
     PKI_CA = 1 << 2,
 };
 
 /* Who a certificate is for. Lists end with NULL and may be NULL. */
 struct pki_subject {
     const char *cn;
-    const char *const *o;      /* groups */
-    const char *const *sans;   /* DNS names and IP addresses, mixed */
+    const char *const *o;    /* groups */
+    const char *const *sans; /* DNS names and IP addresses, mixed */
 };
 
 /* What a certificate, or a request for one, says. */
 struct pki_info {
-    char *cn;                  /* "" when absent */
+    char *cn; /* "" when absent */
     char **o;
     size_t n_o;
-    char **sans;               /* DNS names, and IP addresses in their usual text form */
+    char **sans; /* DNS names, and IP addresses in their usual text form */
     size_t n_sans;
-    size_t n_other_sans;       /* e-mail addresses, URIs and the like, which nothing here issues */
-    unsigned usages;           /* enum pki_usage */
-    int64_t not_before_ms;     /* wall clock; 0 in a request */
+    size_t n_other_sans;   /* e-mail addresses, URIs and the like, which nothing here issues */
+    unsigned usages;       /* enum pki_usage */
+    int64_t not_before_ms; /* wall clock; 0 in a request */
     int64_t not_after_ms;
-    char fingerprint[65];      /* SHA-256 of the DER, lower-case hex; of the public key in a request */
+    char fingerprint[65]; /* SHA-256 of the DER, lower-case hex; of the public key in a request */
 };
 void pki_info_done(struct pki_info *i);
 #define _cleanup_pki_info_ __attribute__((cleanup(pki_info_done)))
@@ -50,9 +51,11 @@ static inline void pki_free_keyp(char **p)
 #define _cleanup_key_ __attribute__((cleanup(pki_free_keyp)))
 
 /* A PKCS #10 request for subject and usages, signed with the key. */
-int pki_csr_new(const char *key_pem, const struct pki_subject *subject, unsigned usages, char **ret_csr_pem, struct gw_error *err);
+int pki_csr_new(const char *key_pem, const struct pki_subject *subject, unsigned usages, char **ret_csr_pem,
+                struct gw_error *err);
 
-/* Reads a request and checks that its sender holds the key. BadRequest when it is malformed or its signature is wrong. */
+/* Reads a request and checks that its sender holds the key. BadRequest when it is malformed or its signature is wrong.
+ */
 int pki_csr_read(const char *csr_pem, struct pki_info *ret, struct gw_error *err);
 
 /* The first certificate in the text. */
@@ -101,8 +104,8 @@ struct pki_der {
 
 /* Verifies a chain, leaf first, for one purpose (PKI_CLIENT or PKI_SERVER) at wall_ms (clock_wall_ms()); ret (optional)
  * gets what the leaf says. Unauthorized with the reason: expired, not yet valid, unknown authority, wrong purpose. */
-int pki_trust_verify(const struct pki_trust *t, const struct pki_der *chain, size_t n, unsigned purpose, int64_t wall_ms,
-                     struct pki_info *ret, struct gw_error *err);
+int pki_trust_verify(const struct pki_trust *t, const struct pki_der *chain, size_t n, unsigned purpose,
+                     int64_t wall_ms, struct pki_info *ret, struct gw_error *err);
 int pki_trust_verify_pem(const struct pki_trust *t, const char *chain_pem, unsigned purpose, int64_t wall_ms,
                          struct pki_info *ret, struct gw_error *err);
 
@@ -110,10 +113,13 @@ int pki_trust_verify_pem(const struct pki_trust *t, const char *chain_pem, unsig
 
 /* ECDSA with SHA-256 over data; base64 text. */
 int pki_sign(const char *key_pem, const void *data, size_t len, char **ret_signature, struct gw_error *err);
-/* 0 if signature is one over data by the key of cert_pem, else Unauthorized. Says nothing about who cert_pem is: verify it. */
-int pki_check_signature(const char *cert_pem, const void *data, size_t len, const char *signature, struct gw_error *err);
+/* 0 if signature is one over data by the key of cert_pem, else Unauthorized. Says nothing about who cert_pem is: verify
+ * it. */
+int pki_check_signature(const char *cert_pem, const void *data, size_t len, const char *signature,
+                        struct gw_error *err);
 
 /* --- Files --- */
 
 /* Writes key (0600) and certificate (0644) durably, key first, so that a certificate on disk always has its key. */
-int pki_store(const char *cert_path, const char *cert_pem, const char *key_path, const char *key_pem, struct gw_error *err);
+int pki_store(const char *cert_path, const char *cert_pem, const char *key_path, const char *key_pem,
+              struct gw_error *err);

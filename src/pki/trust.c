@@ -43,8 +43,8 @@ static void chain_done(struct chain *c)
         gnutls_x509_crt_deinit(c->certs[i]);
 }
 
-/* Times are checked here and not by GnuTLS, which only knows the clock of the machine. The authority's own times need no
- * check: it issues nothing that outlives it. */
+/* Times are checked here and not by GnuTLS, which only knows the clock of the machine. The authority's own times need
+ * no check: it issues nothing that outlives it. */
 static int check_times(const struct chain *c, int64_t wall_ms, struct gw_error *err)
 {
     for (unsigned i = 0; i < c->n; i++) {
@@ -71,7 +71,8 @@ static int refuse(unsigned status, struct gw_error *err)
     if (status & (GNUTLS_CERT_SIGNER_NOT_FOUND | GNUTLS_CERT_SIGNATURE_FAILURE))
         return gw_error_set(err, GW_UNAUTHORIZED, "the certificate is signed by an unknown authority");
     gnutls_certificate_verification_status_print(status, GNUTLS_CRT_X509, &text, 0);
-    return gw_error_set(err, GW_UNAUTHORIZED, "the certificate is refused: %s", text.data ? (char *)text.data : "unknown reason");
+    return gw_error_set(err, GW_UNAUTHORIZED, "the certificate is refused: %s",
+                        text.data ? (char *)text.data : "unknown reason");
 }
 
 static int verify(const struct pki_trust *t, struct chain *c, unsigned purpose, int64_t wall_ms, struct pki_info *ret,
@@ -80,7 +81,8 @@ static int verify(const struct pki_trust *t, struct chain *c, unsigned purpose, 
     const struct pki_purpose *want = find_purpose(purpose);
     _cleanup_pki_info_ struct pki_info info = {0};
     unsigned status = 0;
-    int r = gnutls_x509_trust_list_verify_crt(t->list, c->certs, c->n, GNUTLS_VERIFY_DISABLE_TIME_CHECKS, &status, NULL);
+    int r =
+        gnutls_x509_trust_list_verify_crt(t->list, c->certs, c->n, GNUTLS_VERIFY_DISABLE_TIME_CHECKS, &status, NULL);
 
     if (r < 0)
         return pki_fail(err, GW_UNAUTHORIZED, r, "cannot verify the certificate");
@@ -99,8 +101,8 @@ static int verify(const struct pki_trust *t, struct chain *c, unsigned purpose, 
     return 0;
 }
 
-int pki_trust_verify(const struct pki_trust *t, const struct pki_der *chain, size_t n, unsigned purpose, int64_t wall_ms,
-                     struct pki_info *ret, struct gw_error *err)
+int pki_trust_verify(const struct pki_trust *t, const struct pki_der *chain, size_t n, unsigned purpose,
+                     int64_t wall_ms, struct pki_info *ret, struct gw_error *err)
 {
     _cleanup_(chain_done) struct chain c = {.n = 0};
 
@@ -126,7 +128,8 @@ int pki_trust_verify_pem(const struct pki_trust *t, const char *chain_pem, unsig
     _cleanup_(chain_done) struct chain c = {.n = 0};
     gnutls_datum_t in = pki_datum(chain_pem);
     unsigned n = PKI_MAX_CHAIN;
-    int r = gnutls_x509_crt_list_import(c.certs, &n, &in, GNUTLS_X509_FMT_PEM, GNUTLS_X509_CRT_LIST_IMPORT_FAIL_IF_EXCEED);
+    int r =
+        gnutls_x509_crt_list_import(c.certs, &n, &in, GNUTLS_X509_FMT_PEM, GNUTLS_X509_CRT_LIST_IMPORT_FAIL_IF_EXCEED);
 
     if (r < 0)
         return pki_fail(err, GW_UNAUTHORIZED, r, "cannot read the certificate");

@@ -34,8 +34,8 @@ static struct blob *conditions_patch(yyjson_val *body)
     return json_encode(yyjson_mut_doc_get_root(patch));
 }
 
-static int handle(struct rest_server *s, const struct api_request *q, const struct rest_target *t, struct api_response *response,
-                  struct gw_error *err)
+static int handle(struct rest_server *s, const struct api_request *q, const struct rest_target *t,
+                  struct api_response *response, struct gw_error *err)
 {
     static const char *const groups[] = {GROUP_MASTERS};
     bool reads = streq(t->verb, "get");
@@ -46,9 +46,11 @@ static int handle(struct rest_server *s, const struct api_request *q, const stru
     int r;
 
     if (!reads && !streq(t->verb, "update") && !streq(t->verb, "patch"))
-        return gw_error_set(err, GW_METHOD_NOT_ALLOWED, "the server does not allow this method on the requested resource");
+        return gw_error_set(err, GW_METHOD_NOT_ALLOWED,
+                            "the server does not allow this method on the requested resource");
     inner.target = target;
-    inner.user = (struct api_user){q->user.name, groups, ARRAY_SIZE(groups)}; /* the right to approve is what was asked for */
+    inner.user =
+        (struct api_user){q->user.name, groups, ARRAY_SIZE(groups)}; /* the right to approve is what was asked for */
     if (!reads) {
         r = read_body(s, q, &doc, err);
         if (r < 0)

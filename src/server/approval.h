@@ -1,4 +1,5 @@
-/* certificatesigningrequests/approval: how an administrator approves or denies. Only conditions can be written there. */
+/* certificatesigningrequests/approval: how an administrator approves or denies. Only conditions can be written there.
+ */
 #pragma once
 
 #include "apiserver/rest.h"

@@ -16,11 +16,11 @@
 #include "server/crds.h"
 #include "server/local.h"
 
-#define TICK_MS 30000            /* between looks at the clock */
-#define RETRY_MS 1000            /* after a failure */
-#define SWEEP_MS 600000          /* between removals of stale requests */
-#define KEEP_MS 600000           /* history that clients may resume watches from: ten minutes, */
-#define KEEP_CHANGES 10000       /* and at least so many changes */
+#define TICK_MS 30000      /* between looks at the clock */
+#define RETRY_MS 1000      /* after a failure */
+#define SWEEP_MS 600000    /* between removals of stale requests */
+#define KEEP_MS 600000     /* history that clients may resume watches from: ten minutes, */
+#define KEEP_CHANGES 10000 /* and at least so many changes */
 
 struct chores {
     struct signer signer;
@@ -29,7 +29,7 @@ struct chores {
     struct store_watch *watch;
     struct store_retention retention;
     int64_t swept_ms;
-    bool failed;                 /* something is to be tried again: look at everything */
+    bool failed; /* something is to be tried again: look at everything */
 };
 
 /* --- One object --- */
@@ -72,8 +72,8 @@ static const struct kind *kind_of(struct chores *c, const struct followed *f)
     return kinds_find_kind(c->signer.rest->kinds, f->group, NULL, f->kind);
 }
 
-static void handle(struct chores *c, const struct kind *kind, void (*act)(struct chores *, yyjson_val *), int64_t revision,
-                   const struct blob *stored)
+static void handle(struct chores *c, const struct kind *kind, void (*act)(struct chores *, yyjson_val *),
+                   int64_t revision, const struct blob *stored)
 {
     _cleanup_free_ char *api_version = kind_api_version(kind, kind_storage_version(kind));
     _cleanup_doc_ yyjson_doc *doc = NULL;
@@ -100,7 +100,9 @@ static int look_at_all(struct chores *c, int64_t *ret_revision, struct gw_error 
     for (const struct followed *f = followed; f < followed + ARRAY_SIZE(followed); f++) {
         const struct kind *kind = kind_of(c, f);
         _cleanup_store_list_ struct store_list list = {0};
-        int r = kind ? store_list(c->signer.rest->store, &(struct store_list_options){.prefix = kind->prefix}, &list, err) : 0;
+        int r =
+            kind ? store_list(c->signer.rest->store, &(struct store_list_options){.prefix = kind->prefix}, &list, err)
+                 : 0;
 
         if (r < 0)
             return r;
@@ -141,10 +143,12 @@ static void compact(struct chores *c)
 
 static void sweep(struct chores *c)
 {
-    const struct kind *kind = kinds_find_kind(c->signer.rest->kinds, "certificates.k8s.io", NULL, "CertificateSigningRequest");
+    const struct kind *kind =
+        kinds_find_kind(c->signer.rest->kinds, "certificates.k8s.io", NULL, "CertificateSigningRequest");
     _cleanup_store_list_ struct store_list list = {0};
 
-    if (!kind || store_list(c->signer.rest->store, &(struct store_list_options){.prefix = kind->prefix}, &list, NULL) < 0)
+    if (!kind ||
+        store_list(c->signer.rest->store, &(struct store_list_options){.prefix = kind->prefix}, &list, NULL) < 0)
         return;
     for (size_t i = 0; i < list.len; i++) {
         const struct blob *b = list.items[i].value;

@@ -1,6 +1,7 @@
 /* What the server does on its own, in one thread: signs certificate requests, takes CustomResourceDefinitions into the
- * registry, compacts the store, removes stale requests. It follows the store's changes, so nothing depends on who made them;
- * and it looks at everything once at its start and after a lost watch, so nothing depends on having been there. */
+ * registry, compacts the store, removes stale requests. It follows the store's changes, so nothing depends on who made
+ * them; and it looks at everything once at its start and after a lost watch, so nothing depends on having been there.
+ */
 #pragma once
 
 #include "server/signer.h"

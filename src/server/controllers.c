@@ -5,7 +5,8 @@ const struct controller *const server_controllers[] = {
     NULL,
 };
 
-int server_controllers_start(struct server_state *state, uint16_t port, struct controllers_thread **ret, struct gw_error *err)
+int server_controllers_start(struct server_state *state, uint16_t port, struct controllers_thread **ret,
+                             struct gw_error *err)
 {
     _cleanup_client_config_ struct client_config config = {0};
     int r;
@@ -13,7 +14,7 @@ int server_controllers_start(struct server_state *state, uint16_t port, struct c
     if (!server_controllers[0])
         return 0;
     r = state_controllers_config(state, port, &config, err);
-    /* No leader election: the embedded store belongs to one process, so there is no second server to compete with, and a
-     * server that was killed resumes at once. */
+    /* No leader election: the embedded store belongs to one process, so there is no second server to compete with, and
+     * a server that was killed resumes at once. */
     return r < 0 ? r : controllers_run(&config, NULL, server_controllers, ret, err);
 }

@@ -8,4 +8,5 @@
 extern const struct controller *const server_controllers[];
 
 /* Starts them as clients of this very server, on a thread of their own. *ret is NULL when there are none. */
-int server_controllers_start(struct server_state *state, uint16_t port, struct controllers_thread **ret, struct gw_error *err);
+int server_controllers_start(struct server_state *state, uint16_t port, struct controllers_thread **ret,
+                             struct gw_error *err);

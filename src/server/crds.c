@@ -31,7 +31,8 @@ static void write_conditions(struct rest_server *rest, yyjson_val *crd, const st
     json_remove(patch, "/spec");
     body = json_encode(yyjson_mut_doc_get_root(patch));
     /* A conflict means that it was changed meanwhile: it will come again. */
-    if (local_call(rest, "PATCH", target, MERGE_PATCH, body, NULL, &err) < 0 && err.reason != GW_CONFLICT && err.reason != GW_NOT_FOUND)
+    if (local_call(rest, "PATCH", target, MERGE_PATCH, body, NULL, &err) < 0 && err.reason != GW_CONFLICT &&
+        err.reason != GW_NOT_FOUND)
         log_failure(-EIO, &err, "CustomResourceDefinition %s", meta_name(crd));
 }
 

@@ -3,8 +3,8 @@
 
 #include "apiserver/rest.h"
 
-/* Serves what crd (a whole object) defines, and says so in its conditions. A definition that can't be served is left with the
- * condition NamesAccepted=False and the reason. */
+/* Serves what crd (a whole object) defines, and says so in its conditions. A definition that can't be served is left
+ * with the condition NamesAccepted=False and the reason. */
 void crds_take(struct rest_server *rest, yyjson_val *crd);
 
 /* Removes the objects of that kind and stops serving it. */

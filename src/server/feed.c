@@ -1,5 +1,5 @@
-/* A feed has two holders: the worker while it sends the initial state, and the stream from then on. Whoever finds the other
- * one gone closes the watcher: the worker when the stream is over, the stream's end when the worker is done. */
+/* A feed has two holders: the worker while it sends the initial state, and the stream from then on. Whoever finds the
+ * other one gone closes the watcher: the worker when the stream is over, the stream's end when the worker is done. */
 #include "server/feed.h"
 
 #include <assert.h>
@@ -8,16 +8,17 @@
 
 #include "base/alloc.h"
 
-#define AHEAD_BYTES (1UL << 20)   /* initial state that may wait for the reader */
+#define AHEAD_BYTES (1UL << 20) /* initial state that may wait for the reader */
 #define PATIENCE_MS 30000
 
-static_assert(sizeof(struct http_part) == sizeof(struct api_part) && offsetof(struct http_part, len) == offsetof(struct api_part, len),
+static_assert(sizeof(struct http_part) == sizeof(struct api_part) &&
+                  offsetof(struct http_part, len) == offsetof(struct api_part, len),
               "lines go from one to the other as they are");
 
 struct feed {
     struct watcher *watcher;
     struct http_stream *stream;
-    pthread_mutex_t lock;          /* guards the two below, and on_ready against close */
+    pthread_mutex_t lock; /* guards the two below, and on_ready against close */
     bool worker_done, stream_over;
 };
 

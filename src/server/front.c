@@ -16,7 +16,7 @@ static void send_response(struct http_request *r, struct api_response *response)
 {
     bool cache_said = false;
 
-    VEC_EACH(&response->headers, h) {
+    VEC_EACH (&response->headers, h) {
         http_add_header(r, h->name, h->value);
         cache_said = cache_said || streq(h->name, "Cache-Control");
     }
@@ -26,7 +26,8 @@ static void send_response(struct http_request *r, struct api_response *response)
         feed_start(r, response->status, response->content_type, TAKE_PTR(response->watch));
         return;
     }
-    http_answer(r, response->status, response->content_type, (const struct http_part *)response->body.items, response->body.len);
+    http_answer(r, response->status, response->content_type, (const struct http_part *)response->body.items,
+                response->body.len);
     response->body.len = 0; /* the references went to the answer */
 }
 
@@ -44,7 +45,8 @@ static bool is_path(const char *target, const char *path)
 {
     size_t n = strlen(path);
 
-    return strncmp(target, path, n) == 0 && (target[n] == '\0' || target[n] == '?' || (target[n] == '/' && target[n + 1] == '\0'));
+    return strncmp(target, path, n) == 0 &&
+           (target[n] == '\0' || target[n] == '?' || (target[n] == '/' && target[n + 1] == '\0'));
 }
 
 /* Open to everybody, as Kubernetes has it: load balancers and service managers ask here. */
@@ -96,7 +98,8 @@ static int identify_chain(struct front *f, struct http_request *r, const struct 
 }
 
 /* The certificate counts before the token, the token before nothing. ret_own is what the caller frees. */
-static int identify(struct front *f, struct http_request *r, const struct identity **ret, struct identity **ret_own, struct gw_error *err)
+static int identify(struct front *f, struct http_request *r, const struct identity **ret, struct identity **ret_own,
+                    struct gw_error *err)
 {
     const char *token = http_bearer_token(r);
     int result = identify_chain(f, r, ret, err);

@@ -10,7 +10,7 @@ struct front {
     struct rest_server *rest;
     struct discovery *discovery;
     struct authn *authn;
-    bool ready;                /* atomic: what /readyz says */
+    bool ready; /* atomic: what /readyz says */
 };
 
 /* http_handler; userdata is the struct front. */

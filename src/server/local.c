@@ -8,11 +8,12 @@ static int failure(int status, yyjson_doc *doc, struct gw_error *err)
 {
     yyjson_val *root = doc ? yyjson_doc_get_root(doc) : NULL;
 
-    return gw_error_set(err, gw_reason_from(json_str(root, "/reason"), status), "%s", json_str_or(root, "/message", "no message"));
+    return gw_error_set(err, gw_reason_from(json_str(root, "/reason"), status), "%s",
+                        json_str_or(root, "/message", "no message"));
 }
 
-int local_call(struct rest_server *rest, const char *method, const char *target, const char *content_type, struct blob *body,
-               yyjson_doc **ret, struct gw_error *err)
+int local_call(struct rest_server *rest, const char *method, const char *target, const char *content_type,
+               struct blob *body, yyjson_doc **ret, struct gw_error *err)
 {
     static const char *const groups[] = {GROUP_MASTERS, GROUP_AUTHENTICATED};
     const struct api_request request = {

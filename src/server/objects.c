@@ -58,7 +58,8 @@ static int publish_authorities(struct rest_server *rest, const struct server_sta
     body = json_encode(yyjson_mut_doc_get_root(d));
     r = local_call(rest, "POST", path, JSON_BODY, body, NULL, &why);
     if (r < 0 && why.reason == GW_ALREADY_EXISTS)
-        return local_call(rest, "PATCH", "/api/v1/namespaces/kube-system/configmaps/godwit-ca", MERGE_PATCH, body, NULL, err);
+        return local_call(rest, "PATCH", "/api/v1/namespaces/kube-system/configmaps/godwit-ca", MERGE_PATCH, body, NULL,
+                          err);
     if (r < 0) {
         gw_error_move(err, &why);
         return gw_error_wrap(err, r, "ConfigMap kube-system/godwit-ca");

@@ -1,10 +1,10 @@
-/* Order of a start: data directory, store, kinds, request core, initial objects, chores, HTTP server, controllers; the service
- * manager hears of it at the end. A stop goes the other way: /readyz turns to 503, the controllers end (they wait for no
- * answer when they do, so the loop may wait for them), watches end in good order, requests under way are finished, and only
- * then the loop ends.
+/* Order of a start: data directory, store, kinds, request core, initial objects, chores, HTTP server, controllers; the
+ * service manager hears of it at the end. A stop goes the other way: /readyz turns to 503, the controllers end (they
+ * wait for no answer when they do, so the loop may wait for them), watches end in good order, requests under way are
+ * finished, and only then the loop ends.
  *
- * The loop's thread does sockets and hands watch events out; everything that blocks runs on the HTTP server's workers, the
- * chores' thread or the store's. */
+ * The loop's thread does sockets and hands watch events out; everything that blocks runs on the HTTP server's workers,
+ * the chores' thread or the store's. */
 #include "server/server.h"
 
 #include <errno.h>

@@ -6,13 +6,13 @@
 #include "base/error.h"
 
 struct server_config {
-    const char *data_dir;          /* everything that must survive; made if absent, 0700 */
-    const char *address;           /* to listen on; 0.0.0.0 and :: mean all */
+    const char *data_dir; /* everything that must survive; made if absent, 0700 */
+    const char *address;  /* to listen on; 0.0.0.0 and :: mean all */
     uint16_t port;
-    const char *advertise;         /* address for kubeconfigs; NULL: address, or 127.0.0.1 when that means all */
-    const char *const *names;      /* further names and addresses for the server's certificate; NULL-terminated, or NULL */
-    const char *kubeconfig;        /* where the administrator's goes; NULL: DATA_DIR/admin.kubeconfig */
-    const char *static_tokens;     /* file of static tokens, or NULL */
+    const char *advertise;     /* address for kubeconfigs; NULL: address, or 127.0.0.1 when that means all */
+    const char *const *names;  /* further names and addresses for the server's certificate; NULL-terminated, or NULL */
+    const char *kubeconfig;    /* where the administrator's goes; NULL: DATA_DIR/admin.kubeconfig */
+    const char *static_tokens; /* file of static tokens, or NULL */
 };
 
 /* Serves until SIGTERM or SIGINT. Signals must be handled by nobody else; call it in a process with one thread. */

@@ -16,8 +16,9 @@
 #define DAY_S (24 * HOUR_S)
 #define MIN_LIFETIME_S 600
 #define NODE_LIFETIME_S (365 * DAY_S)
-/* A certificate matters at handshakes and in the proof of a grant. One day covers the copying of any guest but the hugest, and
- * an agent may ask again while the migration is open; the key is worth nothing once its migration is over. */
+/* A certificate matters at handshakes and in the proof of a grant. One day covers the copying of any guest but the
+ * hugest, and an agent may ask again while the migration is open; the key is worth nothing once its migration is over.
+ */
 #define MIGRATION_LIFETIME_S DAY_S
 #define KEEP_DONE_MS (HOUR_S * 1000)
 #define KEEP_WAITING_MS (DAY_S * 1000)
@@ -26,7 +27,7 @@
 struct csr {
     struct signer *s;
     yyjson_val *object;
-    const char *user;          /* who asks */
+    const char *user; /* who asks */
     char *pem;
     struct pki_info info;
     struct api_user who;
@@ -81,7 +82,7 @@ static bool is_node_address(yyjson_val *node, const char *text)
 
     if (streq(text, meta_name(node)))
         return true;
-    yyjson_arr_foreach(json_at(node, "/status/addresses"), i, n, address)
+    yyjson_arr_foreach (json_at(node, "/status/addresses"), i, n, address)
         if (streq(json_str_or(address, "/address", ""), text))
             return true;
     return false;
@@ -94,14 +95,17 @@ static int check_serving(const struct csr *c, struct gw_error *err)
     _cleanup_doc_ yyjson_doc *node = NULL;
 
     if (!*name || !streq(name, requesting_node(c)))
-        return refuse(err, "a serving certificate must be requested by the agent that it is for: CN=system:node:NODE, O=system:nodes");
+        return refuse(
+            err,
+            "a serving certificate must be requested by the agent that it is for: CN=system:node:NODE, O=system:nodes");
     if (c->info.n_sans == 0 || c->info.n_other_sans)
         return refuse(err, "DNS names and IP addresses are needed as subject alternative names, and no others");
     if (!kind || rest_read(c->s->rest, kind, NULL, name, &node, NULL) < 0)
         return refuse(err, "Node \"%s\" does not exist: register it first", name);
     for (size_t i = 0; i < c->info.n_sans; i++)
         if (!is_node_address(yyjson_doc_get_root(node), c->info.sans[i]))
-            return refuse(err, "\"%s\" is neither the name nor in status.addresses of Node \"%s\"", c->info.sans[i], name);
+            return refuse(err, "\"%s\" is neither the name nor in status.addresses of Node \"%s\"", c->info.sans[i],
+                          name);
     return 0;
 }
 
@@ -176,7 +180,8 @@ static int check_migration(const struct csr *c, struct gw_error *err)
     if (!vmi)
         return refuse(err, "no VirtualMachineInstance is in the migration with uid %s", uid);
     if (!*requesting_node(c) || !streq(json_str_or(yyjson_doc_get_root(vmi), side->node_path, ""), requesting_node(c)))
-        return refuse(err, "only the agent that status.migrationState names for the %s may ask for its certificate", side->name);
+        return refuse(err, "only the agent that status.migrationState names for the %s may ask for its certificate",
+                      side->name);
     if (!is_open(yyjson_doc_get_root(vmi)))
         return refuse(err, "the migration with uid %s is decided already", uid);
     return 0;
@@ -194,7 +199,8 @@ struct rule {
 };
 
 static const struct rule rules[] = {
-    {"kubernetes.io/kube-apiserver-client-kubelet", PKI_CLIENT, NODE_LIFETIME_S, check_node_client, may_node_client, false},
+    {"kubernetes.io/kube-apiserver-client-kubelet", PKI_CLIENT, NODE_LIFETIME_S, check_node_client, may_node_client,
+     false},
     {"kubernetes.io/kubelet-serving", PKI_SERVER, NODE_LIFETIME_S, check_serving, may_always, false},
     {"godwit.io/migration", PKI_CLIENT | PKI_SERVER, MIGRATION_LIFETIME_S, check_migration, may_always, true},
 };
@@ -217,7 +223,8 @@ static int read_csr(struct csr *c, struct gw_error *err)
 
     c->user = json_str_or(c->object, "/spec/username", "");
     c->groups = xnew_n(const char *, yyjson_arr_size(groups) + 1);
-    yyjson_arr_foreach(groups, i, n, group) c->groups[c->who.n_groups++] = yyjson_is_str(group) ? yyjson_get_str(group) : "";
+    yyjson_arr_foreach (groups, i, n, group)
+        c->groups[c->who.n_groups++] = yyjson_is_str(group) ? yyjson_get_str(group) : "";
     c->who.name = c->user;
     c->who.groups = c->groups;
     if (base64_decode(request, strlen(request), &c->pem, NULL) < 0)
@@ -275,7 +282,8 @@ static int64_t lifetime(const struct csr *c, const struct rule *rule)
 
 static int sign(const struct csr *c, const struct rule *rule, struct gw_error *err)
 {
-    _cleanup_free_ const char **o = xnew_n(const char *, c->info.n_o + 1), **sans = xnew_n(const char *, c->info.n_sans + 1);
+    _cleanup_free_ const char **o = xnew_n(const char *, c->info.n_o + 1),
+                              **sans = xnew_n(const char *, c->info.n_sans + 1);
     const struct pki_subject subject = {c->info.cn, o, sans};
     _cleanup_free_ char *cert = NULL, *text = NULL;
     _cleanup_mut_doc_ yyjson_mut_doc *patch = NULL;
@@ -285,14 +293,14 @@ static int sign(const struct csr *c, const struct rule *rule, struct gw_error *e
         o[i] = c->info.o[i];
     for (size_t i = 0; i < c->info.n_sans; i++)
         sans[i] = c->info.sans[i];
-    r = pki_issue(rule->by_migration_ca ? c->s->migration_ca : c->s->cluster_ca, c->pem, &subject, rule->usages, lifetime(c, rule),
-                  &cert, err);
+    r = pki_issue(rule->by_migration_ca ? c->s->migration_ca : c->s->cluster_ca, c->pem, &subject, rule->usages,
+                  lifetime(c, rule), &cert, err);
     if (r < 0)
         return r;
     text = base64_encode(cert, strlen(cert));
-    patch = condition_true(c->object, "Approved")
-                ? json_object()
-                : status_with(c->object, "Approved", "AutoApproved", "the signer's own rules approve of this requester");
+    patch = condition_true(c->object, "Approved") ? json_object()
+                                                  : status_with(c->object, "Approved", "AutoApproved",
+                                                                "the signer's own rules approve of this requester");
     json_set_str(patch, "/metadata/resourceVersion", meta_version(c->object));
     json_set_str(patch, "/status/certificate", text);
     return write_status(c->s, c->object, patch, err);

@@ -1,5 +1,6 @@
-/* The signers of CertificateSigningRequests. What a request must be, and by whom, is decided by pure functions; signer_process
- * does what follows: approve, sign or deny, with a reason in the conditions. docs/security.md lists the rules for operators. */
+/* The signers of CertificateSigningRequests. What a request must be, and by whom, is decided by pure functions;
+ * signer_process does what follows: approve, sign or deny, with a reason in the conditions. docs/security.md lists the
+ * rules for operators. */
 #pragma once
 
 #include "apiserver/rest.h"
@@ -10,8 +11,8 @@ struct signer {
     const struct pki_ca *cluster_ca, *migration_ca;
 };
 
-/* Looks at one request (its whole object) and does what is due; nothing for those that are done or not ours. Level-triggered:
- * may be called any number of times. Negative: to be tried again. */
+/* Looks at one request (its whole object) and does what is due; nothing for those that are done or not ours.
+ * Level-triggered: may be called any number of times. Negative: to be tried again. */
 int signer_process(struct signer *s, yyjson_val *csr, struct gw_error *err);
 
 /* Whether a request has been answered long enough ago, or has waited too long, to be removed. */

@@ -36,7 +36,7 @@ static bool is_any(const char *address)
 
 static void add_name(struct name_vec *v, const char *name)
 {
-    VEC_EACH(v, have)
+    VEC_EACH (v, have)
         if (streq(*have, name))
             return;
     name_vec_push(v, xstrdup(name));
@@ -67,8 +67,13 @@ static void add_local_addresses(struct name_vec *v)
 static void server_names(const struct server_config *c, struct name_vec *v)
 {
     static const char *const always[] = {
-        "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", "localhost",
-        "127.0.0.1", "::1",
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        "kubernetes.default.svc.cluster.local",
+        "localhost",
+        "127.0.0.1",
+        "::1",
     };
     char host[256];
 
@@ -89,7 +94,7 @@ static void server_names(const struct server_config *c, struct name_vec *v)
 
 static void names_done(struct name_vec *v)
 {
-    VEC_EACH(v, name)
+    VEC_EACH (v, name)
         free(*name);
     name_vec_done(v);
 }
@@ -110,7 +115,8 @@ static bool has_all(const struct pki_info *info, struct name_vec *names)
 /* --- Certificates --- */
 
 /* Whether cert (of key) is one of the cluster's authority for a month to come; ret gets what it says. */
-static bool is_good(const struct server_state *s, const char *cert, const char *key, unsigned purpose, struct pki_info *ret)
+static bool is_good(const struct server_state *s, const char *cert, const char *key, unsigned purpose,
+                    struct pki_info *ret)
 {
     struct pki_trust *trust = NULL;
     int64_t now = clock_wall_ms();
@@ -240,8 +246,8 @@ static char *server_url(const char *address, uint16_t port)
     return xasprintf("https://%s%s%s:%u", v6 ? "[" : "", address, v6 ? "]" : "", port);
 }
 
-static int user_config(struct server_state *s, const char *url, const char *user, const char *group, struct client_config *ret,
-                       struct gw_error *err)
+static int user_config(struct server_state *s, const char *url, const char *user, const char *group,
+                       struct client_config *ret, struct gw_error *err)
 {
     const char *const groups[] = {group, NULL};
     const struct pki_subject subject = {.cn = user, .o = groups};
@@ -265,7 +271,8 @@ static bool kubeconfig_is_good(struct server_state *s, const char *path, const c
 
 int state_write_admin(struct server_state *s, uint16_t port, struct gw_error *err)
 {
-    _cleanup_free_ char *path = s->config->kubeconfig ? xstrdup(s->config->kubeconfig) : state_path(s, "admin.kubeconfig");
+    _cleanup_free_ char *path =
+        s->config->kubeconfig ? xstrdup(s->config->kubeconfig) : state_path(s, "admin.kubeconfig");
     _cleanup_free_ char *url = server_url(public_address(s->config), port);
     _cleanup_client_config_ struct client_config config = {0};
     _cleanup_key_ char *text = NULL;

@@ -1,5 +1,5 @@
-/* What lies in the data directory beside the store: authorities, the server's own certificates, tokens, kubeconfigs. Opening
- * makes what is absent and renews what ends soon, so every start does the same and nothing is made twice. */
+/* What lies in the data directory beside the store: authorities, the server's own certificates, tokens, kubeconfigs.
+ * Opening makes what is absent and renews what ends soon, so every start does the same and nothing is made twice. */
 #pragma once
 
 #include "client/client_curl.h"
@@ -8,17 +8,18 @@
 
 struct server_state {
     const struct server_config *config;
-    struct pki_ca *cluster_ca;      /* ca.crt, ca.key: server, users, agents */
-    struct pki_ca *migration_ca;    /* migration-ca.crt, .key: one migration and side each, and nothing else */
-    char *cert, *key;               /* server.crt, server.key */
-    char *bootstrap_tokens;         /* bootstrap-token */
-    char *static_tokens;            /* NULL = none */
+    struct pki_ca *cluster_ca;   /* ca.crt, ca.key: server, users, agents */
+    struct pki_ca *migration_ca; /* migration-ca.crt, .key: one migration and side each, and nothing else */
+    char *cert, *key;            /* server.crt, server.key */
+    char *bootstrap_tokens;      /* bootstrap-token */
+    char *static_tokens;         /* NULL = none */
 };
 
 int state_open(const struct server_config *config, struct server_state *ret, struct gw_error *err);
 void state_done(struct server_state *s);
 
-/* Issues the server's certificate anew if it ends within a month or lacks a name that this machine has now. 1: it did. */
+/* Issues the server's certificate anew if it ends within a month or lacks a name that this machine has now. 1: it did.
+ */
 int state_renew(struct server_state *s, struct gw_error *err);
 
 /* Writes the administrator's kubeconfig unless the one there is good for this server for another month. */

@@ -1,5 +1,5 @@
-/* Certificates and certificate requests of strangers: names, alternative names, purposes. The input is DER; requests are read
- * in PEM, so it is wrapped for them. */
+/* Certificates and certificate requests of strangers: names, alternative names, purposes. The input is DER; requests
+ * are read in PEM, so it is wrapped for them. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +11,8 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     _cleanup_free_ char *base64 = base64_encode(data, size);
-    _cleanup_free_ char *pem = xasprintf("-----BEGIN CERTIFICATE REQUEST-----\n%s\n-----END CERTIFICATE REQUEST-----\n", base64);
+    _cleanup_free_ char *pem =
+        xasprintf("-----BEGIN CERTIFICATE REQUEST-----\n%s\n-----END CERTIFICATE REQUEST-----\n", base64);
     _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
     struct pki_info info = {0};
 

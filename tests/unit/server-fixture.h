@@ -1,4 +1,5 @@
-/* A request core over a store in memory, with the built-in kinds and real authorization: for tests of what stands on it. */
+/* A request core over a store in memory, with the built-in kinds and real authorization: for tests of what stands on
+ * it. */
 #pragma once
 
 #include "apiserver/authz.h"
@@ -75,8 +76,10 @@ static int fixture_admin(struct fixture *f, const char *method, const char *targ
 
 /* Namespace default, and a VMI there that runs on node-a, moves to node-b, and names Secret needed. */
 #define FIXTURE_POD(name, labels, node) \
-    "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"" name "\",\"labels\":{" labels "\"kubevirt.io\":\"virt-launcher\"}," \
-    "\"ownerReferences\":[{\"apiVersion\":\"kubevirt.io/v1\",\"kind\":\"VirtualMachineInstance\",\"name\":\"vm1\",\"uid\":\"u\"," \
+    "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"" name "\",\"labels\":{" labels \
+    "\"kubevirt.io\":\"virt-launcher\"}," \
+    "\"ownerReferences\":[{\"apiVersion\":\"kubevirt.io/" \
+    "v1\",\"kind\":\"VirtualMachineInstance\",\"name\":\"vm1\",\"uid\":\"u\"," \
     "\"controller\":true}]},\"spec\":{\"nodeName\":\"" node "\",\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}"
 #define FIXTURE_VMIS "/apis/kubevirt.io/v1/namespaces/default/virtualmachineinstances"
 
@@ -84,24 +87,30 @@ static void fixture_populate(struct fixture *f)
 {
     static const char *const rows[][2] = {
         {"/api/v1/namespaces", "{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{\"name\":\"default\"}}"},
-        {"/api/v1/namespaces", "{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{\"name\":\"kube-node-lease\"}}"},
+        {"/api/v1/namespaces",
+         "{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{\"name\":\"kube-node-lease\"}}"},
         {"/api/v1/nodes", "{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"node-a\"}}"},
         {"/api/v1/nodes", "{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"node-c\"}}"},
-        {"/api/v1/namespaces/default/secrets", "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"name\":\"needed\"}}"},
-        {"/api/v1/namespaces/default/secrets", "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"name\":\"other\"}}"},
-        {"/api/v1/namespaces/default/configmaps", "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"c\"}}"},
-        {"/api/v1/namespaces/default/pods",
-         FIXTURE_POD("p", "", "node-a")},
-        {FIXTURE_VMIS,
-         "{\"apiVersion\":\"kubevirt.io/v1\",\"kind\":\"VirtualMachineInstance\",\"metadata\":{\"name\":\"vm1\"},\"spec\":{\"domain\":"
-         "{\"resources\":{\"requests\":{\"memory\":\"128Mi\"}},\"devices\":{\"disks\":[{\"name\":\"d\",\"disk\":{\"bus\":\"virtio\"}}]}},"
-         "\"volumes\":[{\"name\":\"d\",\"cloudInitNoCloud\":{\"secretRef\":{\"name\":\"needed\"}}}]}}"},
+        {"/api/v1/namespaces/default/secrets",
+         "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"name\":\"needed\"}}"},
+        {"/api/v1/namespaces/default/secrets",
+         "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"name\":\"other\"}}"},
+        {"/api/v1/namespaces/default/configmaps",
+         "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"c\"}}"},
+        {"/api/v1/namespaces/default/pods", FIXTURE_POD("p", "", "node-a")},
+        {FIXTURE_VMIS, "{\"apiVersion\":\"kubevirt.io/"
+                       "v1\",\"kind\":\"VirtualMachineInstance\",\"metadata\":{\"name\":\"vm1\"},\"spec\":{\"domain\":"
+                       "{\"resources\":{\"requests\":{\"memory\":\"128Mi\"}},\"devices\":{\"disks\":[{\"name\":\"d\","
+                       "\"disk\":{\"bus\":\"virtio\"}}]}},"
+                       "\"volumes\":[{\"name\":\"d\",\"cloudInitNoCloud\":{\"secretRef\":{\"name\":\"needed\"}}}]}}"},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
         assert_int_equal(fixture_admin(f, "POST", rows[i][0], rows[i][1]), 201);
-    assert_int_equal(fixture_admin(f, "PATCH", FIXTURE_VMIS "/vm1",
-                                   "{\"status\":{\"nodeName\":\"node-a\",\"migrationState\":{\"migrationUid\":\"mig-1\",\"sourceNode\":"
-                                   "\"node-a\",\"targetNode\":\"node-b\",\"handover\":{\"epoch\":1}}}}"),
-                     200);
+    assert_int_equal(
+        fixture_admin(
+            f, "PATCH", FIXTURE_VMIS "/vm1",
+            "{\"status\":{\"nodeName\":\"node-a\",\"migrationState\":{\"migrationUid\":\"mig-1\",\"sourceNode\":"
+            "\"node-a\",\"targetNode\":\"node-b\",\"handover\":{\"epoch\":1}}}}"),
+        200);
 }

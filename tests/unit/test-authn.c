@@ -108,7 +108,8 @@ static void malformed_files_are_refused_without_showing_them(void **state)
         struct authn *a = NULL;
         _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
 
-        assert_true(authn_new(&(struct authn_config){pki_ca_cert_pem(ca), cases[i].tokens, cases[i].bootstrap}, &a, &err) < 0);
+        assert_true(
+            authn_new(&(struct authn_config){pki_ca_cert_pem(ca), cases[i].tokens, cases[i].bootstrap}, &a, &err) < 0);
         assert_non_null(strstr(err.message, cases[i].where));
         assert_null(strstr(err.message, "hidden"));
         assert_null(a);
@@ -136,7 +137,8 @@ static struct pki_der to_der(const char *pem, unsigned char *buf)
     return der;
 }
 
-static int identify(struct authn *a, const struct pki_ca *by, const char *cn, unsigned usages, int64_t at_ms, struct identity **ret)
+static int identify(struct authn *a, const struct pki_ca *by, const char *cn, unsigned usages, int64_t at_ms,
+                    struct identity **ret)
 {
     static const char *const groups[] = {"system:masters", "dev", NULL};
     const struct pki_subject subject = {cn, groups, NULL};

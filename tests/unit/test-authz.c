@@ -43,17 +43,16 @@ static void run(struct fixture *f, const char *group, const struct row *rows, si
         int status = fixture_call(f, rows[i].user, group, rows[i].method, rows[i].target, rows[i].body, &text);
 
         if (status != rows[i].status)
-            fail_msg("%s %s %s: %d instead of %d: %s", rows[i].user, rows[i].method, rows[i].target, status, rows[i].status, text);
+            fail_msg("%s %s %s: %d instead of %d: %s", rows[i].user, rows[i].method, rows[i].target, status,
+                     rows[i].status, text);
     }
 }
 
 static void strangers_may_do_nothing(void **state)
 {
     static const struct row rows[] = {
-        {"alice", "GET", "/api/v1/nodes", NULL, 403},
-        {"alice", "GET", PODS "/p", NULL, 403},
-        {"alice", "POST", "/api/v1/namespaces", "{}", 403},
-        {"alice", "DELETE", FIXTURE_VMIS "/vm1", NULL, 403},
+        {"alice", "GET", "/api/v1/nodes", NULL, 403},       {"alice", "GET", PODS "/p", NULL, 403},
+        {"alice", "POST", "/api/v1/namespaces", "{}", 403}, {"alice", "DELETE", FIXTURE_VMIS "/vm1", NULL, 403},
         {NODE_A, "GET", "/api/v1/nodes/node-a", NULL, 403}, /* the name alone makes no agent */
     };
 
@@ -64,9 +63,12 @@ static void refusals_are_worded_as_in_kubernetes(void **state)
 {
     _cleanup_free_ char *text = NULL;
 
-    assert_int_equal(fixture_call(*state, "viewer", "dev", "GET", "/apis/kubevirt.io/v1/namespaces/default/virtualmachines", NULL, &text), 403);
-    assert_non_null(strstr(text, "virtualmachines.kubevirt.io is forbidden: User \\\"viewer\\\" cannot list resource "
-                                 "\\\"virtualmachines\\\" in API group \\\"kubevirt.io\\\" in the namespace \\\"default\\\""));
+    assert_int_equal(fixture_call(*state, "viewer", "dev", "GET",
+                                  "/apis/kubevirt.io/v1/namespaces/default/virtualmachines", NULL, &text),
+                     403);
+    assert_non_null(
+        strstr(text, "virtualmachines.kubevirt.io is forbidden: User \\\"viewer\\\" cannot list resource "
+                     "\\\"virtualmachines\\\" in API group \\\"kubevirt.io\\\" in the namespace \\\"default\\\""));
     assert_non_null(strstr(text, "\"details\":{\"group\":\"kubevirt.io\",\"kind\":\"virtualmachines\"}"));
 }
 
@@ -84,13 +86,16 @@ static void an_agent_sees_to_its_own_node(void **state)
         {NODE_A, "GET", "/api/v1/nodes", NULL, 403},
         {NODE_A, "GET", "/api/v1/nodes?fieldSelector=metadata.name%3Dnode-a", NULL, 200},
         {NODE_A, "GET", "/api/v1/nodes?fieldSelector=metadata.name%3Dnode-c", NULL, 403},
-        {NODE_B, "POST", "/api/v1/nodes", "{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"node-x\"}}", 403},
-        {NODE_B, "POST", "/api/v1/nodes", "{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"node-b\"}}", 201},
+        {NODE_B, "POST", "/api/v1/nodes",
+         "{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"node-x\"}}", 403},
+        {NODE_B, "POST", "/api/v1/nodes",
+         "{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"node-b\"}}", 201},
         {NODE_A, "PATCH", "/api/v1/nodes/node-a", "{\"metadata\":{\"labels\":{\"x\":\"y\"}}}", 200},
         {NODE_A, "PATCH", "/api/v1/nodes/node-a/status", "{\"status\":{\"phase\":\"Running\"}}", 200},
         {NODE_A, "PATCH", "/api/v1/nodes/node-c/status", "{\"status\":{\"phase\":\"Running\"}}", 403},
         {NODE_A, "PATCH", "/api/v1/nodes/node-a", "{\"spec\":{\"unschedulable\":true}}", 403},
-        {NODE_A, "PATCH", "/api/v1/nodes/node-a", "{\"spec\":{\"taints\":[{\"key\":\"a\",\"effect\":\"NoSchedule\"}]}}", 403},
+        {NODE_A, "PATCH", "/api/v1/nodes/node-a", "{\"spec\":{\"taints\":[{\"key\":\"a\",\"effect\":\"NoSchedule\"}]}}",
+         403},
         {NODE_A, "DELETE", "/api/v1/nodes/node-a", NULL, 403},
         {NODE_A, "DELETE", "/api/v1/nodes/node-c", NULL, 403},
     };
@@ -101,7 +106,8 @@ static void an_agent_sees_to_its_own_node(void **state)
 static void an_agent_keeps_its_own_lease(void **state)
 {
 #define LEASES "/apis/coordination.k8s.io/v1/namespaces/"
-#define LEASE(name) "{\"apiVersion\":\"coordination.k8s.io/v1\",\"kind\":\"Lease\",\"metadata\":{\"name\":\"" name "\"}}"
+#define LEASE(name) \
+    "{\"apiVersion\":\"coordination.k8s.io/v1\",\"kind\":\"Lease\",\"metadata\":{\"name\":\"" name "\"}}"
     static const struct row rows[] = {
         {NODE_A, "POST", LEASES "kube-node-lease/leases", LEASE("node-c"), 403},
         {NODE_A, "POST", LEASES "default/leases", LEASE("node-a"), 403},
@@ -214,7 +220,8 @@ static void a_json_patch_is_no_oracle(void **state)
 
 #define CSRS "/apis/certificates.k8s.io/v1/certificatesigningrequests"
 #define CSR(name, signer) \
-    "{\"apiVersion\":\"certificates.k8s.io/v1\",\"kind\":\"CertificateSigningRequest\",\"metadata\":{\"name\":\"" name "\"},\"spec\":" \
+    "{\"apiVersion\":\"certificates.k8s.io/v1\",\"kind\":\"CertificateSigningRequest\",\"metadata\":{\"name\":\"" name \
+    "\"},\"spec\":" \
     "{\"request\":\"eA==\",\"signerName\":\"" signer "\",\"usages\":[\"client auth\"],\"username\":\"root\"}}"
 
 static void joining_nodes_ask_for_a_certificate(void **state)

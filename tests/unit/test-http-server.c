@@ -244,7 +244,9 @@ static void requests_reach_the_handler_and_answers_the_client(void **state)
     _cleanup_free_ char *got = NULL;
 
     start(&f);
-    got = exchange(&f, "POST /echo/a%2Fb?x=%20 HTTP/1.1\r\nHost: h\r\nX-Test: t\r\nAuthorization: bearer  tok\r\nContent-Length: 4\r\n\r\nbody",
+    got = exchange(&f,
+                   "POST /echo/a%2Fb?x=%20 HTTP/1.1\r\nHost: h\r\nX-Test: t\r\nAuthorization: bearer  "
+                   "tok\r\nContent-Length: 4\r\n\r\nbody",
                    "|body");
     assert_non_null(strstr(got, "200 OK"));
     assert_non_null(strstr(got, "X-Answer: 42"));
@@ -258,7 +260,9 @@ static void chunked_bodies_are_joined(void **state)
     _cleanup_free_ char *got = NULL;
 
     start(&f);
-    got = exchange(&f, "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n", "|abcdefg");
+    got = exchange(
+        &f, "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n",
+        "|abcdefg");
     assert_non_null(strstr(got, "|abcdefg"));
     stop(&f);
 }
@@ -601,7 +605,8 @@ static CURL *https(const struct fixture *f, const char *path, const char *ca_pem
 {
     CURL *c = curl_easy_init();
     _cleanup_free_ char *url = xasprintf("https://127.0.0.1:%u%s", http_server_port(f->s), path);
-    FILE *ca = fopen("test-http-server.ca", "w"); /* the GnuTLS build of libcurl 7.88 takes authorities from files only */
+    FILE *ca =
+        fopen("test-http-server.ca", "w"); /* the GnuTLS build of libcurl 7.88 takes authorities from files only */
 
     fputs(ca_pem, ca);
     fclose(ca);

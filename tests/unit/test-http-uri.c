@@ -35,7 +35,8 @@ static void queries_are_decoded(void **state)
 {
     _cleanup_uri_ struct http_uri u = {0};
 
-    assert_int_equal(http_uri_parse("/a?fieldSelector=metadata.name%3Dx&labelSelector=a+in+%28b%29&watch&&a=1&a=2&e=", &u, NULL), 0);
+    assert_int_equal(
+        http_uri_parse("/a?fieldSelector=metadata.name%3Dx&labelSelector=a+in+%28b%29&watch&&a=1&a=2&e=", &u, NULL), 0);
     assert_string_equal(http_uri_param(&u, "fieldSelector"), "metadata.name=x");
     assert_string_equal(http_uri_param(&u, "labelSelector"), "a in (b)");
     assert_string_equal(http_uri_param(&u, "watch"), "");
@@ -64,18 +65,12 @@ static void faults_are_refused_and_named(void **state)
     static const struct {
         const char *target, *message;
     } cases[] = {
-        {"api", "does not begin"},
-        {"", "does not begin"},
-        {"*", "does not begin"},
-        {"/a%2", "percent encoding"},
-        {"/a%", "percent encoding"},
-        {"/a%zz", "percent encoding"},
-        {"/a%00b", "percent encoding"},
-        {"/a/../b", "\"..\""},
-        {"/a/%2e%2E/b", "\"..\""},
-        {"/a/./b", "\".\""},
-        {"/a?x=%4", "percent encoding"},
-        {"/a?%=4", "percent encoding"},
+        {"api", "does not begin"},        {"", "does not begin"},
+        {"*", "does not begin"},          {"/a%2", "percent encoding"},
+        {"/a%", "percent encoding"},      {"/a%zz", "percent encoding"},
+        {"/a%00b", "percent encoding"},   {"/a/../b", "\"..\""},
+        {"/a/%2e%2E/b", "\"..\""},        {"/a/./b", "\".\""},
+        {"/a?x=%4", "percent encoding"},  {"/a?%=4", "percent encoding"},
         {"/a?x=%00", "percent encoding"},
     };
 

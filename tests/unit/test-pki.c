@@ -32,7 +32,8 @@ static int free_ca(void **state)
 
 static void issued_certificates_say_what_was_asked(void **state)
 {
-    static const char *const o[] = {"system:nodes", "other", NULL}, *const sans[] = {"node-a", "10.0.0.1", "fd00::1", NULL};
+    static const char *const o[] = {"system:nodes", "other", NULL}, *const sans[] = {"node-a", "10.0.0.1", "fd00::1",
+                                                                                     NULL};
     const struct pki_subject subject = {"system:node:node-a", o, sans};
     _cleanup_free_ char *cert = NULL;
     _cleanup_key_ char *key = NULL;

@@ -85,7 +85,8 @@ static void ask(struct bench *b, const char *name, const char *user, const char 
 
     assert_int_equal(pki_csr_new(b->key, subject, PKI_CLIENT | PKI_SERVER, &csr, NULL), 0);
     base64 = base64_encode(csr, strlen(csr));
-    body = xasprintf("{\"apiVersion\":\"certificates.k8s.io/v1\",\"kind\":\"CertificateSigningRequest\",\"metadata\":{\"name\":\"%s\"},"
+    body = xasprintf("{\"apiVersion\":\"certificates.k8s.io/"
+                     "v1\",\"kind\":\"CertificateSigningRequest\",\"metadata\":{\"name\":\"%s\"},"
                      "\"spec\":{\"request\":\"%s\",\"signerName\":\"%s\",\"usages\":[\"client auth\"]}}",
                      name, base64, signer);
     assert_int_equal(fixture_call(b->f, user, group, "POST", CSRS, body, NULL), 201);
@@ -102,7 +103,8 @@ static struct pki_info issued(struct bench *b, const char *name, const struct pk
     struct pki_info info = {0};
 
     if (!base64)
-        fail_msg("no certificate: %s", json_str_or(yyjson_doc_get_root(doc), "/status/conditions/0/message", "no condition"));
+        fail_msg("no certificate: %s",
+                 json_str_or(yyjson_doc_get_root(doc), "/status/conditions/0/message", "no condition"));
     assert_true(condition_true(yyjson_doc_get_root(doc), "Approved"));
     assert_int_equal(base64_decode(base64, strlen(base64), &pem, NULL), 0);
     assert_int_equal(pki_trust_new(pki_ca_cert_pem(by), &trust, NULL), 0);
@@ -144,7 +146,8 @@ static void joining_and_renewing_agents_get_their_certificate(void **state)
 static void agents_get_no_other_names(void **state)
 {
     struct bench *b = *state;
-    static const char *const masters[] = {"system:masters", NULL}, *const both[] = {"system:nodes", "system:masters", NULL};
+    static const char *const masters[] = {"system:masters", NULL}, *const both[] = {"system:nodes", "system:masters",
+                                                                                    NULL};
     static const char *const sans[] = {"kubernetes", NULL};
 
     ask(b, "admin", BOOTSTRAP, "system:bootstrappers", CLIENT, &(struct pki_subject){"admin", masters, NULL});
@@ -166,7 +169,8 @@ static void another_nodes_certificate_waits_for_an_administrator(void **state)
     assert_null(json_at(yyjson_doc_get_root(doc), "/status/certificate"));
     assert_null(condition_find(yyjson_doc_get_root(doc), "Denied"));
     assert_int_equal(fixture_admin(b->f, "PATCH", CSRS "/other/approval",
-                                   "{\"status\":{\"conditions\":[{\"type\":\"Approved\",\"status\":\"True\",\"reason\":\"R\",\"message\":\"m\"}]}}"),
+                                   "{\"status\":{\"conditions\":[{\"type\":\"Approved\",\"status\":\"True\",\"reason\":"
+                                   "\"R\",\"message\":\"m\"}]}}"),
                      200);
     process(b, "other");
     info = issued(b, "other", b->cluster, PKI_CLIENT);
@@ -180,7 +184,8 @@ static void denied_requests_stay_denied(void **state)
 
     ask(b, "no", NODE_B, "system:nodes", CLIENT, &(struct pki_subject){NODE_A, nodes, NULL});
     assert_int_equal(fixture_admin(b->f, "PATCH", CSRS "/no/approval",
-                                   "{\"status\":{\"conditions\":[{\"type\":\"Denied\",\"status\":\"True\",\"reason\":\"R\",\"message\":\"m\"}]}}"),
+                                   "{\"status\":{\"conditions\":[{\"type\":\"Denied\",\"status\":\"True\",\"reason\":"
+                                   "\"R\",\"message\":\"m\"}]}}"),
                      200);
     process(b, "no");
     doc = fetch(b, "no");
@@ -191,7 +196,7 @@ static void serving_certificates_name_the_node_only(void **state)
 {
     struct bench *b = *state;
     static const char *const good[] = {"node-a", "10.0.0.1", NULL}, *const evil[] = {"node-a", "10.0.0.2", NULL},
-                      *const name[] = {"kubernetes", NULL};
+                             *const name[] = {"kubernetes", NULL};
     struct pki_info info;
 
     ask(b, "good", NODE_A, "system:nodes", SERVING, &(struct pki_subject){NODE_A, nodes, good});
@@ -214,8 +219,10 @@ static void serving_certificates_name_the_node_only(void **state)
 static void migrations_certify_the_two_agents_concerned(void **state)
 {
     struct bench *b = *state;
-    static const char *const source[] = {"source.mig-1.migration.godwit.io", NULL}, *const target[] = {"target.mig-1.migration.godwit.io", NULL},
-                      *const other[] = {"source.mig-2.migration.godwit.io", NULL}, *const more[] = {"source.mig-1.migration.godwit.io", "x", NULL};
+    static const char *const source[] = {"source.mig-1.migration.godwit.io", NULL},
+                             *const target[] = {"target.mig-1.migration.godwit.io", NULL},
+                             *const other[] = {"source.mig-2.migration.godwit.io", NULL},
+                             *const more[] = {"source.mig-1.migration.godwit.io", "x", NULL};
     struct pki_info info;
     int64_t day = 86400000;
 
@@ -250,7 +257,9 @@ static void decided_migrations_certify_nobody(void **state)
     struct bench *b = *state;
     static const char *const source[] = {"source.mig-1.migration.godwit.io", NULL};
 
-    assert_int_equal(fixture_admin(b->f, "PATCH", FIXTURE_VMIS "/vm1", "{\"status\":{\"migrationState\":{\"completed\":true}}}"), 200);
+    assert_int_equal(
+        fixture_admin(b->f, "PATCH", FIXTURE_VMIS "/vm1", "{\"status\":{\"migrationState\":{\"completed\":true}}}"),
+        200);
     ask(b, "late", NODE_A, "system:nodes", MIGRATION, &(struct pki_subject){"mig-1:source", NULL, source});
     assert_condition(b, "late", "Denied", "decided already");
 }
@@ -259,7 +268,8 @@ static void unreadable_requests_are_denied_and_foreign_ones_left_alone(void **st
 {
     struct bench *b = *state;
 #define BODY(name, signer) \
-    "{\"apiVersion\":\"certificates.k8s.io/v1\",\"kind\":\"CertificateSigningRequest\",\"metadata\":{\"name\":\"" name "\"}," \
+    "{\"apiVersion\":\"certificates.k8s.io/v1\",\"kind\":\"CertificateSigningRequest\",\"metadata\":{\"name\":\"" name \
+    "\"}," \
     "\"spec\":{\"request\":\"aGVsbG8=\",\"signerName\":\"" signer "\",\"usages\":[\"client auth\"]}}"
 
     assert_int_equal(fixture_admin(b->f, "POST", CSRS, BODY("junk", CLIENT)), 201);

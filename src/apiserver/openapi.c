@@ -141,6 +141,17 @@ static bool answer_document(struct openapi *o, const char *group, const char *ve
     return true;
 }
 
+/* kubectl validates what the v3 documents do not know (an unknown kind or version) by the v2 document, in protobuf. An empty
+ * one (field 1, "swagger", is "2.0") lets it pass, and go on to say "no matches for kind", as it should; without one it
+ * stops with "the server could not find the requested resource". Strategic merges then use kubectl's own tables. */
+static void answer_empty_v2(const struct api_request *request, struct api_response *response)
+{
+    static const char document[] = "\x0a\x03" "2.0";
+
+    answer_with_etag(request, response, "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
+                     blob_new(document, sizeof(document) - 1));
+}
+
 void openapi_handle(struct openapi *o, const struct http_uri *uri, const struct api_request *request,
                     struct api_response *response)
 {
@@ -149,6 +160,10 @@ void openapi_handle(struct openapi *o, const struct http_uri *uri, const struct 
 
     if (v3 && uri->n_segments == 2) {
         answer_with_etag(request, response, "application/json", index_of(o));
+        return;
+    }
+    if (uri->n_segments == 2 && streq(s[1], "v2")) {
+        answer_empty_v2(request, response);
         return;
     }
     if (v3 && uri->n_segments == 4 && streq(s[2], "api"))

@@ -11,7 +11,7 @@ struct openapi;
 struct openapi *openapi_new(struct rest_server *server);
 struct openapi *openapi_free(struct openapi *o);
 
-/* Answers /openapi/v3, /openapi/v3/api/v1, /openapi/v3/apis/GROUP/VERSION; /openapi/v2 is 404. */
+/* Answers /openapi/v3, /openapi/v3/api/v1, /openapi/v3/apis/GROUP/VERSION; /openapi/v2 is an empty document. */
 void openapi_handle(struct openapi *o, const struct http_uri *uri, const struct api_request *request,
                     struct api_response *response);
 

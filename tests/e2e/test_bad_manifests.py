@@ -98,7 +98,7 @@ def test_migrations(cluster, ns):
 @pytest.mark.parametrize("text, message", [
     ("apiVersion: kubevirt.io/v1\nkind: Nonsense\nmetadata: {name: x}\n", "no matches for kind"),
     ("apiVersion: kubevirt.io/v7\nkind: VirtualMachine\nmetadata: {name: x}\n", "no matches for kind"),
-    ("{not yaml", "yaml"),
+    ("{not yaml", "error parsing STDIN"),
 ])
 def test_what_is_no_object_of_ours(cluster, ns, text, message):
     done = cluster.kubectl("create", "-n", ns, "-f", "-", text=text, check=False)

@@ -78,7 +78,8 @@ static int limit_rate(struct end e, const char *link_rate, struct gw_error *err)
 static int ensure_cable(struct end own, struct end port, const char *address, struct gw_error *err)
 {
     _cleanup_free_ char *set_address = xasprintf("addr replace %s/24 dev %s", address, own.link);
-    _cleanup_free_ char *set_up = xasprintf("link set %s up", own.link);
+    /* IPv4 only: no addresses that appear by themselves, some time after the link. */
+    _cleanup_free_ char *set_up = xasprintf("link set dev %s addrgenmode none up", own.link);
     int r = 0;
 
     if (!has_link(own)) {
@@ -87,7 +88,7 @@ static int ensure_cable(struct end own, struct end port, const char *address, st
         r = in_ns(own, err, add);
     }
     if (r >= 0)
-        r = run(err, "ip -n %s link set %s master %s up", port.ns, port.link, BRIDGE);
+        r = run(err, "ip -n %s link set dev %s addrgenmode none master %s up", port.ns, port.link, BRIDGE);
     if (r >= 0)
         r = in_ns(own, err, set_address);
     return r < 0 ? r : in_ns(own, err, set_up);
@@ -102,7 +103,7 @@ static int ensure_fabric(const struct cluster_plan *p, struct gw_error *err)
     if (r >= 0 && !has_link(bridge))
         r = run(err, "ip -n %s link add %s type bridge", fabric, BRIDGE);
     if (r >= 0)
-        r = run(err, "ip -n %s link set %s up", fabric, BRIDGE);
+        r = run(err, "ip -n %s link set dev %s addrgenmode none up", fabric, BRIDGE);
     if (r < 0)
         return r;
     return ensure_cable((struct end){NULL, cluster_host_link(p, link)}, (struct end){fabric, "host"},

@@ -292,17 +292,33 @@ struct api_call *api_patch(struct api_client *c, const struct api_resource *r, c
     return submit(c, "PATCH", api_path(r, ns, name, sub, NULL), patch_types[type], encode(patch), 0, done, userdata);
 }
 
-struct api_call *api_delete(struct api_client *c, const struct api_resource *r, const char *ns, const char *name,
-                            const char *uid, const char *propagation, api_done_fn done, void *userdata)
+static yyjson_mut_doc *delete_options(const char *uid)
 {
-    _cleanup_mut_doc_ yyjson_mut_doc *options = json_object();
+    yyjson_mut_doc *options = json_object();
 
     json_set_str(options, "/kind", "DeleteOptions");
     json_set_str(options, "/apiVersion", "v1");
-    if (propagation)
-        json_set_str(options, "/propagationPolicy", propagation);
     if (uid)
         json_set_str(options, "/preconditions/uid", uid);
+    return options;
+}
+
+struct api_call *api_delete(struct api_client *c, const struct api_resource *r, const char *ns, const char *name,
+                            const char *uid, const char *propagation, api_done_fn done, void *userdata)
+{
+    _cleanup_mut_doc_ yyjson_mut_doc *options = delete_options(uid);
+
+    if (propagation)
+        json_set_str(options, "/propagationPolicy", propagation);
+    return submit(c, "DELETE", api_path(r, ns, name, NULL, NULL), JSON_TYPE, encode(options), 0, done, userdata);
+}
+
+struct api_call *api_delete_now(struct api_client *c, const struct api_resource *r, const char *ns, const char *name,
+                                const char *uid, api_done_fn done, void *userdata)
+{
+    _cleanup_mut_doc_ yyjson_mut_doc *options = delete_options(uid);
+
+    json_set_int(options, "/gracePeriodSeconds", 0);
     return submit(c, "DELETE", api_path(r, ns, name, NULL, NULL), JSON_TYPE, encode(options), 0, done, userdata);
 }
 

@@ -75,6 +75,7 @@ struct controller {
     const struct controller_watch *watches;
     void (*reconcile)(struct task *t, const char *key);
     unsigned parallel; /* keys at a time, 0 = 8 */
+    const void *options; /* of the controller's own kind; servers run a copy of the descriptor with theirs. NULL: defaults */
     /* Optional state of the running controller, for what the API does not hold (a heap of times, say): returned by start,
      * given to reconcile by task_state, freed by stop. */
     void *(*start)(struct env *env);
@@ -85,6 +86,7 @@ struct controller {
 
 struct env *task_env(struct task *t);
 void *task_state(struct task *t);
+const void *task_options(struct task *t);
 int64_t task_now_ms(struct task *t);  /* monotonic */
 int64_t task_wall_ms(struct task *t);
 struct informer *task_informer(struct task *t, const struct api_resource *r); /* of a watched kind; aborts on others */
@@ -107,6 +109,9 @@ void task_json_patch(struct task *t, const struct api_resource *r, yyjson_val *o
                      yyjson_mut_doc *patch);
 /* Deletes obj if it is still the one with this uid. propagation as in api_delete. */
 void task_delete(struct task *t, const struct api_resource *r, yyjson_val *obj, const char *propagation);
+/* The same without waiting for anybody (gracePeriodSeconds 0): for pods that are known to run no more. */
+void task_delete_now(struct task *t, const struct api_resource *r, yyjson_val *obj);
+/* An event; told after the writes that were queued before it have succeeded. */
 void task_event(struct task *t, yyjson_val *obj, const char *type, const char *reason, const char *fmt, ...) _printf_(5, 6);
 
 /* Reconcile this key again after delay_ms (an earlier change does so earlier). */

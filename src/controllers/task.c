@@ -12,14 +12,21 @@
 #include "base/map.h"
 #include "controllers/frame.h"
 
-enum verb { VERB_CREATE, VERB_CREATE_SUB, VERB_PATCH, VERB_DELETE };
+enum verb { VERB_CREATE, VERB_CREATE_SUB, VERB_PATCH, VERB_DELETE, VERB_DELETE_NOW, VERB_EVENT };
 
 static const char *const verbs[] = {
     [VERB_CREATE] = "create",
     [VERB_CREATE_SUB] = "create",
     [VERB_PATCH] = "patch",
     [VERB_DELETE] = "delete",
+    [VERB_DELETE_NOW] = "delete",
+    [VERB_EVENT] = "tell of",
 };
+
+static bool is_delete(enum verb v)
+{
+    return v == VERB_DELETE || v == VERB_DELETE_NOW;
+}
 
 struct write {
     enum verb verb;
@@ -28,6 +35,8 @@ struct write {
     char *ns, *name, *sub, *uid;
     char *propagation;
     yyjson_mut_doc *doc;
+    const char *event_type, *event_reason; /* static */
+    char *message;
 };
 VEC_DEFINE(write_vec, struct write);
 
@@ -53,6 +62,7 @@ void task_free(void *p)
         free(w->sub);
         free(w->uid);
         free(w->propagation);
+        free(w->message);
     }
     write_vec_done(&t->writes);
     free(t);
@@ -112,7 +122,7 @@ static void observe(struct task *t, const struct write *w, yyjson_val *obj)
         return;
     if (streq(kind, w->resource->kind))
         informer_observe(inf, obj);
-    else if (w->verb == VERB_DELETE && streq(kind, "Status"))
+    else if (is_delete(w->verb) && streq(kind, "Status"))
         informer_observe_deleted(inf, object_key_of(w->ns, w->name, key), w->uid);
 }
 
@@ -164,7 +174,7 @@ static void on_written(void *userdata, struct api_answer *answer)
     const struct write *w = &t->writes.items[t->at];
 
     t->call = NULL;
-    if (answer->err && !(w->verb == VERB_DELETE && answer->err->reason == GW_NOT_FOUND)) {
+    if (answer->err && !(is_delete(w->verb) && answer->err->reason == GW_NOT_FOUND)) {
         failed(t, answer->err);
         return;
     }
@@ -191,12 +201,25 @@ static struct api_call *send(struct task *t, const struct write *w)
         return api_patch(c, w->resource, w->ns, w->name, w->sub, w->type, w->doc, on_written, t);
     case VERB_DELETE:
         return api_delete(c, w->resource, w->ns, w->name, w->uid, w->propagation, on_written, t);
+    case VERB_DELETE_NOW:
+        return api_delete_now(c, w->resource, w->ns, w->name, w->uid, on_written, t);
+    case VERB_EVENT:
+        break;
     }
     return NULL;
 }
 
+static void tell(struct task *t, const struct write *w)
+{
+    _cleanup_doc_ yyjson_doc *about = yyjson_mut_doc_imut_copy(w->doc, NULL);
+
+    event_record(t->running->events, yyjson_doc_get_root(about), w->event_type, w->event_reason, "%s", w->message);
+}
+
 static void perform(struct task *t)
 {
+    for (; t->at < t->writes.len && t->writes.items[t->at].verb == VERB_EVENT; t->at++)
+        tell(t, &t->writes.items[t->at]);
     if (t->at == t->writes.len)
         end(t);
     else
@@ -276,16 +299,34 @@ void task_delete(struct task *t, const struct api_resource *r, yyjson_val *obj, 
     add_for(t, VERB_DELETE, r, obj)->propagation = xstrdup(propagation);
 }
 
+void task_delete_now(struct task *t, const struct api_resource *r, yyjson_val *obj)
+{
+    add_for(t, VERB_DELETE_NOW, r, obj);
+}
+
+/* What an event says of its object; the object itself may be gone when the event is told. */
+static yyjson_mut_doc *about(yyjson_val *obj)
+{
+    static const char *const fields[] = {"/apiVersion",    "/kind",         "/metadata/namespace",
+                                         "/metadata/name", "/metadata/uid", "/metadata/resourceVersion"};
+    yyjson_mut_doc *d = json_object();
+
+    for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
+        if (json_str(obj, fields[i]))
+            json_set_str(d, fields[i], json_str(obj, fields[i]));
+    return d;
+}
+
 void task_event(struct task *t, yyjson_val *obj, const char *type, const char *reason, const char *fmt, ...)
 {
-    _cleanup_free_ char *message = NULL;
+    struct write w = {.verb = VERB_EVENT, .doc = about(obj), .event_type = type, .event_reason = reason};
     va_list ap;
 
     va_start(ap, fmt);
-    int n = vasprintf(&message, fmt, ap);
+    if (vasprintf(&w.message, fmt, ap) < 0)
+        w.message = xstrdup("");
     va_end(ap);
-    if (n >= 0)
-        event_record(t->running->events, obj, type, reason, "%s", message);
+    write_vec_push(&t->writes, w);
 }
 
 void task_requeue(struct task *t, int64_t delay_ms)
@@ -304,6 +345,11 @@ struct env *task_env(struct task *t)
 void *task_state(struct task *t)
 {
     return t->running->state;
+}
+
+const void *task_options(struct task *t)
+{
+    return t->running->controller->options;
 }
 
 int64_t task_now_ms(struct task *t)

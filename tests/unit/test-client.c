@@ -259,8 +259,11 @@ static void test_writes(void **state)
                "{\"metadata\":{\"name\":\"n\"},\"apiVersion\":\"coordination.k8s.io/v1\",\"kind\":\"Lease\"}");
     api_delete(c, &API_PODS, "a", "n", "u-1", "Background", NULL, NULL);
     check_body(script_call(c, 0), "DELETE", "application/json",
-               "{\"kind\":\"DeleteOptions\",\"apiVersion\":\"v1\",\"propagationPolicy\":\"Background\","
-               "\"preconditions\":{\"uid\":\"u-1\"}}");
+               "{\"kind\":\"DeleteOptions\",\"apiVersion\":\"v1\",\"preconditions\":{\"uid\":\"u-1\"},"
+               "\"propagationPolicy\":\"Background\"}");
+    api_delete_now(c, &API_PODS, "a", "n", NULL, NULL, NULL);
+    check_body(script_call(c, 0), "DELETE", "application/json",
+               "{\"kind\":\"DeleteOptions\",\"apiVersion\":\"v1\",\"gracePeriodSeconds\":0}");
 }
 
 static void test_cancel(void **state)

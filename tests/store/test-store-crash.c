@@ -180,16 +180,23 @@ static void test_power_cut(void **state)
     assert_true(acknowledged > 100);
 }
 
-/* The test above proves something only if the same cut does lose what is not synced. */
+/* The test above proves something only if such cuts do lose what is not synced. One alone may fall right behind a
+ * checkpoint, which syncs by itself, when the writer had no turn in between. */
 static void test_power_cut_without_syncs_loses(void **state)
 {
-    int status;
-    _cleanup_free_ char *lines = read_until_end(start_writer(200, true), 0, &status);
-    struct verdict v = judge(lines);
+    unsigned acknowledged = 0, lost = 0;
 
-    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 77);
-    assert_true(v.acknowledged > 10);
-    assert_true(v.lost > 0);
+    for (int round = 0; round < 20 && lost == 0; round++) {
+        int status;
+        _cleanup_free_ char *lines = read_until_end(start_writer(100 + random_below(200), true), 0, &status);
+        struct verdict v = judge(lines);
+
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 77);
+        acknowledged += v.acknowledged;
+        lost += v.lost;
+    }
+    assert_true(acknowledged > 10);
+    assert_true(lost > 0);
 }
 
 int main(void)

@@ -13,6 +13,8 @@ static const struct command {
     {"cluster", cmd_cluster, "a whole cluster on this machine: up, status, down"},
     {"watch", cmd_watch, "follow a migration with a progress bar"},
     {"fields", cmd_fields, NULL},
+    {"agent", cmd_agent, "run this host's VMs; one per host"},
+    {"launcher", cmd_launcher, NULL},
     {"image", cmd_image, "container disks: import, list"},
     {"server", cmd_server, "run the API server and the controllers"},
     {"version", cmd_version, "print the version"},

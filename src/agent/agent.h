@@ -8,6 +8,7 @@
 #include "client/env.h"
 #include "client/events.h"
 
+struct core;
 struct network;
 struct qemu_facts;
 
@@ -18,10 +19,11 @@ struct agent_config {
     char *node;         /* name of the Node */
     char *address;      /* by which peers and users reach the node */
     char *state_dir;    /* durable: certificates, pods */
-    char *run_dir;      /* until reboot: network notes; default STATE/run */
+    char *run_dir;      /* until reboot: network notes */
     char *images_dir;
-    char *pod_cidr;     /* NULL: from Node.spec.podCIDR */
-    char *cluster_cidr;
+    char *shared_dir;   /* a folder that all nodes see, for ReadWriteMany volumes; NULL: none */
+    char *local_dir;    /* this node's own, for ReadWriteOnce volumes; NULL: none */
+    char *cluster_cidr; /* holds all podCIDRs and VM addresses */
     char *qemu;         /* binary */
     unsigned qemu_uid, qemu_gid;
     int listen_port;    /* agents' direct channel */
@@ -39,3 +41,6 @@ struct agent {
     struct map *pods;         /* uid -> struct pod, core/ */
     struct core *core;        /* core/'s own */
 };
+
+/* Runs the agent until it is asked to end by SIGTERM or SIGINT; VMs go on. Blocks. The config's strings stay the caller's. */
+int agent_run(const struct agent_config *config, struct gw_error *err);

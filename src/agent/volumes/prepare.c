@@ -19,6 +19,7 @@ void prepared_volumes_done(struct prepared_volumes *p)
     strv_done(&p->digests);
     free(p->kernel);
     free(p->initrd);
+    free(p->kernel_digest);
     strv_done(&p->read_only);
     strv_done(&p->writable);
     *p = (struct prepared_volumes){0};
@@ -190,6 +191,7 @@ static int prepare_kernel(const struct volume_plan *plan, const struct volume_pl
     if (r < 0)
         return r;
     p->kernel = xstrdup(f->file);
+    p->kernel_digest = xstrdup(image.digest);
     need_path(&p->read_only, f->file);
     if (!plan->initrd_path)
         return 0;

@@ -63,7 +63,7 @@ struct volume_place {
 struct prepared_volumes {
     struct disk_vec disks;
     struct strv digests;           /* per disk, "" where it has none */
-    char *kernel, *initrd;
+    char *kernel, *initrd, *kernel_digest; /* NULL without kernelBoot */
     struct strv read_only;         /* what QEMU must be able to read, and to write */
     struct strv writable;
 };

@@ -1,0 +1,395 @@
+#include "agent/core/vm.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "agent/core/control.h"
+#include "agent/core/worker.h"
+#include "agent/network/pod_network.h"
+#include "base/alloc.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/str.h"
+
+#define RETRY_FIRST_MS 500
+#define RETRY_MAX_MS 30000
+#define POWERDOWN_AGAIN_MS 5000
+#define STOPPING_LOOK_MS 100
+
+/* --- What is known --- */
+
+static bool may_run(const struct vm *vm)
+{
+    /* A target's guest is let run by whoever moves it; owner is set with the claim. */
+    return vm->pod.owner && (!vm->pod.migration_uid || vm->started);
+}
+
+static struct pod_view look(const struct vm *vm)
+{
+    const struct env *env = vm->core->agent->env;
+    int64_t now = env_now((struct env *)env);
+    bool grace_over = vm->stop_deadline_ms && env_wall_ms((struct env *)env) >= vm->stop_deadline_ms;
+
+    return (struct pod_view){
+        .step = vm->pod.step,
+        .object = vm->object_state,
+        .busy = vm->call || vm->job || vm->retry || vm->conclude_deferred,
+        .has_vmi = vm->pod.vmi != NULL,
+        .has_objects = vm->objects_complete,
+        .has_volumes = vm->has_volumes,
+        .has_network = vm->pod.network != NULL,
+        .launcher = vm->launcher_state,
+        .session = vm->pod.qmp != NULL,
+        .may_run = may_run(vm),
+        .prelaunch = vm->run_state && streq(vm->run_state, "prelaunch"),
+        .stop_wanted = vm->stop_wanted && !vm->stop_deferred,
+        .powerdown_sent = vm->powerdown_ms && now < vm->powerdown_ms + POWERDOWN_AGAIN_MS,
+        .grace_over = grace_over,
+        .quits = vm->killed || (vm->quits && !grace_over),
+        .concluded = vm->concluded,
+    };
+}
+
+/* --- Actions that are not elsewhere --- */
+
+static void give_up(struct vm *vm)
+{
+    struct pod_exit *e = &vm->pod.exit;
+
+    *e = (struct pod_exit){.known = true, .reason = xstrdup("never-started"), .code = -1,
+                           .message = xstrdup(vm->waiting_message ? vm->waiting_message : "stopped before it was started")};
+}
+
+/* Without anybody else's say: by the reason of QEMU's end. A guest that switched itself off, or was switched off by its grace
+ * period, has succeeded (as KubeVirt has it); what crashed, or lost its host, has failed. */
+static void conclude(struct vm *vm)
+{
+    static const char *const good[] = {"guest-shutdown", "host-qmp-quit", "grace-period-over", "host-signal", "stopped"};
+    const struct pod_exit *e = &vm->pod.exit;
+    bool ok = false;
+
+    VEC_EACH(&vm->core->hooks, h)
+        if (h->hooks->ended && h->hooks->ended(h->userdata, &vm->pod)) {
+            vm->conclude_deferred = !vm->concluded;
+            return;
+        }
+    for (size_t i = 0; i < ARRAY_SIZE(good); i++)
+        ok = ok || streq(e->reason, good[i]);
+    vm_conclude(vm, ok, e->reason, e->message);
+}
+
+static void on_object_deleted(void *userdata, struct api_answer *answer)
+{
+    struct vm *vm = userdata;
+
+    vm->call = NULL;
+    if (!answer->err || answer->err->reason == GW_NOT_FOUND || answer->err->reason == GW_CONFLICT) {
+        vm->object_state = OBJECT_GONE;
+        vm_kick(vm);
+        return;
+    }
+    vm_fail(vm, NULL, answer->err);
+}
+
+/* As a kubelet does: a pod that was being deleted goes when its processes have. */
+static void delete_object(struct vm *vm)
+{
+    _cleanup_free_ char *path = api_path(&API_PODS, vm->pod.ns, vm->pod.name, NULL, NULL);
+    _cleanup_free_ char *text = xasprintf("{\"kind\":\"DeleteOptions\",\"apiVersion\":\"v1\",\"gracePeriodSeconds\":0,"
+                                          "\"preconditions\":{\"uid\":\"%s\"}}", vm->pod.uid);
+    _cleanup_blob_ struct blob *body = blob_text(text);
+
+    vm->call = api_request(vm->core->agent->client, "DELETE", path, "application/json", body, 0, on_object_deleted, vm);
+}
+
+static void forget(struct vm *vm)
+{
+    log_info("pod %s/%s: forgotten", vm->pod.ns, vm->pod.name);
+    HOOKS_CALL(vm, gone);
+    fs_remove_tree(vm->pod.dir, NULL);
+    vm->gone = true;
+}
+
+static void act(struct vm *vm, const struct pod_view *view, enum pod_action action)
+{
+    switch (action) {
+    case POD_DO_GET_VMI:
+        return vm_get_vmi(vm);
+    case POD_DO_GET_OBJECTS:
+        return vm_get_objects(vm);
+    case POD_DO_PREPARE_VOLUMES:
+        return vm_prepare_volumes(vm);
+    case POD_DO_MAKE_NETWORK:
+        return vm_make_network(vm);
+    case POD_DO_LAUNCH:
+        return vm_launch(vm);
+    case POD_DO_CONNECT:
+        return vm_connect(vm);
+    case POD_DO_RUN:
+        return vm_run(vm);
+    case POD_DO_GIVE_UP:
+        return give_up(vm);
+    case POD_DO_POWERDOWN:
+        return vm_powerdown(vm);
+    case POD_DO_KILL:
+        return vm_kill(vm, view->grace_over ? "grace-period-over" : "stopped");
+    case POD_DO_READ_EXIT:
+        return vm_read_exit(vm);
+    case POD_DO_CONCLUDE:
+        return conclude(vm);
+    case POD_DO_RELEASE:
+        return vm_release(vm);
+    case POD_DO_DELETE_OBJECT:
+        return delete_object(vm);
+    case POD_DO_FORGET:
+        return forget(vm);
+    default:
+        return;
+    }
+}
+
+/* Steps only go forward; each is noted. */
+static void enter(struct vm *vm, enum pod_step step)
+{
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+
+    if (step == POD_STEP_MAX || step <= vm->pod.step)
+        return;
+    log_info("pod %s/%s: %s", vm->pod.ns, vm->pod.name, pod_step_string(step));
+    vm->pod.step = step;
+    if (vm_note_write(vm, &err) < 0)
+        log_failure(-1, &err, "pod %s/%s", vm->pod.ns, vm->pod.name);
+}
+
+static void retry(void *userdata)
+{
+    struct vm *vm = userdata;
+
+    vm->retry = NULL;
+    vm_kick(vm);
+}
+
+static void turn(void *userdata)
+{
+    struct vm *vm = userdata;
+
+    vm->turn = NULL;
+    if (vm->gone) {
+        map_remove(vm->core->agent->pods, vm->pod.uid); /* frees it */
+        return;
+    }
+    struct pod_view view = look(vm);
+    enum pod_action action = pod_next(&view);
+    if (action == POD_DO_WAIT) {
+        /* The grace period runs, and a powerdown may have to be repeated. */
+        if (view.stop_wanted && view.launcher == LAUNCHER_ALIVE && !view.quits && !vm->retry)
+            vm->retry = env_timer(vm->core->agent->env, STOPPING_LOOK_MS, retry, vm);
+        return;
+    }
+    log_debug("pod %s/%s: %s: %s", vm->pod.ns, vm->pod.name, pod_step_string(vm->pod.step), pod_action_string(action));
+    enter(vm, pod_step_after(action));
+    act(vm, &view, action);
+    vm_touch(vm);
+    vm_kick(vm);
+}
+
+void vm_kick(struct vm *vm)
+{
+    if (!vm->turn)
+        vm->turn = env_timer(vm->core->agent->env, 0, turn, vm);
+}
+
+void vm_fail(struct vm *vm, const char *reason, const struct gw_error *err)
+{
+    struct env *env = vm->core->agent->env;
+    const char *message = gw_error_message(err);
+
+    if (reason && !str_same(vm->waiting_message, message)) {
+        log_warn("pod %s/%s: %s: %s", vm->pod.ns, vm->pod.name, reason, message);
+        pod_event(&vm->pod, EVENT_WARNING, reason, "%s", message);
+    }
+    if (reason) {
+        free(vm->waiting_reason);
+        free(vm->waiting_message);
+        vm->waiting_reason = xstrdup(reason);
+        vm->waiting_message = xstrdup(message);
+    }
+    vm->failures++;
+    env_timer_cancel(env, &vm->retry);
+    vm->retry = env_timer(env, env_backoff(env, vm->failures, RETRY_FIRST_MS, RETRY_MAX_MS), retry, vm);
+    vm_touch(vm);
+}
+
+/* --- The server's objects --- */
+
+static bool is_newer(yyjson_doc *have, yyjson_doc *got)
+{
+    return !have || object_version(yyjson_doc_get_root(got)) > object_version(yyjson_doc_get_root(have));
+}
+
+/* A VMI that is being deleted is switched off by the one who owns its guest. */
+static void heed_vmi(struct vm *vm)
+{
+    yyjson_val *v = yyjson_doc_get_root(vm->pod.vmi);
+
+    if (json_str(v, "/metadata/deletionTimestamp") && vm->pod.owner && !vm->stop_wanted)
+        pod_stop(&vm->pod, -1);
+}
+
+void vm_set_vmi(struct vm *vm, yyjson_doc **doc)
+{
+    yyjson_val *v = yyjson_doc_get_root(*doc);
+
+    if (!str_same(json_str(v, "/metadata/uid"), vm->pod.vmi_uid) || !is_newer(vm->pod.vmi, *doc))
+        return;
+    yyjson_doc_free(vm->pod.vmi);
+    vm->pod.vmi = TAKE_PTR(*doc);
+    heed_vmi(vm);
+    HOOKS_CALL(vm, vmi_changed);
+    vm_touch(vm);
+    vm_kick(vm);
+}
+
+static void on_vmi(void *userdata, struct api_answer *answer)
+{
+    struct vm *vm = userdata;
+
+    vm->vmi_call = NULL;
+    if (answer->doc) {
+        yyjson_doc *doc = TAKE_PTR(answer->doc);
+        vm_set_vmi(vm, &doc);
+        yyjson_doc_free(doc);
+    }
+}
+
+void vm_refresh_vmi(struct vm *vm)
+{
+    if (!vm->vmi_call && vm->pod.vmi_name)
+        vm->vmi_call = api_get(vm->core->agent->client, &API_VIRTUALMACHINEINSTANCES, vm->pod.ns, vm->pod.vmi_name, on_vmi, vm);
+}
+
+void vm_set_object(struct vm *vm, yyjson_val *object)
+{
+    if (!object) {
+        vm->object_state = OBJECT_GONE;
+        if (!vm->stop_wanted && vm->pod.step < POD_ENDED)
+            pod_stop(&vm->pod, -1);
+        vm_kick(vm);
+        return;
+    }
+    _cleanup_mut_doc_ yyjson_mut_doc *copy = json_copy(object);
+    yyjson_doc *doc = yyjson_mut_doc_imut_copy(copy, NULL);
+    if (!is_newer(vm->object, doc)) {
+        yyjson_doc_free(doc);
+        return;
+    }
+    yyjson_doc_free(vm->object);
+    vm->object = doc;
+    bool deleting = json_str(object, "/metadata/deletionTimestamp") != NULL;
+    vm->object_state = deleting ? OBJECT_DELETING : OBJECT_PRESENT;
+    if (deleting && !vm->stop_wanted && vm->pod.step < POD_ENDED)
+        pod_stop(&vm->pod, (int)json_int(object, "/metadata/deletionGracePeriodSeconds", -1));
+    vm_touch(vm);
+    vm_kick(vm);
+}
+
+static void pod_written(void *userdata, yyjson_doc **doc)
+{
+    struct vm *vm = userdata;
+
+    if (*doc)
+        vm_set_object(vm, yyjson_doc_get_root(*doc));
+}
+
+static void vmi_written(void *userdata, yyjson_doc **doc)
+{
+    struct vm *vm = userdata;
+
+    if (*doc)
+        vm_set_vmi(vm, doc);
+}
+
+void vm_touch(struct vm *vm)
+{
+    struct env *env = vm->core->agent->env;
+
+    if (!vm->pod_patches)
+        vm->pod_patches = patches_new(&(struct patches_config){env, &API_PODS, "status", vm->pod.ns, vm->pod.name, vm_wanted_pod,
+                                                               pod_written, vm});
+    patches_touch(vm->pod_patches);
+    if (!vm->vmi_patches && vm->pod.vmi_name)
+        vm->vmi_patches = patches_new(&(struct patches_config){env, &API_VIRTUALMACHINEINSTANCES, NULL, vm->pod.ns,
+                                                               vm->pod.vmi_name, vm_wanted_vmi, vmi_written, vm});
+    if (vm->vmi_patches)
+        patches_touch(vm->vmi_patches);
+}
+
+void vm_conclude(struct vm *vm, bool succeeded, const char *reason, const char *message)
+{
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+
+    if (vm->concluded)
+        return;
+    vm->concluded = true;
+    vm->conclude_deferred = false;
+    vm->succeeded = succeeded;
+    vm->end_reason = xstrdup(reason);
+    vm->end_message = xstrdup(message);
+    vm->ended_ms = vm->ended_ms ? vm->ended_ms : env_wall_ms(vm->core->agent->env);
+    if (vm_note_write(vm, &err) < 0)
+        log_failure(-1, &err, "pod %s/%s", vm->pod.ns, vm->pod.name);
+    if (vm->pod.owner)
+        pod_event(&vm->pod, succeeded ? EVENT_NORMAL : EVENT_WARNING, "Stopped", succeeded
+                  ? "The VirtualMachineInstance was shut down (%s)." : "The VirtualMachineInstance crashed (%s).", reason);
+    vm_touch(vm);
+    vm_kick(vm);
+}
+
+/* --- Life --- */
+
+struct vm *vm_new(struct core *core, const char *uid, const char *ns, const char *name)
+{
+    struct vm *vm = xnew(struct vm);
+    const struct agent_config *c = &core->agent->config;
+
+    vm->core = core;
+    vm->pod.agent = core->agent;
+    vm->pod.uid = xstrdup(uid);
+    vm->pod.ns = xstrdup(ns);
+    vm->pod.name = xstrdup(name);
+    vm->pod.dir = xasprintf("%s/pods/%s", c->state_dir, uid);
+    vm->pod.run_dir = xasprintf("%s/run", vm->pod.dir);
+    vm->pod.qemu_uid = c->qemu_uid;
+    vm->pod.qemu_gid = c->qemu_gid;
+    vm->objects = map_new((void (*)(void *))yyjson_doc_free);
+    map_put(core->agent->pods, uid, vm);
+    return vm;
+}
+
+void vm_free(struct vm *vm)
+{
+    struct env *env = vm->core->agent->env;
+
+    vm_disconnect(vm);
+    control_close(vm->control);
+    api_cancel(vm->call);
+    api_cancel(vm->vmi_call);
+    env_timer_cancel(env, &vm->retry);
+    env_timer_cancel(env, &vm->turn);
+    patches_free(vm->pod_patches);
+    patches_free(vm->vmi_patches);
+    map_free(vm->objects);
+    strv_done(&vm->missing);
+    volume_plan_done(&vm->plan);
+    prepared_volumes_done(&vm->volumes);
+    launcher_note_done(&vm->launcher);
+    disks_done(&vm->pod.disks);
+    yyjson_doc_free(vm->object);
+    yyjson_doc_free(vm->pod.vmi);
+    char *texts[] = {vm->pod.uid, vm->pod.ns, vm->pod.name, vm->pod.vmi_name, vm->pod.vmi_uid, vm->pod.migration_uid, vm->pod.dir,
+                     vm->pod.run_dir, vm->pod.machine, vm->pod.cpu, vm->pod.exit.reason, vm->pod.exit.message, vm->run_state,
+                     vm->end_reason, vm->end_message, vm->waiting_reason, vm->waiting_message};
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+        free(texts[i]);
+    free(vm);
+}

@@ -1,0 +1,130 @@
+/* A struct pod as the core sees it, and the parts that act on it. Internal to core/. */
+#pragma once
+
+#include "agent/agent.h"
+#include "agent/core/patches.h"
+#include "agent/core/steps.h"
+#include "agent/launcher/identity.h"
+#include "agent/pod.h"
+#include "agent/volumes/volumes.h"
+#include "base/map.h"
+#include "client/informer.h"
+
+struct job;
+struct control;
+
+struct hook {
+    const struct pod_hooks *hooks;
+    void *userdata;
+};
+VEC_DEFINE(hook_vec, struct hook);
+
+struct core {
+    struct agent *agent;
+    struct informer *pods;        /* bound to this node */
+    struct informer *vmis;        /* label kubevirt.io/nodeName: this node */
+    struct informer *arriving;    /* label kubevirt.io/migrationTargetNodeName: this node */
+    struct hook_vec hooks;
+    struct strv dns;              /* of the node, for guests */
+    struct env_timer *tick;
+};
+
+struct vm {
+    struct pod pod;               /* first: &vm->pod is what others hold */
+    struct core *core;
+
+    /* What the server says */
+    yyjson_doc *object;           /* the Pod; NULL until heard */
+    enum object_state object_state;
+    struct map *objects;          /* "Kind/name" -> yyjson_doc: what volumes refer to */
+    struct strv missing;          /* still to be asked for */
+    bool objects_complete;
+    struct api_call *call;
+    struct api_call *vmi_call;    /* a fresh look at the VMI, beside whatever else is under way */
+
+    /* What was made on the node */
+    struct volume_plan plan;
+    struct prepared_volumes volumes;
+    bool has_volumes;
+    struct launcher_note launcher;
+    enum launcher_state launcher_state;
+    struct control *control;      /* open while the launcher lives */
+    struct qmp *session;          /* being made, or ready (then pod.qmp is the same) */
+    struct job *job;
+    struct env_timer *retry;      /* back-off after a failure */
+    unsigned failures;
+
+    /* The guest */
+    char *run_state;              /* QEMU's, NULL while unknown */
+    bool started;                 /* the guest has been run here, or arrived running: noted in pod.json */
+    const char *paused_reason;
+    int64_t started_ms, ended_ms; /* wall clock */
+
+    /* Its end */
+    bool stop_wanted;
+    int64_t stop_deadline_ms;     /* wall clock, noted: a restarted agent keeps it */
+    int64_t powerdown_ms;         /* monotonic, of the last one sent; 0 */
+    bool stop_deferred;           /* a hook sees to it */
+    bool quits, killed;
+    bool conclude_deferred;       /* a hook decides */
+    bool concluded, succeeded;
+    char *end_reason, *end_message;
+
+    char *waiting_reason, *waiting_message;
+    struct patches *pod_patches, *vmi_patches;
+    struct env_timer *turn;       /* vm_turn is due */
+    bool gone;                    /* forgotten: to be freed in the next turn */
+};
+
+static inline struct vm *vm_of(struct pod *p)
+{
+    return (struct vm *)p;
+}
+
+/* vm.c */
+struct vm *vm_new(struct core *core, const char *uid, const char *ns, const char *name);
+void vm_free(struct vm *vm);
+/* Looks and acts in the next turn of the loop. */
+void vm_kick(struct vm *vm);
+/* A failure that is tried again: shown in the pod's status as waiting. */
+void vm_fail(struct vm *vm, const char *reason, const struct gw_error *err);
+/* Takes the VMI (takes *doc); hooks hear of it. */
+void vm_set_vmi(struct vm *vm, yyjson_doc **doc);
+void vm_set_object(struct vm *vm, yyjson_val *object);
+void vm_refresh_vmi(struct vm *vm);
+/* Both statuses may have changed. */
+void vm_touch(struct vm *vm);
+/* How it ended, for good. */
+void vm_conclude(struct vm *vm, bool succeeded, const char *reason, const char *message);
+
+/* vm_note.c: pod.json and vmi.json. */
+int vm_note_write(struct vm *vm, struct gw_error *err);
+int vm_note_read(struct core *core, const char *uid, struct vm **ret, struct gw_error *err);
+
+/* vm_start.c */
+void vm_get_vmi(struct vm *vm);
+void vm_get_objects(struct vm *vm);
+void vm_prepare_volumes(struct vm *vm);
+void vm_make_network(struct vm *vm);
+void vm_launch(struct vm *vm);
+
+/* vm_run.c */
+void vm_connect(struct vm *vm);
+void vm_disconnect(struct vm *vm);
+void vm_run(struct vm *vm);
+void vm_powerdown(struct vm *vm);
+void vm_kill(struct vm *vm, const char *reason);
+/* Reads launcher.json and whether that launcher lives; then exit.json. */
+void vm_look_at_launcher(struct vm *vm);
+void vm_read_exit(struct vm *vm);
+void vm_release(struct vm *vm);
+
+/* vm_report.c */
+yyjson_mut_doc *vm_wanted_pod(void *userdata);
+yyjson_mut_doc *vm_wanted_vmi(void *userdata);
+
+/* Calls a hook member on all. */
+#define HOOKS_CALL(vm, member, ...) \
+    VEC_EACH(&(vm)->core->hooks, h_) \
+        if (h_->hooks->member) \
+    h_->hooks->member(h_->userdata, &(vm)->pod __VA_OPT__(, ) __VA_ARGS__)

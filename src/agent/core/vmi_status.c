@@ -1,0 +1,287 @@
+#include "agent/core/vmi_status.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "agent/core/difference.h"
+#include "agent/qemu/command.h"
+#include "api/meta.h"
+#include "api/quantity.h"
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/str.h"
+
+static const char *const phase_names[] = {
+    [VM_SCHEDULED] = "Scheduled", [VM_RUNNING] = "Running", [VM_SUCCEEDED] = "Succeeded", [VM_FAILED] = "Failed",
+};
+static_assert(ARRAY_SIZE(phase_names) == VM_PHASE_MAX, "a name for each phase");
+
+const char *vm_phase_string(enum vm_phase phase)
+{
+    return phase_names[phase];
+}
+
+static yyjson_val *named(yyjson_val *list, const char *name)
+{
+    yyjson_arr_iter it = yyjson_arr_iter_with(list);
+    yyjson_val *item;
+
+    while ((item = yyjson_arr_iter_next(&it)))
+        if (str_same(json_str(item, "/name"), name))
+            return item;
+    return NULL;
+}
+
+/* --- LiveMigratable --- */
+
+static bool interfaces_migrate(yyjson_val *vmi)
+{
+    yyjson_arr_iter it = yyjson_arr_iter_with(json_at(vmi, "/spec/networks"));
+    yyjson_val *network;
+
+    while ((network = yyjson_arr_iter_next(&it))) {
+        yyjson_val *nic = named(json_at(vmi, "/spec/domain/devices/interfaces"), json_str_or(network, "/name", ""));
+        if (json_at(network, "/pod") && nic && !json_at(nic, "/masquerade"))
+            return false;
+    }
+    return true;
+}
+
+static char *unshared_claim(yyjson_val *vmi, const struct disk_vec *disks)
+{
+    VEC_EACH(disks, d) {
+        const char *claim = json_str(named(json_at(vmi, "/spec/volumes"), d->name), "/persistentVolumeClaim/claimName");
+        if (claim && !d->shared)
+            return xasprintf("cannot migrate VMI: PVC %s is not shared, live migration requires that all PVCs must be shared "
+                             "(using ReadWriteMany access mode)", claim);
+    }
+    return NULL;
+}
+
+struct migratable vmi_migratable(yyjson_val *vmi, const struct disk_vec *disks, const struct qemu_facts *facts)
+{
+    char *claim;
+
+    if (!interfaces_migrate(vmi))
+        return (struct migratable){"InterfaceNotLiveMigratable",
+            xstrdup("cannot migrate VMI which does not use masquerade or a migratable plugin to connect to the pod network")};
+    if (streq(json_str_or(vmi, "/spec/domain/cpu/model", "host-model"), "host-model") && !*facts->host_model)
+        return (struct migratable){"CPUModeLiveMigratable", xstrdup("the host model of this node is unknown")};
+    if ((claim = unshared_claim(vmi, disks)))
+        return (struct migratable){"DisksNotLiveMigratable", claim};
+    if (qemu_migration_blocker(facts))
+        return (struct migratable){"NotMigratable", xstrdup(qemu_migration_blocker(facts))};
+    return (struct migratable){0};
+}
+
+/* A disk that is neither a claim nor a read-only CD-ROM travels, whatever is in it (KubeVirt's rule). */
+const char *vmi_migration_method(yyjson_val *vmi)
+{
+    yyjson_arr_iter it = yyjson_arr_iter_with(json_at(vmi, "/spec/domain/devices/disks"));
+    yyjson_val *disk;
+
+    while ((disk = yyjson_arr_iter_next(&it))) {
+        yyjson_val *volume = named(json_at(vmi, "/spec/volumes"), json_str_or(disk, "/name", ""));
+        bool read_only_cd = json_at(disk, "/cdrom") && json_bool(disk, "/cdrom/readonly", true);
+        if (!json_at(volume, "/persistentVolumeClaim") && !read_only_cd)
+            return "BlockMigration";
+    }
+    return "LiveMigration";
+}
+
+/* --- The parts of status, each as it should be --- */
+
+static void want_text(yyjson_mut_doc *d, yyjson_mut_val *obj, const char *key, const char *value)
+{
+    if (value)
+        yyjson_mut_obj_put(obj, yyjson_mut_str(d, key), yyjson_mut_strcpy(d, value));
+}
+
+static void want_phase(yyjson_mut_doc *d, yyjson_val *vmi, const struct vmi_report *r)
+{
+    const char *phase = vm_phase_string(r->phase);
+    char now[CLOCK_TEXT_MAX];
+
+    json_set_str(d, "/status/phase", phase);
+    if (str_same(json_str(vmi, "/status/phase"), phase))
+        return;
+    yyjson_val *old = json_at(vmi, "/status/phaseTransitionTimestamps");
+    yyjson_mut_val *list = old ? yyjson_val_mut_copy(d, old) : yyjson_mut_arr(d), *item = yyjson_mut_arr_add_obj(d, list);
+    want_text(d, item, "phase", phase);
+    want_text(d, item, "phaseTransitionTimestamp", clock_format(r->now_ms, now));
+    json_set(d, "/status/phaseTransitionTimestamps", list);
+}
+
+static void want_interfaces(yyjson_mut_doc *d, yyjson_val *vmi, const struct vmi_report *r)
+{
+    yyjson_val *nics = json_at(vmi, "/spec/domain/devices/interfaces");
+    yyjson_mut_val *list = yyjson_mut_arr(d);
+    char mac[MAC_TEXT];
+
+    for (size_t i = 0; i < yyjson_arr_size(nics); i++) {
+        yyjson_mut_val *item = yyjson_mut_arr_add_obj(d, list);
+        want_text(d, item, "name", json_str_or(yyjson_arr_get(nics, i), "/name", ""));
+        want_text(d, item, "mac", qemu_mac(vmi, i, mac));
+        if (r->vm_address && i == 0) {
+            yyjson_mut_val *all = yyjson_mut_arr(d);
+            want_text(d, item, "ipAddress", r->vm_address);
+            yyjson_mut_arr_add_strcpy(d, all, r->vm_address);
+            yyjson_mut_obj_add_val(d, item, "ipAddresses", all);
+        }
+        want_text(d, item, "podInterfaceName", "eth0");
+        want_text(d, item, "infoSource", "domain");
+        yyjson_mut_obj_add_int(d, item, "queueCount", 1);
+        want_text(d, item, "linkState", "up");
+    }
+    if (yyjson_mut_arr_size(list))
+        json_set(d, "/status/interfaces", list);
+}
+
+/* "vda", "sdb": as Linux guests name them. */
+static char *device_name(yyjson_val *disks, size_t i, char buf[8])
+{
+    size_t nth = 0;
+    yyjson_val *disk = yyjson_arr_get(disks, i);
+    bool virtio = json_at(disk, "/disk") && streq(json_str_or(disk, "/disk/bus", "virtio"), "virtio");
+
+    for (size_t j = 0; j < i; j++) {
+        yyjson_val *other = yyjson_arr_get(disks, j);
+        nth += virtio == (json_at(other, "/disk") && streq(json_str_or(other, "/disk/bus", "virtio"), "virtio"));
+    }
+    snprintf(buf, 8, "%s%c", virtio ? "vd" : "sd", (char)('a' + nth % 26));
+    return buf;
+}
+
+static void want_volumes(yyjson_mut_doc *d, yyjson_val *vmi, const struct vmi_report *r)
+{
+    yyjson_val *disks = json_at(vmi, "/spec/domain/devices/disks");
+    yyjson_mut_val *list = yyjson_mut_arr(d);
+    char target[8];
+
+    for (size_t i = 0; i < r->disks->len; i++) {
+        const struct disk *disk = &r->disks->items[i];
+        const char *digest = i < r->digests->len ? r->digests->items[i] : "";
+        const char *claim = json_str(named(json_at(vmi, "/spec/volumes"), disk->name), "/persistentVolumeClaim/claimName");
+        yyjson_mut_val *item = yyjson_mut_arr_add_obj(d, list);
+        want_text(d, item, "name", disk->name);
+        want_text(d, item, "target", device_name(disks, i, target));
+        yyjson_mut_obj_add_int(d, item, "size", disk->size);
+        if (*digest)
+            want_text(d, yyjson_mut_obj_add_obj(d, item, "containerDiskVolume"), "digest", digest);
+        if (claim) {
+            yyjson_mut_val *info = yyjson_mut_obj_add_obj(d, item, "persistentVolumeClaimInfo");
+            yyjson_mut_val *modes = yyjson_mut_arr(d);
+            want_text(d, info, "claimName", claim);
+            yyjson_mut_arr_add_str(d, modes, disk->shared ? "ReadWriteMany" : "ReadWriteOnce");
+            yyjson_mut_obj_add_val(d, info, "accessModes", modes);
+            want_text(d, info, "volumeMode", "Filesystem");
+        }
+    }
+    if (yyjson_mut_arr_size(list))
+        json_set(d, "/status/volumeStatus", list);
+}
+
+static void want_machine(yyjson_mut_doc *d, yyjson_val *vmi, const struct vmi_report *r)
+{
+    struct cpu_topology t = qemu_topology(vmi);
+    struct quantity bytes = quantity_from(r->memory, QUANTITY_BINARY_SI);
+    char memory[QUANTITY_TEXT_MAX];
+
+    quantity_format(&bytes, memory);
+    json_set_str(d, "/status/machine/type", r->machine);
+    json_set_int(d, "/status/currentCPUTopology/cores", t.cores);
+    json_set_int(d, "/status/currentCPUTopology/sockets", t.sockets);
+    json_set_int(d, "/status/currentCPUTopology/threads", t.threads);
+    json_set_str(d, "/status/memory/guestAtBoot", memory);
+    json_set_str(d, "/status/memory/guestCurrent", memory);
+    json_set_str(d, "/status/memory/guestRequested", memory);
+    json_set_str(d, "/status/migrationMethod", vmi_migration_method(vmi));
+    json_set_str(d, "/status/migrationTransport", "Unix");
+    json_set_int(d, "/status/runtimeUser", GODWIT_RUNTIME_USER);
+    json_set_str(d, "/status/selinuxContext", "none");
+    json_set_str(d, "/status/launcherContainerImageVersion", r->version);
+    if (r->cpu)
+        json_set_str(d, "/metadata/annotations/godwit.io~1cpu", r->cpu);
+    if (r->kernel_digest)
+        json_set_str(d, "/metadata/annotations/godwit.io~1kernel-boot-digest", r->kernel_digest);
+}
+
+/* Once it is known with which QEMU it runs; a final VMI keeps what it had. */
+static void want_migratable(yyjson_mut_doc *d, yyjson_val *vmi, const struct vmi_report *r)
+{
+    struct migratable m = vmi_migratable(vmi, r->disks, r->facts);
+    _cleanup_free_ char *message = m.message;
+    bool storage = !m.reason || streq(m.reason, "DisksNotLiveMigratable");
+
+    condition_set(d, "LiveMigratable", m.reason ? "False" : "True", m.reason, message, r->now_ms);
+    _cleanup_free_ char *both = storage ? NULL : xasprintf("%s: %s", m.reason, message);
+    condition_set(d, "StorageLiveMigratable", storage ? "True" : "False", storage ? NULL : "NotMigratable", both, r->now_ms);
+}
+
+static void want_conditions(yyjson_mut_doc *d, yyjson_val *vmi, const struct vmi_report *r)
+{
+    bool final = r->phase == VM_SUCCEEDED || r->phase == VM_FAILED;
+    bool io_error = r->paused_reason && streq(r->paused_reason, "PausedIOError");
+
+    keep_conditions(d, vmi);
+    condition_set(d, "Ready", r->ready ? "True" : "False", r->ready ? NULL : r->reason ? r->reason : "GuestNotRunning",
+                  r->ready ? NULL : r->message ? r->message : "Guest VM is not reported as running", r->now_ms);
+    if (r->machine && !final)
+        want_migratable(d, vmi, r);
+    if (r->paused_reason)
+        condition_set(d, "Paused", "True", r->paused_reason,
+                      io_error ? "VMI was paused, low-level IO error detected" : "VMI was paused by user", r->now_ms);
+    else
+        condition_remove(d, "Paused");
+    condition_remove(d, "Synchronized");
+}
+
+/* --- The patch --- */
+
+static void want_all(yyjson_mut_doc *d, yyjson_val *vmi, const struct vmi_report *r)
+{
+    _cleanup_free_ char *pod = json_path("/status/activePods", r->pod_uid);
+
+    want_phase(d, vmi, r);
+    json_set_str(d, "/status/nodeName", r->node);
+    json_set_str(d, "/metadata/labels/kubevirt.io~1nodeName", r->node);
+    json_set_str(d, pod, r->node);
+    if (r->phase >= VM_SUCCEEDED && r->reason)
+        json_set_str(d, "/status/reason", r->reason);
+    want_interfaces(d, vmi, r);
+    if (r->machine) {
+        want_volumes(d, vmi, r);
+        want_machine(d, vmi, r);
+    }
+    want_conditions(d, vmi, r);
+}
+
+/* Lists are replaced whole: whoever changed one meanwhile must not be overwritten. */
+static yyjson_mut_doc *guarded(yyjson_mut_doc *patch, yyjson_val *vmi)
+{
+    const char *version = json_str(vmi, "/metadata/resourceVersion");
+
+    if (patch && version && (json_mut_at(patch, "/status/conditions") || json_mut_at(patch, "/status/phaseTransitionTimestamps")))
+        json_set_str(patch, "/metadata/resourceVersion", version);
+    return patch;
+}
+
+yyjson_mut_doc *vmi_waiting_patch(yyjson_val *vmi, const char *reason, const char *message, int64_t now_ms)
+{
+    _cleanup_mut_doc_ yyjson_mut_doc *want = json_object();
+
+    if (!reason)
+        return NULL;
+    keep_conditions(want, vmi);
+    condition_set(want, "Synchronized", "False", reason, message, now_ms);
+    return guarded(json_difference(vmi, want), vmi);
+}
+
+yyjson_mut_doc *vmi_status_patch(yyjson_val *vmi, const struct vmi_report *r)
+{
+    _cleanup_mut_doc_ yyjson_mut_doc *want = json_object();
+
+    want_all(want, vmi, r);
+    return guarded(json_difference(vmi, want), vmi);
+}

@@ -1,0 +1,215 @@
+#include "agent/node/join.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "agent/migration/credentials.h"
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "client/client_curl.h"
+
+#define RETRY_MS 2000
+#define LOOK_MS (60 * 60 * 1000)
+#define KEEP_MS (30LL * 24 * 60 * 60 * 1000) /* renewed when less than this is left, or a third of its life */
+
+struct identity {
+    struct agent *agent;
+    identity_ready_fn ready;
+    void *userdata;
+    char *ca_pem, *token;
+    char *cert_path, *key_path;
+    struct credentials_call *call;
+    struct env_timer *timer;
+    bool told;
+};
+
+static int connect_client(struct identity *id, struct gw_error *err)
+{
+    struct agent *a = id->agent;
+    struct client_config c = {.server = a->config.server, .ca = id->ca_pem, .cert = a->cert_pem, .key = a->key_pem,
+                              .token = a->cert_pem ? NULL : id->token, .user_agent = "godwit-agent"};
+
+    int r = client_curl_new(a->loop, &c, &a->client, err);
+    if (r == 0)
+        a->env = env_sd_new(a->loop, a->client);
+    return r;
+}
+
+/* Reads what an earlier life stored; a certificate that has ended, or without its key, counts as none. */
+static void load(struct identity *id)
+{
+    _cleanup_free_ char *cert = NULL;
+    _cleanup_key_ char *key = NULL;
+    _cleanup_pki_info_ struct pki_info info = {0};
+    struct agent *a = id->agent;
+
+    if (fs_read(id->cert_path, 0, &cert, NULL, NULL) < 0 || fs_read(id->key_path, 0, &key, NULL, NULL) < 0 ||
+        !pki_cert_matches_key(cert, key) || pki_cert_read(cert, &info, NULL) < 0 || info.not_after_ms <= clock_wall_ms())
+        return;
+    a->cert_pem = TAKE_PTR(cert);
+    a->key_pem = TAKE_PTR(key);
+}
+
+static void take(struct identity *id, const char *cert, const char *key)
+{
+    struct agent *a = id->agent;
+
+    free(a->cert_pem);
+    pki_free_key(a->key_pem);
+    a->cert_pem = xstrdup(cert);
+    a->key_pem = xstrdup(key);
+}
+
+static void step(void *userdata);
+
+static void wait_for(struct identity *id, int64_t ms)
+{
+    id->timer = env_timer(id->agent->env, ms, step, id);
+}
+
+/* The client that brought the token is replaced by one that brings the certificate. */
+static int upgrade(struct identity *id, struct gw_error *err)
+{
+    struct agent *a = id->agent;
+
+    if (id->told)
+        return client_curl_set_cert(a->client, a->cert_pem, a->key_pem, err);
+    struct env *env = a->env;
+    struct api_client *client = a->client;
+    int r = connect_client(id, err);
+    if (r < 0)
+        return r;
+    env_sd_free(env);
+    api_client_free(client);
+    return 0;
+}
+
+static void begin_again(void *userdata);
+
+static void on_certificate(void *userdata, const char *cert_pem, const char *key_pem, const struct gw_error *failure)
+{
+    struct identity *id = userdata;
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+
+    id->call = NULL;
+    if (failure) {
+        log_warn("certificate of the node: %s; trying again", gw_error_message(failure));
+        wait_for(id, RETRY_MS);
+        return;
+    }
+    if (pki_store(id->cert_path, cert_pem, id->key_path, key_pem, &err) < 0)
+        log_failure(-1, &err, "certificate of the node");
+    take(id, cert_pem, key_pem);
+    log_info("certificate of the node: issued");
+    id->timer = env_timer(id->agent->env, 0, begin_again, id); /* the call's client cannot be freed from its callback */
+}
+
+static void begin_again(void *userdata)
+{
+    struct identity *id = userdata;
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+
+    id->timer = NULL;
+    if (upgrade(id, &err) < 0)
+        log_failure(-1, &err, "API client");
+    step(id);
+}
+
+static void ask(struct identity *id)
+{
+    struct agent *a = id->agent;
+    _cleanup_free_ char *cn = xasprintf("system:node:%s", a->config.node), *name = NULL;
+    const char *groups[] = {"system:nodes", NULL};
+    const struct pki_subject subject = {.cn = cn, .o = groups};
+    char suffix[11];
+
+    random_suffix(suffix, 10);
+    name = xasprintf("node-csr-%s-%s", a->config.node, suffix);
+    id->call = credentials_get(a, name, "kubernetes.io/kube-apiserver-client-kubelet", &subject, PKI_CLIENT, on_certificate, id);
+}
+
+static bool is_ending(const struct agent *a)
+{
+    _cleanup_pki_info_ struct pki_info info = {0};
+
+    if (!a->cert_pem || pki_cert_read(a->cert_pem, &info, NULL) < 0)
+        return true;
+    int64_t life = info.not_after_ms - info.not_before_ms, left = info.not_after_ms - clock_wall_ms();
+    return left < MIN(KEEP_MS, life / 3);
+}
+
+static void step(void *userdata)
+{
+    struct identity *id = userdata;
+
+    id->timer = NULL;
+    if (id->agent->cert_pem && !id->told) {
+        id->told = true;
+        id->ready(id->userdata);
+    }
+    if (is_ending(id->agent))
+        ask(id);
+    else
+        wait_for(id, LOOK_MS);
+}
+
+static int read_token(struct identity *id, struct gw_error *err)
+{
+    const char *path = id->agent->config.token_file;
+    int r;
+
+    if (id->agent->cert_pem)
+        return 0;
+    if (!path)
+        return gw_error_set(err, GW_INVALID, "this node has no certificate yet: --token-file is needed to join");
+    if ((r = fs_read(path, 4096, &id->token, NULL, err)) < 0)
+        return r;
+    id->token[strcspn(id->token, "\r\n")] = '\0';
+    return 0;
+}
+
+int identity_start(struct agent *a, identity_ready_fn ready, void *userdata, struct identity **ret, struct gw_error *err)
+{
+    _cleanup_free_ char *folder = xasprintf("%s/pki", a->config.state_dir);
+    struct identity *id = xnew(struct identity);
+
+    id->agent = a;
+    id->ready = ready;
+    id->userdata = userdata;
+    id->cert_path = xasprintf("%s/node.crt", folder);
+    id->key_path = xasprintf("%s/node.key", folder);
+    int r = fs_mkdirs(folder, 0700, err);
+    if (r == 0)
+        r = fs_read(a->config.ca_file, 0, &id->ca_pem, NULL, err);
+    if (r == 0) {
+        load(id);
+        r = read_token(id, err);
+    }
+    if (r == 0)
+        r = connect_client(id, err);
+    if (r < 0) {
+        identity_stop(id);
+        return r;
+    }
+    wait_for(id, 0);
+    *ret = id;
+    return 0;
+}
+
+struct identity *identity_stop(struct identity *id)
+{
+    if (!id)
+        return NULL;
+    credentials_cancel(id->call);
+    if (id->agent->env)
+        env_timer_cancel(id->agent->env, &id->timer);
+    free(id->ca_pem);
+    pki_free_key(id->token);
+    free(id->cert_path);
+    free(id->key_path);
+    free(id);
+    return NULL;
+}

@@ -178,6 +178,17 @@ static void add_schema(yyjson_mut_doc *d, yyjson_val *version)
     json_remove(d, "/schema/properties/kind");
 }
 
+/* Which definition, in which wording: only a change of spec makes the kind another one. FNV-1a of the spec. */
+static char *origin_of(yyjson_val *crd)
+{
+    _cleanup_free_ char *text = field_quote(json_at(crd, "/spec"));
+    uint64_t h = 1469598103934665603ULL;
+
+    for (const char *c = text; *c; c++)
+        h = (h ^ (unsigned char)*c) * 1099511628211ULL;
+    return xasprintf("%s/%016" PRIx64, meta_uid(crd), h);
+}
+
 /* The JSON form of a kind file. */
 static yyjson_mut_doc *kind_file(yyjson_val *crd)
 {
@@ -185,7 +196,7 @@ static yyjson_mut_doc *kind_file(yyjson_val *crd)
     yyjson_val *version = storage_version(crd), *value;
     yyjson_mut_doc *d = json_object();
     _cleanup_free_ char *singular = lower(json_str_or(crd, "/spec/names/kind", ""));
-    _cleanup_free_ char *origin = xasprintf("%s/%" PRId64, meta_uid(crd), meta_generation(crd));
+    _cleanup_free_ char *origin = origin_of(crd);
 
     json_set_str(d, "/group", json_str_or(crd, "/spec/group", ""));
     for (size_t i = 0; i < ARRAY_SIZE(names); i++)
@@ -231,7 +242,7 @@ int crd_register(struct kinds *kinds, yyjson_val *crd, struct gw_error *err)
 {
     const char *group = json_str_or(crd, "/spec/group", ""), *plural = json_str_or(crd, "/spec/names/plural", "");
     const struct kind *old = kinds_find(kinds, group, NULL, plural);
-    _cleanup_free_ char *origin = xasprintf("%s/%" PRId64, meta_uid(crd), meta_generation(crd));
+    _cleanup_free_ char *origin = origin_of(crd);
 
     if (old && !old->origin)
         return gw_error_set(err, GW_FORBIDDEN, "%s is built in and can't be defined anew", old->resource);

@@ -49,7 +49,7 @@ struct kind {
     bool has_status;            /* a status subresource: the main resource ignores status, and the other way round */
     bool builtin;               /* strategic merge patch, PUT without resourceVersion, protobuf bodies if `protobuf` */
     bool protobuf;
-    const char *origin;         /* "UID/GENERATION" of its CustomResourceDefinition; NULL for kinds that are built in */
+    const char *origin;         /* names its CustomResourceDefinition and its wording; NULL for kinds that are built in */
     enum name_rule name_rule;
     struct schema *schema;      /* of the whole object; apiVersion, kind and metadata included */
     const struct rules *rules;  /* never NULL */

@@ -31,8 +31,10 @@ static void place_done(struct place *p)
 
 static int cannot(struct patcher *p, const char *path, const char *why)
 {
-    return gw_error_set(p->err, GW_INVALID, "%s operation does not apply at \"%s\": %s",
-                        json_str_or(p->operation, "/op", ""), path, why);
+    const char *op = json_str_or(p->operation, "/op", "");
+
+    gw_error_add_cause(p->err, CAUSE_INVALID, path, "the %s operation of the patch does not apply: %s", op, why);
+    return gw_error_set(p->err, GW_INVALID, "the %s operation of the patch does not apply at \"%s\": %s", op, path, why);
 }
 
 static int malformed(struct patcher *p, const char *why)

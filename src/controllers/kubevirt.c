@@ -1,0 +1,98 @@
+#include "controllers/kubevirt.h"
+
+#include "base/clock.h"
+#include "base/str.h"
+#include "migration/epoch.h"
+
+bool phase_is(yyjson_val *obj, const char *phase)
+{
+    return streq(json_str_or(obj, "/status/phase", ""), phase);
+}
+
+bool is_final(yyjson_val *obj)
+{
+    return phase_is(obj, "Succeeded") || phase_is(obj, "Failed");
+}
+
+bool node_is_dead(yyjson_val *node)
+{
+    yyjson_val *taint;
+    size_t i, n;
+
+    yyjson_arr_foreach(json_at(node, "/spec/taints"), i, n, taint)
+        if (streq(json_str_or(taint, "/key", ""), TAINT_DEAD) && streq(json_str_or(taint, "/effect", ""), "NoExecute"))
+            return true;
+    return false;
+}
+
+bool node_declared_dead(struct task *t, const char *name)
+{
+    yyjson_val *node = name && *name ? task_get(t, &API_NODES, name) : NULL;
+
+    return node && node_is_dead(node);
+}
+
+void patch_phase(yyjson_mut_doc *patch, yyjson_val *obj, const char *phase, int64_t wall_ms)
+{
+    yyjson_val *have = json_at(obj, "/status/phaseTransitionTimestamps");
+    yyjson_mut_val *list = have ? yyjson_val_mut_copy(patch, have) : yyjson_mut_arr(patch);
+    yyjson_mut_val *item = yyjson_mut_arr_add_obj(patch, list);
+    char now[CLOCK_TEXT_MAX];
+
+    yyjson_mut_obj_add_strcpy(patch, item, "phase", phase);
+    yyjson_mut_obj_add_strcpy(patch, item, "phaseTransitionTimestamp", clock_format(wall_ms, now));
+    json_set(patch, "/status/phaseTransitionTimestamps", list);
+    json_set_str(patch, "/status/phase", phase);
+}
+
+static yyjson_mut_doc *with_finalizers(yyjson_val *obj)
+{
+    yyjson_mut_doc *patch = json_object();
+    yyjson_val *have = json_at(obj, "/metadata/finalizers");
+
+    json_set(patch, "/metadata/finalizers", have ? yyjson_val_mut_copy(patch, have) : yyjson_mut_arr(patch));
+    return patch;
+}
+
+void add_finalizer(struct task *t, const struct api_resource *r, yyjson_val *obj, const char *finalizer)
+{
+    yyjson_mut_doc *patch = with_finalizers(obj);
+
+    meta_add_finalizer(patch, finalizer);
+    task_patch(t, r, obj, NULL, true, patch);
+}
+
+void remove_finalizer(struct task *t, const struct api_resource *r, yyjson_val *obj, const char *finalizer)
+{
+    yyjson_mut_doc *patch = with_finalizers(obj);
+
+    if (!meta_remove_finalizer(patch, finalizer)) {
+        yyjson_mut_doc_free(patch);
+        return;
+    }
+    if (!json_mut_at(patch, "/metadata/finalizers")) /* the last one: the key goes with it */
+        json_set(patch, "/metadata/finalizers", yyjson_mut_null(patch));
+    task_patch(t, r, obj, NULL, true, patch);
+}
+
+yyjson_val *owner_pod(yyjson_val *vmi, const struct val_vec *pods)
+{
+    struct epoch e;
+
+    epoch_read(vmi, &e);
+    const char *name = e.state == EPOCH_NONE ? NULL : e.state == EPOCH_CLAIMED ? e.target_pod : e.source_pod;
+    VEC_EACH(pods, pod)
+        if (name ? streq(meta_name(*pod), name) : !meta_label(*pod, LABEL_MIGRATION_UID))
+            return *pod;
+    return NULL;
+}
+
+void bury_pod(struct task *t, yyjson_val *pod)
+{
+    yyjson_mut_doc *patch = json_object();
+
+    json_set_str(patch, "/status/phase", "Failed");
+    json_set_str(patch, "/status/reason", "NodeLost");
+    json_set_str(patch, "/status/message", "the node was declared dead by taint " TAINT_DEAD);
+    task_patch(t, &API_PODS, pod, "status", false, patch);
+}

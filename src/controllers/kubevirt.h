@@ -1,0 +1,42 @@
+/* What the controllers of VirtualMachine, VirtualMachineInstance and VirtualMachineInstanceMigration share: names that are
+ * part of the API, and small questions about these objects. */
+#pragma once
+
+#include "controllers/controller.h"
+
+#define LABEL_APP "kubevirt.io"                              /* = virt-launcher */
+#define LABEL_CREATED_BY "kubevirt.io/created-by"            /* uid of the VMI */
+#define LABEL_VM_NAME "vm.kubevirt.io/name"
+#define LABEL_MIGRATION_UID "kubevirt.io/migrationJobUID"    /* on target pods */
+#define LABEL_VMI_NAME "kubevirt.io/vmi-name"                /* on migrations */
+#define LABEL_TARGET_NODE "kubevirt.io/migrationTargetNodeName"
+#define LABEL_SCHEDULABLE "kubevirt.io/schedulable"
+#define ANNOTATION_DOMAIN "kubevirt.io/domain"
+#define ANNOTATION_MIGRATION_NAME "kubevirt.io/migrationJobName"
+#define ANNOTATION_ADDRESS "godwit.io/pod-address"
+#define TAINT_DEAD "node.kubernetes.io/out-of-service"
+
+extern const struct controller vm_controller, vmi_controller, migration_controller;
+
+/* Pods, migrations: "Succeeded" or "Failed". VMIs the same. */
+bool is_final(yyjson_val *obj);
+bool phase_is(yyjson_val *obj, const char *phase);
+
+/* Declared dead by its taint: nothing runs there any more (docs/handover.md, section 6). A node that is absent is not. */
+bool node_is_dead(yyjson_val *node);
+/* The node of that name in the cache. NULL names none. */
+bool node_declared_dead(struct task *t, const char *name);
+
+/* Appends {phase, phaseTransitionTimestamp: now} to obj's list in patch and sets /status/phase. Send with precondition. */
+void patch_phase(yyjson_mut_doc *patch, yyjson_val *obj, const char *phase, int64_t wall_ms);
+
+void add_finalizer(struct task *t, const struct api_resource *r, yyjson_val *obj, const char *finalizer);
+/* No write if it is not there. */
+void remove_finalizer(struct task *t, const struct api_resource *r, yyjson_val *obj, const char *finalizer);
+
+/* The pod whose QEMU owns the guest, as far as the VMI's status tells: after a migration that succeeded its target's,
+ * otherwise the one it left from; for a VMI that never migrated the first. NULL if it is gone. */
+yyjson_val *owner_pod(yyjson_val *vmi, const struct val_vec *pods);
+
+/* Marks a pod on a node that is declared dead as Failed, in its agent's place. */
+void bury_pod(struct task *t, yyjson_val *pod);

@@ -72,13 +72,14 @@ void task_free(void *p)
 
 static void end(struct task *t)
 {
-    struct workqueue *q = t->running->queue;
+    struct running *r = t->running;
+    struct workqueue *q = r->queue;
     int64_t requeue = t->requeue_ms;
     char key[OBJECT_KEY_MAX];
 
     snprintf(key, sizeof(key), "%s", t->key);
-    map_remove(t->running->tasks, key);
-    map_remove(t->running->errors, key);
+    map_remove(r->tasks, key); /* frees t */
+    map_remove(r->errors, key);
     if (requeue >= 0)
         workqueue_add_after(q, key, requeue);
     workqueue_done(q, key);

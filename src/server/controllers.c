@@ -1,7 +1,11 @@
 #include "server/controllers.h"
 
+#include "controllers/kubevirt.h"
+
 /* One row per controller of src/controllers. */
 const struct controller *const server_controllers[] = {
+    &vm_controller,
+    &vmi_controller,
     NULL,
 };
 

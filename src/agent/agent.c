@@ -14,6 +14,7 @@
 #include "agent/network/node_network.h"
 #include "agent/network/pod_network.h"
 #include "agent/node/join.h"
+#include "agent/node/reclaim.h"
 #include "agent/node/registration.h"
 #include "agent/qemu/facts.h"
 #include "base/alloc.h"
@@ -26,6 +27,7 @@ struct daemon {
     struct registration *registration;
     struct node_network *node_network;
     struct mover_services *migration;
+    struct reclaim *reclaim;
     struct gw_error failure;
 };
 
@@ -63,6 +65,8 @@ static void on_registered(void *userdata, const char *pod_cidr)
         r = core_start(&d->agent, &err);
     if (r < 0)
         give_up(d, &err);
+    else
+        d->reclaim = reclaim_start(&d->agent);
 }
 
 static void on_identity(void *userdata)
@@ -133,6 +137,7 @@ static void stop(struct daemon *d)
 {
     struct agent *a = &d->agent;
 
+    d->reclaim = reclaim_stop(d->reclaim);
     d->migration = migration_stop(d->migration);
     d->node_network = node_network_free(d->node_network);
     d->registration = registration_stop(d->registration);

@@ -102,7 +102,7 @@ static void on_vmi(void *userdata, const char *key, yyjson_val *old, yyjson_val 
 
     for (size_t c = 0; map_next(core->agent->pods, &c, NULL, &value);) {
         struct vm *vm = value;
-        if (!str_same(vm->pod.vmi_uid, uid) || vm->pod.step >= POD_RELEASED)
+        if (!str_same(vm->pod.vmi_uid, uid))
             continue;
         if (obj)
             give_vmi(vm, obj);
@@ -139,7 +139,7 @@ static void tick(void *userdata)
     for (size_t c = 0; map_next(core->agent->pods, &c, NULL, &value);) {
         struct vm *vm = value;
         heed_absent_pods(core, vm);
-        if (vm->pod.step > POD_NEW && vm->pod.step < POD_ENDED && !is_followed(core, vm))
+        if (vm->pod.step > POD_NEW && (vm->pod.step < POD_ENDED || !patches_idle(vm->vmi_patches)) && !is_followed(core, vm))
             vm_refresh_vmi(vm);
     }
 }

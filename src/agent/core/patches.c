@@ -158,5 +158,5 @@ void patches_add(struct patches *p, yyjson_mut_doc *patch, void (*done)(void *us
 
 bool patches_idle(const struct patches *p)
 {
-    return !p->call && !p->timer && !p->touched && p->queue.len == 0;
+    return !p || (!p->call && !p->timer && !p->touched && p->queue.len == 0);
 }

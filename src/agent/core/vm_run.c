@@ -239,7 +239,9 @@ void vm_read_exit(struct vm *vm)
     vm_disconnect(vm);
     vm->control = control_close(vm->control);
     if (ending_read(vm->pod.dir, &e, NULL) == 0) {
-        set_exit(vm, e.reason, e.code, e.signal, e.message);
+        _cleanup_free_ char *plain = e.signal ? xasprintf("QEMU was ended by signal %d (%s)", e.signal, strsignal(e.signal))
+                                              : xasprintf("QEMU ended with code %d", e.code);
+        set_exit(vm, e.reason, e.code, e.signal, *e.message ? e.message : plain);
         vm->ended_ms = e.at_ms;
     } else if (!*vm->launcher.boot_id) {
         set_exit(vm, "never-started", -1, 0, "stopped before it was started");

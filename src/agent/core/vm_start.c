@@ -160,7 +160,7 @@ void vm_prepare_volumes(struct vm *vm)
         r = fs_mkdirs(vm->pod.dir, 0700, &err);
     struct volume_job *j = xnew(struct volume_job);
     *j = (struct volume_job){.vm = vm, .folder = xasprintf("%s/disks", vm->pod.dir)};
-    j->place = (struct volume_place){c->images_dir, j->folder, c->qemu_uid, c->qemu_gid};
+    j->place = (struct volume_place){c->images_dir, j->folder, c->shared_dir, c->local_dir, c->qemu_uid, c->qemu_gid};
     if (r == 0 && !(vm->job = job_start(vm->core->agent->loop, prepare_work, prepare_done, j)))
         r = gw_error_errno(&err, EAGAIN, "thread");
     if (r == 0)
@@ -224,8 +224,9 @@ void vm_make_network(struct vm *vm)
 static int64_t limit(yyjson_val *v, const char *path, bool milli)
 {
     const char *text = json_str(v, path);
+    int64_t number = json_int(v, path, 0); /* quantities may be written as numbers too */
 
-    return !text ? 0 : milli ? quantity_text_milli(text, 0) : quantity_text_value(text, 0);
+    return milli ? quantity_text_milli(text, number * 1000) : quantity_text_value(text, number);
 }
 
 static void fill_dhcp(struct vm *vm, yyjson_val *v, struct dhcp_config *d)

@@ -98,18 +98,39 @@ static void want_text(yyjson_mut_doc *d, yyjson_mut_val *obj, const char *key, c
         yyjson_mut_obj_put(obj, yyjson_mut_str(d, key), yyjson_mut_strcpy(d, value));
 }
 
+static void add_transition(yyjson_mut_doc *d, yyjson_mut_val *list, const char *phase, int64_t now_ms)
+{
+    yyjson_mut_val *item = yyjson_mut_arr_add_obj(d, list);
+    char now[CLOCK_TEXT_MAX];
+
+    want_text(d, item, "phase", phase);
+    want_text(d, item, "phaseTransitionTimestamp", clock_format(now_ms, now));
+}
+
+static bool was_in(yyjson_val *transitions, const char *phase)
+{
+    yyjson_arr_iter it = yyjson_arr_iter_with(transitions);
+    yyjson_val *item;
+
+    while ((item = yyjson_arr_iter_next(&it)))
+        if (str_same(json_str(item, "/phase"), phase))
+            return true;
+    return false;
+}
+
+/* A guest that runs has been scheduled, also when both came within one write. */
 static void want_phase(yyjson_mut_doc *d, yyjson_val *vmi, const struct vmi_report *r)
 {
-    const char *phase = vm_phase_string(r->phase);
-    char now[CLOCK_TEXT_MAX];
+    const char *phase = vm_phase_string(r->phase), *scheduled = vm_phase_string(VM_SCHEDULED);
 
     json_set_str(d, "/status/phase", phase);
     if (str_same(json_str(vmi, "/status/phase"), phase))
         return;
     yyjson_val *old = json_at(vmi, "/status/phaseTransitionTimestamps");
-    yyjson_mut_val *list = old ? yyjson_val_mut_copy(d, old) : yyjson_mut_arr(d), *item = yyjson_mut_arr_add_obj(d, list);
-    want_text(d, item, "phase", phase);
-    want_text(d, item, "phaseTransitionTimestamp", clock_format(r->now_ms, now));
+    yyjson_mut_val *list = old ? yyjson_val_mut_copy(d, old) : yyjson_mut_arr(d);
+    if (r->phase == VM_RUNNING && !was_in(old, scheduled))
+        add_transition(d, list, scheduled, r->now_ms);
+    add_transition(d, list, phase, r->now_ms);
     json_set(d, "/status/phaseTransitionTimestamps", list);
 }
 
@@ -249,7 +270,8 @@ static void want_all(yyjson_mut_doc *d, yyjson_val *vmi, const struct vmi_report
     json_set_str(d, pod, r->node);
     if (r->phase >= VM_SUCCEEDED && r->reason)
         json_set_str(d, "/status/reason", r->reason);
-    want_interfaces(d, vmi, r);
+    if (r->phase < VM_SUCCEEDED)
+        want_interfaces(d, vmi, r);
     if (r->machine) {
         want_volumes(d, vmi, r);
         want_machine(d, vmi, r);

@@ -90,6 +90,12 @@ int qemu_cpu(const struct qemu_facts *f, yyjson_val *vmi, const char *recorded, 
     return 0;
 }
 
+/* A quantity, which may be written as a number too. */
+static int64_t amount_at(yyjson_val *v, const char *path, int64_t fallback)
+{
+    return quantity_text_value(json_str(v, path), json_int(v, path, fallback));
+}
+
 struct cpu_topology qemu_topology(yyjson_val *vmi)
 {
     yyjson_val *cpu = json_at(vmi, "/spec/domain/cpu");
@@ -97,9 +103,8 @@ struct cpu_topology qemu_topology(yyjson_val *vmi)
                              (int)json_int(cpu, "/threads", 0)};
 
     if (t.sockets == 0 && t.cores == 0 && t.threads == 0) {
-        const char *limit = json_str(vmi, "/spec/domain/resources/limits/cpu");
-        const char *request = json_str(vmi, "/spec/domain/resources/requests/cpu");
-        t.sockets = (int)quantity_text_value(limit ? limit : request, 1);
+        const char *limits = "/spec/domain/resources/limits/cpu", *requests = "/spec/domain/resources/requests/cpu";
+        t.sockets = (int)amount_at(vmi, json_at(vmi, limits) ? limits : requests, 1);
     }
     return (struct cpu_topology){MAX(t.sockets, 1), MAX(t.cores, 1), MAX(t.threads, 1)};
 }
@@ -110,8 +115,8 @@ int64_t qemu_guest_memory(yyjson_val *vmi)
                                          "/spec/domain/resources/limits/memory"};
 
     for (size_t i = 0; i < ARRAY_SIZE(places); i++)
-        if (json_str(vmi, places[i]))
-            return quantity_text_value(json_str(vmi, places[i]), 0);
+        if (json_at(vmi, places[i]))
+            return amount_at(vmi, places[i], 0);
     return 0;
 }
 

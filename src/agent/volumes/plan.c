@@ -19,6 +19,7 @@ static void volume_done(struct volume *v)
     free(v->network_data);
     free(v->claim);
     free(v->folder);
+    free(v->made_as);
 }
 
 void volume_plan_done(struct volume_plan *p)
@@ -125,6 +126,12 @@ static int plan_cloud_init(yyjson_val *vmi, yyjson_val *source, const struct loo
 
 /* --- claims --- */
 
+/* A quantity, which may be written as a number too. */
+static int64_t bytes_at(yyjson_val *v, const char *path)
+{
+    return quantity_text_value(json_str(v, path), json_int(v, path, 0));
+}
+
 static bool has_mode(yyjson_val *modes, const char *mode)
 {
     yyjson_arr_iter it = yyjson_arr_iter_with(modes);
@@ -156,12 +163,16 @@ static int plan_claim(yyjson_val *source, const struct lookup *l, struct volume 
     if (streq(json_str_or(claim, "/spec/volumeMode", "Filesystem"), "Block"))
         return gw_error_set(err, GW_INVALID, "claim %s: volumeMode Block is not supported yet", name);
     yyjson_val *modes = json_at(claim, "/spec/accessModes");
+    const char *provider = json_key_str(pv, "/metadata/annotations", "pv.kubernetes.io/provisioned-by");
     const char *capacity = json_str(claim, "/status/capacity/storage");
     v->kind = VOLUME_CLAIM;
     v->claim = xstrdup(name);
     v->folder = xstrdup(folder);
+    v->made_as = provider && str_starts(provider, "godwit.io/") ? xstrdup(pv_name) : NULL;
+    v->make_folder = v->made_as || streq(json_str_or(pv, "/spec/hostPath/type", ""), "DirectoryOrCreate");
+    v->reclaim = v->made_as && streq(json_str_or(pv, "/spec/persistentVolumeReclaimPolicy", "Delete"), "Delete");
     v->shared = has_mode(modes, "ReadWriteMany") || has_mode(modes, "ReadOnlyMany");
-    v->capacity = quantity_text_value(capacity ? capacity : json_str(claim, "/spec/resources/requests/storage"), 0);
+    v->capacity = capacity ? quantity_text_value(capacity, 0) : bytes_at(claim, "/spec/resources/requests/storage");
     v->read_only = v->read_only || json_bool(source, "/readOnly", false);
     return 0;
 }
@@ -192,7 +203,7 @@ static int plan_source(yyjson_val *vmi, yyjson_val *volume, const struct lookup 
         return plan_claim(source, l, v, err);
     if ((source = json_at(volume, "/emptyDisk"))) {
         v->kind = VOLUME_EMPTY_DISK;
-        v->capacity = quantity_text_value(json_str(source, "/capacity"), 0);
+        v->capacity = bytes_at(source, "/capacity");
         return v->capacity > 0 ? 0 : gw_error_set(err, GW_INVALID, "emptyDisk.capacity is needed");
     }
     return gw_error_set(err, GW_INVALID, "its source is not supported");

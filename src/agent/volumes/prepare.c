@@ -110,16 +110,16 @@ static int prepare_cloud_init(const struct volume *v, const struct volume_place 
 
 /* A sparse disk.img of the claim's size. Both ends of a shared folder may do it at once: it is made under a name of its own
  * and linked, and whose link comes second takes the first one's. */
-static int make_claim_file(const char *path, const struct volume *v, const struct volume_place *place, struct gw_error *err)
+static int make_claim_file(const char *path, const char *folder, const struct volume *v, const struct volume_place *place, struct gw_error *err)
 {
-    _cleanup_free_ char *part = xasprintf("%s/.disk.img-XXXXXX", v->folder);
+    _cleanup_free_ char *part = xasprintf("%s/.disk.img-XXXXXX", folder);
     int r = 0;
 
     if (v->capacity <= 0)
         return gw_error_set(err, GW_INVALID, "claim %s says no size for a new disk.img", v->claim);
     _cleanup_close_ int fd = mkostemp(part, O_CLOEXEC);
     if (fd < 0)
-        return gw_error_errno(err, errno, "%s", v->folder);
+        return gw_error_errno(err, errno, "%s", folder);
     if (ftruncate(fd, v->capacity) < 0)
         r = gw_error_errno(err, errno, "%s of %" PRId64 " bytes", path, v->capacity);
     if (r == 0)
@@ -130,17 +130,40 @@ static int make_claim_file(const char *path, const struct volume *v, const struc
     return r;
 }
 
+/* Where the claim's volume is on this node. Caller frees. */
+static char *claim_folder(const struct volume *v, const struct volume_place *place)
+{
+    const char *root = v->shared ? place->shared_dir : place->local_dir;
+
+    return v->made_as && root ? xasprintf("%s/%s", root, v->made_as) : xstrdup(v->folder);
+}
+
+static int make_claim_folder(const struct volume *v, const char *folder, struct gw_error *err)
+{
+    _cleanup_free_ char *mark = xasprintf("%s/" VOLUME_RECLAIM_MARK, folder);
+    int r = v->make_folder ? fs_mkdirs(folder, 0711, err) : 0;
+
+    if (r == 0 && v->reclaim && !fs_exists(mark))
+        r = fs_write(mark, "", 0, 0600, err);
+    else if (r == 0 && v->made_as && !v->reclaim)
+        (void)unlink(mark);
+    return r;
+}
+
 static int prepare_claim(const struct volume *v, const struct volume_place *place, struct disk *d, struct gw_error *err)
 {
+    _cleanup_free_ char *folder = claim_folder(v, place);
     struct stat st;
-    int r = 0;
+    int r = make_claim_folder(v, folder, err);
 
-    d->path = xasprintf("%s/disk.img", v->folder);
+    d->path = xasprintf("%s/disk.img", folder);
     d->format = xstrdup("raw");
     d->shared = v->shared;
-    if (stat(v->folder, &st) < 0)
-        return gw_error_errno(err, errno, "claim %s: folder %s on this node", v->claim, v->folder);
-    if (stat(d->path, &st) < 0 && ((r = make_claim_file(d->path, v, place, err)) < 0 || stat(d->path, &st) < 0))
+    if (r < 0)
+        return r;
+    if (stat(folder, &st) < 0)
+        return gw_error_errno(err, errno, "claim %s: folder %s on this node", v->claim, folder);
+    if (stat(d->path, &st) < 0 && ((r = make_claim_file(d->path, folder, v, place, err)) < 0 || stat(d->path, &st) < 0))
         return r < 0 ? r : gw_error_errno(err, errno, "%s", d->path);
     if (st.st_uid != place->uid && (r = give_to_qemu(d->path, place, err)) < 0)
         return r;

@@ -27,6 +27,10 @@ struct volume {
     char *user_data, *meta_data, *network_data;      /* cloud-init; network_data may be NULL */
     size_t user_len, network_len;
     char *claim, *folder;                            /* claim: its name, and where its volume is on this node */
+    char *made_as;                                   /* claim: name of a volume that Godwit's own classes provide: its folder is
+                                                      * below shared_dir or local_dir of the node, whatever `folder` says */
+    bool make_folder;                                /* it may have to be made */
+    bool reclaim;                                    /* and is to go with its volume */
     bool shared;
 };
 VEC_DEFINE(volume_vec, struct volume);
@@ -48,6 +52,9 @@ typedef yyjson_val *(*volume_lookup_fn)(void *userdata, const char *kind, const 
  * is, so ask again when the claims are there. */
 void volumes_needs(yyjson_val *vmi, volume_lookup_fn lookup, void *userdata, struct strv *ret);
 
+/* In the folder of a volume that goes with its PersistentVolume (reclaim policy Delete). */
+#define VOLUME_RECLAIM_MARK ".godwit-reclaim"
+
 /* Digests that the VMI's status has recorded are demanded. Errors name the volume and the field. *ret_reason is one word
  * for the pod's status ("ErrImagePull", "FailedMount", "InvalidVolume"). */
 int volumes_plan(yyjson_val *vmi, volume_lookup_fn lookup, void *userdata, struct volume_plan *ret,
@@ -56,6 +63,7 @@ int volumes_plan(yyjson_val *vmi, volume_lookup_fn lookup, void *userdata, struc
 struct volume_place {
     const char *images;   /* the image store */
     const char *folder;   /* for the pod's own disks; made here */
+    const char *shared_dir, *local_dir; /* for volumes of Godwit's classes; NULL: as the volume says */
     uid_t uid;            /* of QEMU, who gets the files */
     gid_t gid;
 };

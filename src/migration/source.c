@@ -21,6 +21,7 @@ static const char *const names[] = {
     [SOURCE_TAKE_BACK] = "take back",
     [SOURCE_RECORD_CLOSE] = "record close",
     [SOURCE_REQUEST_RETURN] = "request return",
+    [SOURCE_RECORD_FIGURES] = "record figures",
     [SOURCE_QUIT] = "quit",
     [SOURCE_DONE] = "done",
 };
@@ -43,10 +44,12 @@ static bool unwanted(const struct source_view *v)
            v->epoch == EPOCH_CLOSED;
 }
 
-/* The target runs the guest. */
+/* The target runs the guest. What QEMU can tell of the migration is written down before it goes. */
 static enum source_action claimed(const struct source_view *v)
 {
-    return v->qemu_alive ? SOURCE_QUIT : SOURCE_DONE;
+    if (!v->qemu_alive)
+        return SOURCE_DONE;
+    return v->figures_recorded || v->copy != COPY_COMPLETED ? SOURCE_QUIT : SOURCE_RECORD_FIGURES;
 }
 
 /* The guest was given away: only a return changes that. */

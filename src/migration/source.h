@@ -38,6 +38,7 @@ struct source_view {
     bool target_ready;    /* address and ports are published */
     bool credentials;     /* QEMU has its TLS objects */
     bool start_recorded;  /* startTimestamp is in the status */
+    bool figures_recorded; /* QEMU's final figures are in the status */
     bool close_recorded;  /* completed, failed and failureReason are there */
     bool abort_requested;
     bool withdrawn;
@@ -61,6 +62,7 @@ enum source_action {
     SOURCE_TAKE_BACK,       /* cont in postmigrate */
     SOURCE_RECORD_CLOSE,
     SOURCE_REQUEST_RETURN,  /* QEMU died without a grant: the target must say that it won't run */
+    SOURCE_RECORD_FIGURES,  /* the claim was faster than the record of the grant, which holds them too */
     SOURCE_QUIT,            /* the target runs the guest: end QEMU here */
     SOURCE_DONE,            /* settled, nothing left */
     SOURCE_ACTION_MAX,

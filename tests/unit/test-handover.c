@@ -19,7 +19,7 @@ enum qs { QS_RUNNING, QS_SENDING, QS_STOPPED, QS_COMPLETED, QS_FAILED, QS_TAKEN_
 struct world {
     uint8_t qs, qt;
     uint8_t s_note, t_note;
-    uint8_t s_credentials, t_credentials, published, start_recorded, close_recorded;
+    uint8_t s_credentials, t_credentials, published, start_recorded, close_recorded, figures;
     uint8_t grant, claim, returned, withdraw, received, abort; /* the VMI's status */
     uint8_t direct;      /* a direct grant on its way */
     uint8_t t_direct;    /* a direct grant in the target agent's memory */
@@ -97,6 +97,7 @@ static struct source_view source_sees(const struct world *w)
         .target_ready = w->published,
         .credentials = w->s_credentials,
         .start_recorded = w->start_recorded,
+        .figures_recorded = w->figures,
         .close_recorded = w->close_recorded,
         .abort_requested = w->abort,
         .withdrawn = w->withdraw,
@@ -177,6 +178,9 @@ static void source_step(struct world w)
         break;
     case SOURCE_REQUEST_RETURN:
         w.withdraw = 1;
+        break;
+    case SOURCE_RECORD_FIGURES:
+        w.figures = 1;
         break;
     case SOURCE_QUIT:
         assert_false(source_runs(&w));

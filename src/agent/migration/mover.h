@@ -74,7 +74,7 @@ struct mover {
     struct direct_channel *channel;
     char *proof;                  /* signature of the grant, made when the copy starts so that it costs nothing later */
     bool grant_recorded;
-    bool figures_asked;           /* QEMU's final figures, for the grant's record */
+    bool figures_asked, figures_told; /* QEMU's final figures, for the grant's record or after the claim */
     int64_t grant_sent_ms;
 
     /* target */

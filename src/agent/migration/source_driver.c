@@ -44,6 +44,7 @@ static struct source_view see(const struct mover *m)
         .target_ready = json_str(state, "/targetNodeAddress") && json_at(state, "/targetDirectMigrationNodePorts"),
         .credentials = m->has_credentials,
         .start_recorded = json_str(state, "/startTimestamp") != NULL,
+        .figures_recorded = m->figures_told || json_at(state, "/progress/totalTimeMs"),
         .close_recorded = m->epoch.state == EPOCH_CLOSED,
         .abort_requested = m->epoch.abort_requested,
         .withdrawn = m->epoch.withdrawn,
@@ -359,6 +360,23 @@ static void request_return(struct mover *m)
     mover_send(m, patch);
 }
 
+/* Tried once: they are for people, and nothing waits for them but the end of this QEMU. */
+static void record_figures(struct mover *m)
+{
+    yyjson_mut_doc *patch = mover_patch(m);
+
+    if (m->copy.total_ms < 0 && !m->figures_asked) {
+        yyjson_mut_doc_free(patch);
+        m->figures_asked = true;
+        m->observed = false;
+        mover_kick(m);
+        return;
+    }
+    m->figures_told = true;
+    progress_write_final(&m->progress, patch, "/status/migrationState/progress", m->copy.total_ms, m->copy.downtime_ms);
+    mover_send(m, patch);
+}
+
 /* The guest is elsewhere: this pod no longer speaks for it, and ends. */
 static void quit(struct mover *m)
 {
@@ -418,6 +436,7 @@ void source_act(struct mover *m)
         [SOURCE_TAKE_BACK] = take_back,
         [SOURCE_RECORD_CLOSE] = record_close,
         [SOURCE_REQUEST_RETURN] = request_return,
+        [SOURCE_RECORD_FIGURES] = record_figures,
         [SOURCE_QUIT] = quit,
         [SOURCE_DONE] = settled,
     };

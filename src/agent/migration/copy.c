@@ -50,6 +50,17 @@ bool copy_has_credentials(yyjson_val *objects, int64_t epoch)
     return false;
 }
 
+bool copy_is_left(yyjson_val *yank)
+{
+    size_t i, max;
+    yyjson_val *instance;
+
+    yyjson_arr_foreach(yank, i, max, instance)
+        if (streq(json_str_or(instance, "/type", ""), "migration"))
+            return true;
+    return false;
+}
+
 /* Every capability that we ever set is set each time, since they stick to the process. */
 static void set_capabilities(struct script *s, bool hold, bool auto_converge, bool late_activate)
 {

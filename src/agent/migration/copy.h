@@ -30,6 +30,10 @@ char *copy_authz_id(int64_t epoch, char *buf);
 /* Whether the answer of `qom-list /objects` has this epoch's credentials. */
 bool copy_has_credentials(yyjson_val *objects, int64_t epoch);
 
+/* Whether the answer of `query-yank` shows a migration. QEMU says "failed" before it has cleaned up, and a `migrate` until
+ * then leaves it in "setup" for ever ("duplicate yank instance", QEMU 10.0): so the next one waits for this. */
+bool copy_is_left(yyjson_val *yank);
+
 /* Source: settings, then `migrate`. hold: stop before the switch-over, for disks that must be detached first. */
 void copy_start(struct script *s, const struct copy_names *n, const struct migration_settings *settings, bool hold,
                 const char *address, int port);

@@ -60,11 +60,10 @@ struct number {
     __int128 value;
     int scale;
     bool rest;
-    bool huge;
 };
 
-/* What fits beside a factor of 2^60 in an __int128; digits behind it only matter for rounding. */
-#define DIGITS_MAX 20
+/* The largest quantity has 28 digits in billionths; digits behind these only matter for rounding. */
+#define DIGITS_MAX 30
 
 static void add_digit(struct number *n, int digit, bool fraction, int *count)
 {
@@ -96,6 +95,16 @@ static const char *parse_digits(const char *p, struct number *n)
     return any ? p : NULL;
 }
 
+/* Multiplies by a power of two up to 2^60, cutting off digits that would not fit beside it. */
+static void scale_binary(struct number *n, int exponent)
+{
+    for (; n->value >> 66; n->scale++) {
+        n->rest |= n->value % 10 != 0;
+        n->value /= 10;
+    }
+    n->value <<= exponent;
+}
+
 /* n in billionths, rounded up. */
 static __int128 to_nano(struct number n)
 {
@@ -123,7 +132,7 @@ int quantity_parse(const char *text, struct quantity *ret, struct gw_error *err)
     if (!suffix || !parse_suffix(suffix, &q.format, &exponent))
         return gw_error_set(err, GW_BAD_REQUEST, "%s", syntax);
     if (q.format == QUANTITY_BINARY_SI)
-        n.value <<= exponent;
+        scale_binary(&n, exponent);
     else
         n.scale += exponent;
     q.nano = to_nano(n);

@@ -322,6 +322,12 @@ struct api_call *api_delete_now(struct api_client *c, const struct api_resource 
     return submit(c, "DELETE", api_path(r, ns, name, NULL, NULL), JSON_TYPE, encode(options), 0, done, userdata);
 }
 
+struct api_call *api_delete_all(struct api_client *c, const struct api_resource *r, const char *ns, const char *query,
+                                api_done_fn done, void *userdata)
+{
+    return submit(c, "DELETE", api_path(r, ns, NULL, NULL, query), NULL, NULL, 0, done, userdata);
+}
+
 struct api_call *api_watch(struct api_client *c, const struct api_resource *r, const char *ns, const char *query,
                            api_event_fn on_event, api_end_fn end, void *userdata)
 {

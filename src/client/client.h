@@ -72,6 +72,10 @@ struct api_call *api_delete(struct api_client *c, const struct api_resource *r, 
 struct api_call *api_delete_now(struct api_client *c, const struct api_resource *r, const char *ns, const char *name,
                                 const char *uid, api_done_fn done, void *userdata);
 
+/* Deletes the collection: all of a namespace (NULL: everywhere) that query selects (NULL: all). */
+struct api_call *api_delete_all(struct api_client *c, const struct api_resource *r, const char *ns, const char *query,
+                                api_done_fn done, void *userdata);
+
 /* Any request: path begins with '/', may have a query; body (referenced) may be NULL. timeout_ms 0 = the default of 30 s. */
 struct api_call *api_request(struct api_client *c, const char *method, const char *path, const char *content_type,
                              struct blob *body, int timeout_ms, api_done_fn done, void *userdata);

@@ -100,8 +100,8 @@ void task_create(struct task *t, const struct api_resource *r, const char *ns, y
 void task_create_sub(struct task *t, const struct api_resource *r, const char *ns, const char *name, const char *sub,
                      yyjson_mut_doc *obj);
 /* A merge patch; sub NULL, "status" or another subresource. obj is what was read: its uid goes along, so that a successor of
- * the same name is left alone; with precondition its resourceVersion too, so that the patch fails with Conflict if the
- * object changed since (needed for lists, which a merge patch replaces as a whole). */
+ * the same name is left alone; with precondition its resourceVersion too, so that the patch fails with Conflict if anybody
+ * else changed the object since (needed for lists, which a merge patch replaces as a whole). */
 void task_patch(struct task *t, const struct api_resource *r, yyjson_val *obj, const char *sub, bool precondition,
                 yyjson_mut_doc *patch);
 /* A JSON patch (RFC 6902), for lists. The document is an array. */
@@ -111,6 +111,12 @@ void task_json_patch(struct task *t, const struct api_resource *r, yyjson_val *o
 void task_delete(struct task *t, const struct api_resource *r, yyjson_val *obj, const char *propagation);
 /* The same without waiting for anybody (gracePeriodSeconds 0): for pods that are known to run no more. */
 void task_delete_now(struct task *t, const struct api_resource *r, yyjson_val *obj);
+/* Deletes all objects of a kind in a namespace (deletecollection). */
+void task_delete_all(struct task *t, const struct api_resource *r, const char *ns);
+/* The writes after this one are made only if the server says now that there is no object of that name with that uid.
+ * Caches fill independently, so an owner may be missing in one although it is there. If it is, it comes into the cache, the
+ * other writes are dropped and the key is reconciled again. */
+void task_require_absent(struct task *t, const struct api_resource *r, const char *ns, const char *name, const char *uid);
 /* An event; told after the writes that were queued before it have succeeded. */
 void task_event(struct task *t, yyjson_val *obj, const char *type, const char *reason, const char *fmt, ...) _printf_(5, 6);
 

@@ -10,9 +10,10 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/map.h"
+#include "base/str.h"
 #include "controllers/frame.h"
 
-enum verb { VERB_CREATE, VERB_CREATE_SUB, VERB_PATCH, VERB_DELETE, VERB_DELETE_NOW, VERB_EVENT };
+enum verb { VERB_CREATE, VERB_CREATE_SUB, VERB_PATCH, VERB_DELETE, VERB_DELETE_NOW, VERB_DELETE_ALL, VERB_ABSENT, VERB_EVENT };
 
 static const char *const verbs[] = {
     [VERB_CREATE] = "create",
@@ -20,8 +21,13 @@ static const char *const verbs[] = {
     [VERB_PATCH] = "patch",
     [VERB_DELETE] = "delete",
     [VERB_DELETE_NOW] = "delete",
+    [VERB_DELETE_ALL] = "delete all",
+    [VERB_ABSENT] = "look for",
     [VERB_EVENT] = "tell of",
 };
+
+/* An object's key behind a prefix of the controller's own. */
+#define TASK_KEY_MAX (OBJECT_KEY_MAX + 128)
 
 static bool is_delete(enum verb v)
 {
@@ -33,6 +39,7 @@ struct write {
     enum api_patch_type type;
     const struct api_resource *resource;
     char *ns, *name, *sub, *uid;
+    char *version; /* resourceVersion that is demanded, NULL = any */
     char *propagation;
     yyjson_mut_doc *doc;
     const char *event_type, *event_reason; /* static */
@@ -61,6 +68,7 @@ void task_free(void *p)
         free(w->name);
         free(w->sub);
         free(w->uid);
+        free(w->version);
         free(w->propagation);
         free(w->message);
     }
@@ -70,29 +78,34 @@ void task_free(void *p)
 
 /* --- how a run ends --- */
 
-static void end(struct task *t)
+/* Frees t; its key is the caller's to keep. */
+static struct running *finish(struct task *t, char *key)
 {
     struct running *r = t->running;
-    struct workqueue *q = r->queue;
-    int64_t requeue = t->requeue_ms;
-    char key[OBJECT_KEY_MAX];
 
-    snprintf(key, sizeof(key), "%s", t->key);
-    map_remove(r->tasks, key); /* frees t */
+    snprintf(key, TASK_KEY_MAX, "%s", t->key);
+    map_remove(r->tasks, key);
+    return r;
+}
+
+static void end(struct task *t)
+{
+    int64_t requeue = t->requeue_ms;
+    char key[TASK_KEY_MAX];
+    struct running *r = finish(t, key);
+
     map_remove(r->errors, key);
     if (requeue >= 0)
-        workqueue_add_after(q, key, requeue);
-    workqueue_done(q, key);
+        workqueue_add_after(r->queue, key, requeue);
+    workqueue_done(r->queue, key);
 }
 
 static void retry(struct task *t)
 {
-    struct workqueue *q = t->running->queue;
-    char key[OBJECT_KEY_MAX];
+    char key[TASK_KEY_MAX];
+    struct running *r = finish(t, key);
 
-    snprintf(key, sizeof(key), "%s", t->key);
-    map_remove(t->running->tasks, key);
-    workqueue_retry(q, key);
+    workqueue_retry(r->queue, key);
 }
 
 static void note_failure(struct task *t, const struct write *w, const struct gw_error *err)
@@ -169,6 +182,43 @@ static void failed(struct task *t, const struct gw_error *err)
     retry(t);
 }
 
+/* Later writes that demand the version from before this one mean: unless somebody else changed it. */
+static void follow_version(struct task *t, const char *version)
+{
+    const struct write *done = &t->writes.items[t->at];
+    _cleanup_free_ char *before = xstrdup(done->version);
+
+    if (!before || !version)
+        return;
+    for (size_t i = t->at + 1; i < t->writes.len; i++) {
+        struct write *w = &t->writes.items[i];
+        if (w->version && w->resource == done->resource && str_same(w->ns, done->ns) && str_same(w->name, done->name) &&
+            streq(w->version, before)) {
+            free(w->version);
+            w->version = xstrdup(version);
+        }
+    }
+}
+
+static void on_looked(void *userdata, struct api_answer *answer)
+{
+    struct task *t = userdata;
+    const struct write *w = &t->writes.items[t->at];
+    yyjson_val *obj = answer->err ? NULL : yyjson_doc_get_root(answer->doc);
+
+    t->call = NULL;
+    if (answer->err && answer->err->reason != GW_NOT_FOUND) {
+        failed(t, answer->err);
+    } else if (obj && streq(meta_uid(obj), w->uid)) {
+        observe(t, w, obj);
+        t->requeue_ms = 0;
+        end(t);
+    } else {
+        t->at++;
+        perform(t);
+    }
+}
+
 static void on_written(void *userdata, struct api_answer *answer)
 {
     struct task *t = userdata;
@@ -179,8 +229,10 @@ static void on_written(void *userdata, struct api_answer *answer)
         failed(t, answer->err);
         return;
     }
-    if (!answer->err && answer->doc)
+    if (!answer->err && answer->doc) {
         observe(t, w, yyjson_doc_get_root(answer->doc));
+        follow_version(t, json_str(yyjson_doc_get_root(answer->doc), "/metadata/resourceVersion"));
+    }
     if (w->verb == VERB_CREATE_SUB) {
         read_object(t, on_read_after_sub);
         return;
@@ -199,11 +251,17 @@ static struct api_call *send(struct task *t, const struct write *w)
     case VERB_CREATE_SUB:
         return api_create_sub(c, w->resource, w->ns, w->name, w->sub, w->doc, on_written, t);
     case VERB_PATCH:
+        if (w->version)
+            json_set_str(w->doc, "/metadata/resourceVersion", w->version);
         return api_patch(c, w->resource, w->ns, w->name, w->sub, w->type, w->doc, on_written, t);
     case VERB_DELETE:
         return api_delete(c, w->resource, w->ns, w->name, w->uid, w->propagation, on_written, t);
     case VERB_DELETE_NOW:
         return api_delete_now(c, w->resource, w->ns, w->name, w->uid, on_written, t);
+    case VERB_DELETE_ALL:
+        return api_delete_all(c, w->resource, w->ns, NULL, on_written, t);
+    case VERB_ABSENT:
+        return api_get(c, w->resource, w->ns, w->name, on_looked, t);
     case VERB_EVENT:
         break;
     }
@@ -280,7 +338,7 @@ void task_patch(struct task *t, const struct api_resource *r, yyjson_val *obj, c
 
     json_set_str(patch, "/metadata/uid", w->uid);
     if (precondition)
-        json_set_str(patch, "/metadata/resourceVersion", meta_version(obj));
+        w->version = xstrdup(meta_version(obj));
     w->sub = xstrdup(sub);
     w->type = API_PATCH_MERGE;
     w->doc = patch;
@@ -303,6 +361,16 @@ void task_delete(struct task *t, const struct api_resource *r, yyjson_val *obj, 
 void task_delete_now(struct task *t, const struct api_resource *r, yyjson_val *obj)
 {
     add_for(t, VERB_DELETE_NOW, r, obj);
+}
+
+void task_delete_all(struct task *t, const struct api_resource *r, const char *ns)
+{
+    add(t, VERB_DELETE_ALL, r, ns, NULL);
+}
+
+void task_require_absent(struct task *t, const struct api_resource *r, const char *ns, const char *name, const char *uid)
+{
+    add(t, VERB_ABSENT, r, ns, name)->uid = xstrdup(uid);
 }
 
 /* What an event says of its object; the object itself may be gone when the event is told. */

@@ -1,11 +1,17 @@
 #include "server/controllers.h"
 
 #include "controllers/kubevirt.h"
+#include "controllers/kubernetes.h"
 
 /* One row per controller of src/controllers. */
 const struct controller *const server_controllers[] = {
     &vm_controller,
     &vmi_controller,
+    &scheduler_controller,
+    &node_controller,
+    &volume_controller,
+    &namespace_controller,
+    &gc_controller,
     NULL,
 };
 

@@ -10,6 +10,7 @@
 #include "api/initial.h"
 #include "api/meta.h"
 #include "base/alloc.h"
+#include "base/log.h"
 #include "base/random.h"
 #include "network.h"
 
@@ -53,6 +54,7 @@ struct sim *sim_new(const struct sim_config *cfg)
 {
     struct sim *s = xnew(struct sim);
 
+    log_init("sim", LOG_ERROR_); /* what is lost and refused here is meant to be */
     s->v = virtual_new(cfg->seed);
     s->env = virtual_env(s->v, NULL);
     random_replace(virtual_bytes, s->v);

@@ -231,7 +231,9 @@ static void check_one_leader(uint64_t seed)
             sim_partition(c[i].env, false);
             break;
         case 4:
-            sim_process_end(c[i].env); /* killed: nothing is given up */
+            sim_partition(c[i].env, true); /* killed: nothing is given up */
+            lease_stop(c[i].lease);
+            sim_process_end(c[i].env);
             start_candidate(s, &c[i], i);
             break;
         }

@@ -1,0 +1,92 @@
+/* Empties namespaces that are being deleted, then lets them go (finalizer "kubernetes" in spec.finalizers, taken off through
+ * the subresource finalize). Objects go in their own way: with their grace periods and finalizers, so a VM in it is shut
+ * down properly. What is left, and why, is in the conditions as in Kubernetes. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/str.h"
+#include "controllers/gc.h"
+#include "controllers/kubernetes.h"
+
+#define INDEX_NAMESPACE "namespace"
+
+static void by_namespace(yyjson_val *obj, struct index_values *out)
+{
+    index_value(out, json_str(obj, "/metadata/namespace"));
+}
+
+/* Of a namespace that is going, everything that goes (or comes) in it matters. */
+static void map_object(struct keys *out, yyjson_val *old, yyjson_val *obj)
+{
+    const char *ns = meta_namespace(obj ? obj : old);
+    yyjson_val *n = *ns ? informer_get(keys_informer(out, &API_NAMESPACES), ns) : NULL;
+
+    if (n && meta_deleting(n) && (!obj || !old))
+        keys_add(out, ns);
+}
+
+/* Asks for the deletion of all that is there; how many objects are left, and which in words. */
+static size_t empty(struct task *t, const char *ns, struct str *left)
+{
+    size_t total = 0;
+
+    for (const struct api_resource *const *r = api_resources; *r; r++) {
+        _cleanup_val_vec_ struct val_vec v = {0};
+        if (!(*r)->namespaced || *r == &API_EVENTS)
+            continue;
+        task_select(t, *r, INDEX_NAMESPACE, ns, &v);
+        if (v.len)
+            str_printf(left, "%s%s%s%s has %zu resource instances", total ? ", " : "", (*r)->plural,
+                       *(*r)->group ? "." : "", (*r)->group, v.len);
+        total += v.len;
+        VEC_EACH(&v, obj)
+            if (!meta_deleting(*obj))
+                task_delete(t, *r, *obj, "Background");
+    }
+    return total;
+}
+
+static void say_what_is_left(struct task *t, yyjson_val *ns, const char *left)
+{
+    _cleanup_free_ char *message = xasprintf("Some resources are remaining: %s", left);
+    yyjson_mut_doc *patch = json_object();
+
+    if (patch_condition(patch, ns, "NamespaceContentRemaining", "True", "SomeResourcesRemain", message, task_wall_ms(t)))
+        task_patch(t, &API_NAMESPACES, ns, "status", true, patch);
+    else
+        yyjson_mut_doc_free(patch);
+}
+
+static void reconcile(struct task *t, const char *key)
+{
+    yyjson_val *ns = task_get(t, &API_NAMESPACES, key);
+    _cleanup_str_ struct str left = {0};
+
+    if (!ns || !meta_deleting(ns) || !yyjson_arr_size(json_at(ns, "/spec/finalizers")))
+        return;
+    if (empty(t, key, &left)) {
+        say_what_is_left(t, ns, str_text(&left));
+        return;
+    }
+    yyjson_mut_doc *patch = json_object();
+    json_set(patch, "/spec/finalizers", yyjson_mut_arr(patch));
+    task_delete_all(t, &API_EVENTS, key);
+    task_patch(t, &API_NAMESPACES, ns, "finalize", false, patch);
+}
+
+const struct controller namespace_controller = {
+    .name = "namespace",
+    .reconcile = reconcile,
+    .watches =
+        (const struct controller_watch[]){
+            {.resource = &API_NAMESPACES, .keep = (const char *const[]){"/spec/finalizers", "/status/conditions", NULL}},
+#define X(r) \
+    {.resource = &r, \
+     .map = map_object, \
+     .indexes = (const struct informer_index[]){{INDEX_NAMESPACE, by_namespace}, {0}}, \
+     .keep = (const char *const[]){NULL}},
+            GC_EACH(X)
+#undef X
+            {0},
+        },
+};

@@ -1,0 +1,262 @@
+/* Puts pods on nodes. The decisions are src/scheduling's; here they get their snapshot and their effect.
+ *
+ * There is one key for all pods: a run takes a snapshot of the caches once and places a batch of waiting pods on it, each
+ * counting for the next. The cache holds what was bound (the frame reads each pod after its binding), so the next run sees
+ * the room as it is. A pod that fits nowhere gets condition PodScheduled False with the reason for each node, and is tried
+ * again when a node, a pod or a claim changes.
+ *
+ * Claims of a class that waits for its consumer get the node by annotation; their pod is bound when the volume is there,
+ * which then says itself which nodes reach it. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "controllers/claims.h"
+#include "controllers/kubernetes.h"
+#include "scheduling/scheduling.h"
+
+#define KEY "pods"
+#define BATCH 64
+/* Nobody relies on it; a lost event would be made good. */
+#define AGAIN_MS 300000
+
+#define INDEX_WAITING "waiting"
+
+/* --- which pods, and when --- */
+
+static bool is_waiting(yyjson_val *pod)
+{
+    const char *scheduler = json_str_or(pod, "/spec/schedulerName", "");
+
+    return pod && !*json_str_or(pod, "/spec/nodeName", "") && !meta_deleting(pod) &&
+           streq(json_str_or(pod, "/status/phase", "Pending"), "Pending") &&
+           (!*scheduler || streq(scheduler, "default-scheduler"));
+}
+
+static void by_waiting(yyjson_val *pod, struct index_values *out)
+{
+    if (is_waiting(pod))
+        index_value(out, "yes");
+}
+
+static bool takes_room(yyjson_val *pod)
+{
+    const char *phase = json_str_or(pod, "/status/phase", "");
+
+    return pod && *json_str_or(pod, "/spec/nodeName", "") && !streq(phase, "Succeeded") && !streq(phase, "Failed");
+}
+
+/* A new pod that waits, or room that has become free. */
+static void map_pod(struct keys *out, yyjson_val *old, yyjson_val *pod)
+{
+    if ((is_waiting(pod) && !is_waiting(old)) || (takes_room(old) && !takes_room(pod)))
+        keys_add(out, KEY);
+}
+
+/* Nodes change often (conditions are reported anew); only what placing depends on counts. */
+static void map_node(struct keys *out, yyjson_val *old, yyjson_val *node)
+{
+    static const char *const relevant[] = {"/metadata/labels", "/metadata/deletionTimestamp", "/spec/taints",
+                                           "/spec/unschedulable", "/status/allocatable"};
+    bool changed = !old || !node || condition_true(old, "Ready") != condition_true(node, "Ready");
+
+    for (size_t i = 0; !changed && i < ARRAY_SIZE(relevant); i++)
+        changed = !json_equal(json_at(old, relevant[i]), json_at(node, relevant[i]));
+    if (changed)
+        keys_add(out, KEY);
+}
+
+static void map_any(struct keys *out, _unused_ yyjson_val *old, _unused_ yyjson_val *obj)
+{
+    keys_add(out, KEY);
+}
+
+/* --- claims --- */
+
+/* What a pod's claims come to. */
+struct claims {
+    struct affinity_vec affinities;
+    struct val_vec unplaced; /* claims that wait for a node to be chosen */
+    const char *chosen;      /* the node that was chosen for one of them already */
+    char *blocked;
+};
+
+static void claims_done(struct claims *c)
+{
+    affinity_vec_done(&c->affinities);
+    val_vec_done(&c->unplaced);
+    free(c->blocked);
+}
+
+static void block(struct claims *c, char *why)
+{
+    free(c->blocked);
+    c->blocked = why;
+}
+
+static void add_claim(struct task *t, struct claims *c, const char *ns, const char *name)
+{
+    yyjson_val *claim = task_get_ns(t, &API_PERSISTENTVOLUMECLAIMS, ns, name);
+
+    if (!claim) {
+        block(c, xasprintf("persistentvolumeclaim \"%s\" not found", name));
+    } else if (meta_deleting(claim)) {
+        block(c, xasprintf("persistentvolumeclaim \"%s\" is being deleted", name));
+    } else if (claim_is_bound(claim)) {
+        yyjson_val *volume = task_get_ns(t, &API_PERSISTENTVOLUMES, NULL, json_str(claim, "/spec/volumeName"));
+        yyjson_val *required = json_at(volume, "/spec/nodeAffinity/required");
+        if (!volume)
+            block(c, xasprintf("persistentvolume \"%s\" not found", json_str(claim, "/spec/volumeName")));
+        else if (required)
+            affinity_vec_push(&c->affinities, required);
+    } else if (class_waits(task_get_ns(t, &API_STORAGECLASSES, NULL, claim_class(claim)))) {
+        const char *node = meta_annotation(claim, ANNOTATION_SELECTED_NODE);
+        if (node && task_get(t, &API_NODES, node))
+            c->chosen = node;
+        val_vec_push(&c->unplaced, claim);
+    } else {
+        block(c, xstrdup("pod has unbound immediate PersistentVolumeClaims"));
+    }
+}
+
+static struct claims claims_of(struct task *t, yyjson_val *pod)
+{
+    struct claims c = {0};
+    yyjson_val *volume;
+    size_t i, max;
+
+    yyjson_arr_foreach(json_at(pod, "/spec/volumes"), i, max, volume)
+    {
+        const char *name = json_str(volume, "/persistentVolumeClaim/claimName");
+        if (name)
+            add_claim(t, &c, meta_namespace(pod), name);
+    }
+    return c;
+}
+
+/* --- effects --- */
+
+static void bind(struct task *t, yyjson_val *pod, const char *node)
+{
+    yyjson_mut_doc *binding = json_object();
+
+    json_set_str(binding, "/apiVersion", "v1");
+    json_set_str(binding, "/kind", "Binding");
+    json_set_str(binding, "/metadata/name", meta_name(pod));
+    json_set_str(binding, "/metadata/uid", meta_uid(pod));
+    json_set_str(binding, "/target/apiVersion", "v1");
+    json_set_str(binding, "/target/kind", "Node");
+    json_set_str(binding, "/target/name", node);
+    task_create_sub(t, &API_PODS, meta_namespace(pod), meta_name(pod), "binding", binding);
+    task_event(t, pod, EVENT_NORMAL, "Scheduled", "Successfully assigned %s/%s to %s", meta_namespace(pod), meta_name(pod),
+               node);
+}
+
+static void choose_node(struct task *t, const struct claims *c, const char *node)
+{
+    VEC_EACH(&c->unplaced, claim)
+    {
+        yyjson_mut_doc *patch = json_object();
+        meta_set_annotation(patch, ANNOTATION_SELECTED_NODE, node);
+        task_patch(t, &API_PERSISTENTVOLUMECLAIMS, *claim, NULL, true, patch);
+    }
+}
+
+static void refuse(struct task *t, yyjson_val *pod, const char *why)
+{
+    yyjson_mut_doc *patch = json_object();
+
+    if (!patch_condition(patch, pod, "PodScheduled", "False", "Unschedulable", why, task_wall_ms(t))) {
+        yyjson_mut_doc_free(patch);
+        return;
+    }
+    task_patch(t, &API_PODS, pod, "status", true, patch);
+    task_event(t, pod, EVENT_WARNING, "FailedScheduling", "%s", why);
+}
+
+/* --- a run --- */
+
+static void place(struct task *t, struct sched_state *s, yyjson_val *pod)
+{
+    _cleanup_(claims_done) struct claims c = claims_of(t, pod);
+    const struct sched_request req = {.pod = pod, .volume_affinities = c.affinities, .blocked = c.blocked};
+    _cleanup_str_ struct str why = {0};
+
+    if (c.chosen && !c.blocked) { /* its volume is being made there */
+        sched_add_pod(s, pod, c.chosen);
+        return;
+    }
+    ssize_t at = sched_pick(s, &req, env_random(task_env(t)), &why);
+    if (at < 0) {
+        refuse(t, pod, str_text(&why));
+        return;
+    }
+    const char *node = s->nodes.items[at].name;
+    if (c.unplaced.len)
+        choose_node(t, &c, node);
+    else
+        bind(t, pod, node);
+    sched_add_pod(s, pod, node);
+}
+
+static void take_snapshot(struct task *t, struct sched_state *s)
+{
+    yyjson_val *obj;
+
+    for (size_t at = 0; informer_next(task_informer(t, &API_NAMESPACES), &at, NULL, &obj);)
+        sched_add_namespace(s, obj);
+    for (size_t at = 0; informer_next(task_informer(t, &API_NODES), &at, NULL, &obj);)
+        sched_add_node(s, obj);
+    for (size_t at = 0; informer_next(task_informer(t, &API_PODS), &at, NULL, &obj);)
+        sched_add_pod(s, obj, NULL);
+}
+
+/* The oldest first; names decide among those of one second. */
+static int by_age(const void *a, const void *b)
+{
+    yyjson_val *x = *(yyjson_val *const *)a, *y = *(yyjson_val *const *)b;
+    int64_t d = meta_created(x) - meta_created(y);
+
+    return d ? (d > 0 ? 1 : -1) : strcmp(meta_name(x), meta_name(y));
+}
+
+static void reconcile(struct task *t, _unused_ const char *key)
+{
+    _cleanup_val_vec_ struct val_vec pods = {0};
+    _cleanup_sched_state_ struct sched_state s = {0};
+
+    task_select(t, &API_PODS, INDEX_WAITING, "yes", &pods);
+    if (!pods.len)
+        return;
+    qsort(pods.items, pods.len, sizeof(*pods.items), by_age);
+    take_snapshot(t, &s);
+    /* A batch that failed begins elsewhere the next time, so that no pod is in the way of the others for ever. */
+    size_t first = task_failures(t) * (size_t)BATCH / 2 % pods.len, n = MIN(pods.len, (size_t)BATCH);
+    for (size_t i = 0; i < n; i++)
+        place(t, &s, pods.items[(first + i) % pods.len]);
+    task_requeue(t, pods.len > n ? 0 : AGAIN_MS);
+}
+
+const struct controller scheduler_controller = {
+    .name = "scheduler",
+    .reconcile = reconcile,
+    .watches =
+        (const struct controller_watch[]){
+            {.resource = &API_PODS,
+             .map = map_pod,
+             .indexes = (const struct informer_index[]){{INDEX_WAITING, by_waiting}, {0}},
+             .keep = (const char *const[]){"/spec/nodeName", "/spec/nodeSelector", "/spec/affinity", "/spec/tolerations",
+                                           "/spec/containers", "/spec/initContainers", "/spec/overhead", "/spec/volumes",
+                                           "/spec/schedulerName", "/status/phase", "/status/conditions", NULL}},
+            {.resource = &API_NODES,
+             .map = map_node,
+             .keep = (const char *const[]){"/spec", "/status/allocatable", "/status/conditions", NULL}},
+            {.resource = &API_PERSISTENTVOLUMECLAIMS,
+             .map = map_any,
+             .keep = (const char *const[]){"/spec", "/status/phase", NULL}},
+            {.resource = &API_PERSISTENTVOLUMES, .silent = true, .keep = (const char *const[]){"/spec", "/status/phase", NULL}},
+            {.resource = &API_STORAGECLASSES, .silent = true, .keep = (const char *const[]){"/volumeBindingMode", NULL}},
+            {.resource = &API_NAMESPACES, .silent = true, .keep = (const char *const[]){NULL}},
+            {0},
+        },
+};

@@ -1,0 +1,475 @@
+/* Binds claims to volumes, and makes volumes for the classes that Godwit provides.
+ *
+ * A binding is two references: volume.spec.claimRef (with the claim's uid) and claim.spec.volumeName. The volume's is
+ * written first; it decides when two claims want the same one (a patch on a stale version fails), and from it the binding is
+ * finished after any interruption. A volume that is made here is made with its claimRef, under a name that follows from the
+ * claim ("pvc-" and its uid), so that it cannot be made twice.
+ *
+ * The classes (kinds/initial): godwit.io/shared-directory makes a directory that all nodes see; godwit.io/node-directory one
+ * on a node, once the scheduler has chosen it. Agents make the directory when they first use it (under their --shared-dir
+ * and --local-dir, by the volume's name) and remove directories whose volume is gone. */
+#include <string.h>
+
+#include "api/quantity.h"
+#include "api/selector.h"
+#include "base/alloc.h"
+#include "base/str.h"
+#include "controllers/claims.h"
+#include "controllers/kubernetes.h"
+#include "scheduling/scheduling.h"
+
+#define FINALIZER_IN_USE "kubernetes.io/pvc-protection"
+#define INDEX_CLAIM "claim"
+#define CLAIM_KEY "claim:"
+#define VOLUME_KEY "volume:"
+#define HOSTNAME "kubernetes.io/hostname"
+
+static const struct provisioner {
+    const char *name, *root; /* root: parameters.path of the class wins */
+    bool local;
+} provisioners[] = {
+    {PROVISIONER_SHARED, "/var/lib/godwit/shared", false},
+    {PROVISIONER_LOCAL, "/var/lib/godwit/local", true},
+};
+
+static const struct provisioner *provisioner_find(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(provisioners); i++)
+        if (streq(provisioners[i].name, name))
+            return &provisioners[i];
+    return NULL;
+}
+
+/* --- keys --- */
+
+static void add_key(struct keys *out, const char *prefix, const char *key)
+{
+    _cleanup_free_ char *full = xasprintf("%s%s", prefix, key);
+
+    keys_add(out, full);
+}
+
+static void add_claim(struct keys *out, const char *ns, const char *name)
+{
+    char key[OBJECT_KEY_MAX];
+
+    if (name && *name)
+        add_key(out, CLAIM_KEY, object_key_of(ns, name, key));
+}
+
+static void map_claim(struct keys *out, yyjson_val *old, yyjson_val *claim)
+{
+    yyjson_val *c = claim ? claim : old;
+    const char *volume = json_str_or(c, "/spec/volumeName", "");
+
+    add_claim(out, meta_namespace(c), meta_name(c));
+    if (*volume)
+        add_key(out, VOLUME_KEY, volume);
+    if (claim)
+        return;
+    /* A volume may refer to it though it never learned of the volume. */
+    _cleanup_free_ char *made = xasprintf("pvc-%s", meta_uid(old));
+    add_key(out, VOLUME_KEY, made);
+}
+
+static void add_open_claims(struct keys *out)
+{
+    yyjson_val *claim;
+
+    for (size_t at = 0; informer_next(keys_informer(out, &API_PERSISTENTVOLUMECLAIMS), &at, NULL, &claim);)
+        if (!claim_is_bound(claim))
+            add_claim(out, meta_namespace(claim), meta_name(claim));
+}
+
+static void map_volume(struct keys *out, yyjson_val *old, yyjson_val *volume)
+{
+    yyjson_val *v = volume ? volume : old;
+
+    add_key(out, VOLUME_KEY, meta_name(v));
+    if (*json_str_or(v, "/spec/claimRef/name", ""))
+        add_claim(out, json_str_or(v, "/spec/claimRef/namespace", ""), json_str(v, "/spec/claimRef/name"));
+    else
+        add_open_claims(out);
+}
+
+static void map_class(struct keys *out, _unused_ yyjson_val *old, _unused_ yyjson_val *class)
+{
+    add_open_claims(out);
+}
+
+/* A pod that ends may have been the last user of a claim that is to go. */
+static void map_pod(struct keys *out, yyjson_val *old, yyjson_val *pod)
+{
+    yyjson_val *volume;
+    size_t i, max;
+
+    if (!old)
+        return;
+    yyjson_arr_foreach(json_at(old, "/spec/volumes"), i, max, volume)
+        add_claim(out, meta_namespace(old), json_str(volume, "/persistentVolumeClaim/claimName"));
+}
+
+static void by_claim(yyjson_val *pod, struct index_values *out)
+{
+    const char *phase = json_str_or(pod, "/status/phase", "");
+    yyjson_val *volume;
+    size_t i, max;
+    char key[OBJECT_KEY_MAX];
+
+    if (streq(phase, "Succeeded") || streq(phase, "Failed"))
+        return;
+    yyjson_arr_foreach(json_at(pod, "/spec/volumes"), i, max, volume)
+    {
+        const char *name = json_str(volume, "/persistentVolumeClaim/claimName");
+        if (name)
+            index_value(out, object_key_of(meta_namespace(pod), name, key));
+    }
+}
+
+/* --- does a volume fit a claim --- */
+
+static bool has_mode(yyjson_val *modes, const char *mode)
+{
+    yyjson_val *m;
+    size_t i, max;
+
+    yyjson_arr_foreach(modes, i, max, m)
+        if (yyjson_equals_str(m, mode))
+            return true;
+    return false;
+}
+
+static bool modes_cover(yyjson_val *have, yyjson_val *want)
+{
+    yyjson_val *m;
+    size_t i, max;
+
+    yyjson_arr_foreach(want, i, max, m)
+        if (!has_mode(have, yyjson_get_str(m)))
+            return false;
+    return true;
+}
+
+static int64_t size_of(yyjson_val *v, const char *path)
+{
+    return quantity_text_value(json_str(v, path), 0);
+}
+
+static bool selector_fits(yyjson_val *claim, yyjson_val *volume)
+{
+    yyjson_val *wanted = json_at(claim, "/spec/selector");
+    _cleanup_selector_ struct selector *s = NULL;
+
+    return !wanted ||
+           (selector_from_object(wanted, &s, NULL) >= 0 && selector_matches(s, json_at(volume, "/metadata/labels")));
+}
+
+static bool refers_to(yyjson_val *volume, yyjson_val *claim)
+{
+    return streq(json_str_or(volume, "/spec/claimRef/namespace", ""), meta_namespace(claim)) &&
+           streq(json_str_or(volume, "/spec/claimRef/name", ""), meta_name(claim));
+}
+
+/* Is it free for this claim: unclaimed, or reserved for one of this name, or already this one's. */
+static bool is_free_for(yyjson_val *volume, yyjson_val *claim)
+{
+    const char *uid = json_str_or(volume, "/spec/claimRef/uid", "");
+
+    if (!*json_str_or(volume, "/spec/claimRef/name", ""))
+        return true;
+    return refers_to(volume, claim) && (!*uid || streq(uid, meta_uid(claim)));
+}
+
+/* node NULL: not chosen. */
+static bool fits(yyjson_val *claim, yyjson_val *volume, yyjson_val *node)
+{
+    yyjson_val *required = json_at(volume, "/spec/nodeAffinity/required/nodeSelectorTerms");
+
+    return !meta_deleting(volume) && is_free_for(volume, claim) &&
+           streq(json_str_or(volume, "/spec/storageClassName", ""), claim_class(claim)) &&
+           streq(json_str_or(volume, "/spec/volumeMode", "Filesystem"), json_str_or(claim, "/spec/volumeMode", "Filesystem")) &&
+           modes_cover(json_at(volume, "/spec/accessModes"), json_at(claim, "/spec/accessModes")) &&
+           size_of(volume, "/spec/capacity/storage") >= size_of(claim, "/spec/resources/requests/storage") &&
+           selector_fits(claim, volume) && (!node || !required || sched_node_terms_match(required, node));
+}
+
+/* One that refers to the claim already, else the smallest. */
+static yyjson_val *find_volume(struct task *t, yyjson_val *claim, yyjson_val *node)
+{
+    yyjson_val *volume, *best = NULL;
+
+    for (size_t at = 0; informer_next(task_informer(t, &API_PERSISTENTVOLUMES), &at, NULL, &volume);) {
+        if (!fits(claim, volume, node))
+            continue;
+        if (refers_to(volume, claim))
+            return volume;
+        if (!best || size_of(volume, "/spec/capacity/storage") < size_of(best, "/spec/capacity/storage"))
+            best = volume;
+    }
+    return best;
+}
+
+/* --- binding --- */
+
+static void set_claim_ref(yyjson_mut_doc *d, yyjson_val *claim)
+{
+    json_set_str(d, "/spec/claimRef/apiVersion", "v1");
+    json_set_str(d, "/spec/claimRef/kind", "PersistentVolumeClaim");
+    json_set_str(d, "/spec/claimRef/namespace", meta_namespace(claim));
+    json_set_str(d, "/spec/claimRef/name", meta_name(claim));
+    json_set_str(d, "/spec/claimRef/uid", meta_uid(claim));
+}
+
+static void sync_bound(struct task *t, yyjson_val *claim, yyjson_val *volume)
+{
+    yyjson_mut_doc *patch;
+
+    if (streq(json_str_or(claim, "/status/phase", ""), "Bound") &&
+        json_equal(json_at(claim, "/status/capacity"), json_at(volume, "/spec/capacity")))
+        return;
+    patch = json_object();
+    json_set_str(patch, "/status/phase", "Bound");
+    json_set(patch, "/status/capacity", yyjson_val_mut_copy(patch, json_at(volume, "/spec/capacity")));
+    json_set(patch, "/status/accessModes", yyjson_val_mut_copy(patch, json_at(volume, "/spec/accessModes")));
+    task_patch(t, &API_PERSISTENTVOLUMECLAIMS, claim, "status", false, patch);
+}
+
+static void bind(struct task *t, yyjson_val *claim, yyjson_val *volume)
+{
+    if (!streq(json_str_or(volume, "/spec/claimRef/uid", ""), meta_uid(claim))) {
+        yyjson_mut_doc *patch = json_object();
+        set_claim_ref(patch, claim);
+        task_patch(t, &API_PERSISTENTVOLUMES, volume, NULL, true, patch);
+    }
+    if (!*json_str_or(claim, "/spec/volumeName", "")) {
+        yyjson_mut_doc *patch = json_object();
+        json_set_str(patch, "/spec/volumeName", meta_name(volume));
+        task_patch(t, &API_PERSISTENTVOLUMECLAIMS, claim, NULL, false, patch);
+    }
+    sync_bound(t, claim, volume);
+}
+
+/* --- provisioning --- */
+
+static void set_affinity(yyjson_mut_doc *d, yyjson_val *node)
+{
+    static const char text[] =
+        "[{\"matchExpressions\":[{\"key\":\"" HOSTNAME "\",\"operator\":\"In\",\"values\":[]}]}]";
+    _cleanup_doc_ yyjson_doc *terms = yyjson_read(text, strlen(text), 0);
+    const char *host = meta_label(node, HOSTNAME);
+
+    json_set(d, "/spec/nodeAffinity/required/nodeSelectorTerms", yyjson_val_mut_copy(d, yyjson_doc_get_root(terms)));
+    yyjson_mut_arr_add_strcpy(
+        d, json_mut_at(d, "/spec/nodeAffinity/required/nodeSelectorTerms/0/matchExpressions/0/values"),
+        host ? host : meta_name(node));
+}
+
+/* Why the class cannot make it, NULL if it can. */
+static const char *refusal(const struct provisioner *p, yyjson_val *claim)
+{
+    yyjson_val *modes = json_at(claim, "/spec/accessModes");
+
+    if (streq(json_str_or(claim, "/spec/volumeMode", "Filesystem"), "Block"))
+        return "this class makes directories: volumeMode Block is not possible";
+    if (p->local && (has_mode(modes, "ReadWriteMany") || has_mode(modes, "ReadOnlyMany")))
+        return "this class makes volumes of one node: use ReadWriteOnce here, or a class of shared volumes";
+    return NULL;
+}
+
+static void provision(struct task *t, yyjson_val *claim, yyjson_val *class, const struct provisioner *p, yyjson_val *node)
+{
+    _cleanup_free_ char *name = xasprintf("pvc-%s", meta_uid(claim));
+    _cleanup_free_ char *path = xasprintf("%s/%s", json_str_or(class, "/parameters/path", p->root), name);
+    yyjson_mut_doc *d = json_object();
+
+    json_set_str(d, "/metadata/name", name);
+    meta_set_annotation(d, ANNOTATION_PROVISIONED_BY, p->name);
+    json_set(d, "/spec/capacity", yyjson_val_mut_copy(d, json_at(claim, "/spec/resources/requests")));
+    json_set(d, "/spec/accessModes", yyjson_val_mut_copy(d, json_at(claim, "/spec/accessModes")));
+    json_set_str(d, "/spec/persistentVolumeReclaimPolicy", json_str_or(class, "/reclaimPolicy", "Delete"));
+    json_set_str(d, "/spec/storageClassName", meta_name(class));
+    json_set_str(d, "/spec/volumeMode", "Filesystem");
+    json_set_str(d, p->local ? "/spec/local/path" : "/spec/hostPath/path", path);
+    if (p->local)
+        set_affinity(d, node);
+    else
+        json_set_str(d, "/spec/hostPath/type", "DirectoryOrCreate");
+    set_claim_ref(d, claim);
+    task_create(t, &API_PERSISTENTVOLUMES, NULL, d);
+    task_event(t, claim, EVENT_NORMAL, "ProvisioningSucceeded", "Successfully provisioned volume %s", name);
+    task_requeue(t, 0);
+}
+
+static void make_or_wait(struct task *t, yyjson_val *claim, yyjson_val *class, yyjson_val *node)
+{
+    const char *name = claim_class(claim), *provisioner = json_str_or(class, "/provisioner", "");
+    const struct provisioner *p = provisioner_find(provisioner);
+    const char *why = p ? refusal(p, claim) : NULL;
+
+    if (!*name)
+        task_event(t, claim, EVENT_NORMAL, "FailedBinding",
+                   "no persistent volumes available for this claim and no storage class is set");
+    else if (!class)
+        task_event(t, claim, EVENT_WARNING, "ProvisioningFailed", "storageclass.storage.k8s.io \"%s\" not found", name);
+    else if (!p)
+        task_event(t, claim, EVENT_NORMAL, "ExternalProvisioning",
+                   "Waiting for a volume to be created either by the external provisioner '%s' or manually by the system "
+                   "administrator.", provisioner);
+    else if (why)
+        task_event(t, claim, EVENT_WARNING, "ProvisioningFailed", "storage class %s: %s", name, why);
+    else if (p->local && !node)
+        task_event(t, claim, EVENT_WARNING, "ProvisioningFailed",
+                   "storage class %s makes volumes of one node: it needs volumeBindingMode WaitForFirstConsumer", name);
+    else
+        provision(t, claim, class, p, node);
+}
+
+/* --- claims --- */
+
+static void find_or_make(struct task *t, yyjson_val *claim)
+{
+    yyjson_val *class = task_get_ns(t, &API_STORAGECLASSES, NULL, claim_class(claim));
+    const char *chosen = meta_annotation(claim, ANNOTATION_SELECTED_NODE);
+    yyjson_val *node = chosen ? task_get(t, &API_NODES, chosen) : NULL;
+
+    if (class_waits(class) && !node) {
+        task_event(t, claim, EVENT_NORMAL, "WaitForFirstConsumer", "waiting for first consumer to be created before binding");
+        return;
+    }
+    yyjson_val *volume = find_volume(t, claim, node);
+    if (volume)
+        bind(t, claim, volume);
+    else
+        make_or_wait(t, claim, class, node);
+}
+
+static void follow_volume(struct task *t, yyjson_val *claim, const char *name)
+{
+    yyjson_val *volume = task_get(t, &API_PERSISTENTVOLUMES, name);
+    yyjson_mut_doc *patch;
+
+    if (volume && is_free_for(volume, claim)) {
+        bind(t, claim, volume);
+    } else if (streq(json_str_or(claim, "/status/phase", ""), "Bound")) {
+        patch = json_object();
+        json_set_str(patch, "/status/phase", "Lost");
+        task_patch(t, &API_PERSISTENTVOLUMECLAIMS, claim, "status", false, patch);
+        task_event(t, claim, EVENT_WARNING, "ClaimLost", "Bound claim has lost its PersistentVolume %s; its data are lost",
+                   name);
+    } else if (volume) {
+        task_event(t, claim, EVENT_WARNING, "FailedBinding", "volume \"%s\" already bound to a different claim.", name);
+    }
+}
+
+/* A claim stays while a pod uses it, however it is deleted. */
+static bool protect(struct task *t, yyjson_val *claim, const char *key)
+{
+    _cleanup_val_vec_ struct val_vec users = {0};
+    bool has = meta_has_finalizer(claim, FINALIZER_IN_USE);
+    yyjson_val *list = json_at(claim, "/metadata/finalizers");
+    yyjson_mut_doc *patch;
+
+    task_select(t, &API_PODS, INDEX_CLAIM, key, &users);
+    if (meta_deleting(claim) ? !has || users.len : has)
+        return meta_deleting(claim);
+    patch = json_object();
+    json_set(patch, "/metadata/finalizers", list ? yyjson_val_mut_copy(patch, list) : yyjson_mut_arr(patch));
+    if (!meta_deleting(claim)) {
+        meta_add_finalizer(patch, FINALIZER_IN_USE);
+    } else {
+        meta_remove_finalizer(patch, FINALIZER_IN_USE);
+        if (!json_mut_at(patch, "/metadata/finalizers"))
+            json_set(patch, "/metadata/finalizers", yyjson_mut_arr(patch));
+    }
+    task_patch(t, &API_PERSISTENTVOLUMECLAIMS, claim, NULL, true, patch);
+    return meta_deleting(claim);
+}
+
+static void reconcile_claim(struct task *t, const char *key)
+{
+    yyjson_val *claim = task_get(t, &API_PERSISTENTVOLUMECLAIMS, key);
+
+    if (!claim || protect(t, claim, key))
+        return;
+    const char *volume = json_str_or(claim, "/spec/volumeName", "");
+    if (*volume)
+        follow_volume(t, claim, volume);
+    else
+        find_or_make(t, claim);
+}
+
+/* --- volumes --- */
+
+static void set_phase(struct task *t, yyjson_val *volume, const char *phase)
+{
+    yyjson_mut_doc *patch;
+
+    if (streq(json_str_or(volume, "/status/phase", ""), phase))
+        return;
+    patch = json_object();
+    json_set_str(patch, "/status/phase", phase);
+    task_patch(t, &API_PERSISTENTVOLUMES, volume, "status", false, patch);
+}
+
+static void release(struct task *t, yyjson_val *volume)
+{
+    bool made_here = provisioner_find(meta_annotation(volume, ANNOTATION_PROVISIONED_BY) ?: "") != NULL;
+
+    task_require_absent(t, &API_PERSISTENTVOLUMECLAIMS, json_str(volume, "/spec/claimRef/namespace"),
+                        json_str(volume, "/spec/claimRef/name"), json_str(volume, "/spec/claimRef/uid"));
+    if (made_here && streq(json_str_or(volume, "/spec/persistentVolumeReclaimPolicy", ""), "Delete"))
+        task_delete(t, &API_PERSISTENTVOLUMES, volume, NULL);
+    else
+        set_phase(t, volume, "Released");
+}
+
+static void reconcile_volume(struct task *t, const char *name)
+{
+    yyjson_val *volume = task_get(t, &API_PERSISTENTVOLUMES, name);
+    const char *uid = json_str_or(volume, "/spec/claimRef/uid", "");
+    yyjson_val *claim;
+
+    if (!volume || meta_deleting(volume))
+        return;
+    if (!*uid) {
+        set_phase(t, volume, "Available");
+        return;
+    }
+    claim = task_get_ns(t, &API_PERSISTENTVOLUMECLAIMS, json_str(volume, "/spec/claimRef/namespace"),
+                        json_str(volume, "/spec/claimRef/name"));
+    if (claim && streq(meta_uid(claim), uid))
+        set_phase(t, volume, "Bound");
+    else
+        release(t, volume);
+}
+
+static void reconcile(struct task *t, const char *key)
+{
+    if (str_starts(key, CLAIM_KEY))
+        reconcile_claim(t, key + strlen(CLAIM_KEY));
+    else
+        reconcile_volume(t, key + strlen(VOLUME_KEY));
+}
+
+const struct controller volume_controller = {
+    .name = "persistent-volume",
+    .reconcile = reconcile,
+    .watches =
+        (const struct controller_watch[]){
+            {.resource = &API_PERSISTENTVOLUMECLAIMS,
+             .map = map_claim,
+             .keep = (const char *const[]){"/spec", "/status/phase", "/status/capacity", NULL}},
+            {.resource = &API_PERSISTENTVOLUMES,
+             .map = map_volume,
+             .keep = (const char *const[]){"/spec", "/status/phase", NULL}},
+            {.resource = &API_STORAGECLASSES,
+             .map = map_class,
+             .keep = (const char *const[]){"/provisioner", "/parameters", "/reclaimPolicy", "/volumeBindingMode", NULL}},
+            {.resource = &API_NODES, .silent = true, .keep = (const char *const[]){NULL}},
+            {.resource = &API_PODS,
+             .map = map_pod,
+             .indexes = (const struct informer_index[]){{INDEX_CLAIM, by_claim}, {0}},
+             .keep = (const char *const[]){"/spec/volumes", "/status/phase", NULL}},
+            {0},
+        },
+};

@@ -3,8 +3,8 @@
 
 #include "api/columns.h"
 
-/* Steps of k8s.io/apimachinery duration.HumanDuration: below `limit` seconds an age is written in `unit`, with the rest in
- * the next smaller unit where `rest` is set and the rest is not 0. */
+/* Steps of k8s.io/apimachinery duration.HumanDuration: below `limit` seconds an age is written in `unit`, with the rest
+ * in the next smaller unit where `rest` is set and the rest is not 0. */
 static const struct {
     int64_t limit;
     int64_t unit;

@@ -11,7 +11,7 @@ static void pod_ready(yyjson_val *pod, struct str *out)
     yyjson_val *item;
     size_t i, n, ready = 0;
 
-    yyjson_arr_foreach(json_at(pod, "/status/containerStatuses"), i, n, item)
+    yyjson_arr_foreach (json_at(pod, "/status/containerStatuses"), i, n, item)
         ready += json_bool(item, "/ready", false);
     str_printf(out, "%zu/%zu", ready, yyjson_arr_size(json_at(pod, "/spec/containers")));
 }
@@ -30,7 +30,7 @@ static void pod_restarts(yyjson_val *pod, struct str *out)
     int64_t restarts = 0;
     size_t i, n;
 
-    yyjson_arr_foreach(json_at(pod, "/status/containerStatuses"), i, n, item)
+    yyjson_arr_foreach (json_at(pod, "/status/containerStatuses"), i, n, item)
         restarts += json_int(item, "/restartCount", 0);
     str_printf(out, "%lld", (long long)restarts);
 }
@@ -50,7 +50,7 @@ static void node_roles(yyjson_val *node, struct str *out)
     yyjson_val *key, *value;
     size_t i, n;
 
-    yyjson_obj_foreach(json_at(node, "/metadata/labels"), i, n, key, value)
+    yyjson_obj_foreach (json_at(node, "/metadata/labels"), i, n, key, value)
         if (str_starts(yyjson_get_str(key), prefix))
             str_printf(out, "%s%s", out->len ? "," : "", yyjson_get_str(key) + sizeof(prefix) - 1);
     if (!out->len)
@@ -79,7 +79,7 @@ static void access_modes(yyjson_val *claim, struct str *out)
 
     if (!modes)
         modes = json_at(claim, "/spec/accessModes");
-    yyjson_arr_foreach(modes, i, n, item)
+    yyjson_arr_foreach (modes, i, n, item)
         for (size_t k = 0; k < ARRAY_SIZE(names); k++)
             if (yyjson_equals_str(item, names[k][0]))
                 str_printf(out, "%s%s", out->len ? "," : "", names[k][1]);

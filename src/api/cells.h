@@ -1,4 +1,5 @@
-/* Columns that no path can tell, as kubectl's users know them: a column whose path is "=NAME" is made by a function here. */
+/* Columns that no path can tell, as kubectl's users know them: a column whose path is "=NAME" is made by a function
+ * here. */
 #pragma once
 
 #include "base/json.h"

@@ -8,8 +8,8 @@
 #include "base/clock.h"
 #include "base/str.h"
 
-static void add_definition(yyjson_mut_doc *d, yyjson_mut_val *list, const char *name, const char *type, const char *format,
-                           const char *description, int priority)
+static void add_definition(yyjson_mut_doc *d, yyjson_mut_val *list, const char *name, const char *type,
+                           const char *format, const char *description, int priority)
 {
     yyjson_mut_val *o = yyjson_mut_obj(d);
 
@@ -36,7 +36,8 @@ yyjson_mut_val *columns_definitions(const struct kind *kind, yyjson_mut_doc *d)
 
     if (!names_itself(kind))
         add_definition(d, list, "Name", "string", "name",
-                       "Name must be unique within a namespace. It is set when an object is created and never changes.", 0);
+                       "Name must be unique within a namespace. It is set when an object is created and never changes.",
+                       0);
     for (size_t i = 0; i < kind->n_columns; i++) {
         const struct kind_column *c = &kind->columns[i];
         add_definition(d, list, c->name, c->type, c->format, c->description, c->priority);

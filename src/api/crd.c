@@ -44,8 +44,7 @@ static void check_schema(yyjson_val *schema, const char *path, struct gw_error *
     size_t i, n;
 
     check_keywords(schema, path, err);
-    yyjson_obj_foreach(yyjson_obj_get(schema, "properties"), i, n, key, value)
-    {
+    yyjson_obj_foreach (yyjson_obj_get(schema, "properties"), i, n, key, value) {
         _cleanup_free_ char *field = xasprintf("%s.properties[%s]", path, yyjson_get_str(key));
         check_schema(value, field, err);
     }
@@ -62,7 +61,7 @@ static yyjson_val *storage_version(yyjson_val *crd)
     yyjson_val *item;
     size_t i, n;
 
-    yyjson_arr_foreach(json_at(crd, "/spec/versions"), i, n, item)
+    yyjson_arr_foreach (json_at(crd, "/spec/versions"), i, n, item)
         if (json_bool(item, "/storage", false))
             return item;
     return NULL;
@@ -74,8 +73,7 @@ static void check_versions(yyjson_val *crd, struct gw_error *err)
     yyjson_val *shared = json_at(storage, "/schema/openAPIV3Schema");
     size_t i, n, stored = 0;
 
-    yyjson_arr_foreach(json_at(crd, "/spec/versions"), i, n, item)
-    {
+    yyjson_arr_foreach (json_at(crd, "/spec/versions"), i, n, item) {
         yyjson_val *schema = json_at(item, "/schema/openAPIV3Schema");
         _cleanup_free_ char *field = xasprintf("spec.versions[%zu].schema.openAPIV3Schema", i);
         stored += json_bool(item, "/storage", false);
@@ -93,7 +91,8 @@ static void check_versions(yyjson_val *crd, struct gw_error *err)
 static void check_names(yyjson_val *crd, struct gw_error *err)
 {
     const char *group = json_str_or(crd, "/spec/group", ""), *plural = json_str_or(crd, "/spec/names/plural", "");
-    _cleanup_free_ char *name = xasprintf("%s.%s", plural, group), *quoted = field_quote(json_at(crd, "/metadata/name"));
+    _cleanup_free_ char *name = xasprintf("%s.%s", plural, group),
+                        *quoted = field_quote(json_at(crd, "/metadata/name"));
     const char *fault = name_fault_dns_subdomain(group);
 
     if (!streq(name, meta_name(crd)))
@@ -123,15 +122,15 @@ static void add_versions(yyjson_mut_doc *d, yyjson_val *crd)
     yyjson_val *item;
     size_t i, n;
 
-    yyjson_arr_foreach(json_at(crd, "/spec/versions"), i, n, item)
-    {
+    yyjson_arr_foreach (json_at(crd, "/spec/versions"), i, n, item) {
         to = yyjson_mut_arr_add_obj(d, list);
         yyjson_mut_obj_add_strcpy(d, to, "name", json_str_or(item, "/name", ""));
         yyjson_mut_obj_add_bool(d, to, "storage", json_bool(item, "/storage", false));
         yyjson_mut_obj_add_bool(d, to, "served", json_bool(item, "/served", true));
         if (json_bool(item, "/deprecated", false)) {
-            _cleanup_free_ char *text = xasprintf("%s/%s %s is deprecated", json_str_or(crd, "/spec/group", ""),
-                                                  json_str_or(item, "/name", ""), json_str_or(crd, "/spec/names/kind", ""));
+            _cleanup_free_ char *text =
+                xasprintf("%s/%s %s is deprecated", json_str_or(crd, "/spec/group", ""), json_str_or(item, "/name", ""),
+                          json_str_or(crd, "/spec/names/kind", ""));
             yyjson_mut_obj_add_strcpy(d, to, "deprecated", json_str_or(item, "/deprecationWarning", text));
         }
     }
@@ -144,8 +143,7 @@ static void add_columns(yyjson_mut_doc *d, yyjson_val *version)
     yyjson_val *item;
     size_t i, n;
 
-    yyjson_arr_foreach(json_at(version, "/additionalPrinterColumns"), i, n, item)
-    {
+    yyjson_arr_foreach (json_at(version, "/additionalPrinterColumns"), i, n, item) {
         to = yyjson_val_mut_copy(d, item);
         yyjson_mut_obj_rename_key(d, to, "jsonPath", "path");
         yyjson_mut_arr_append(list, to);
@@ -159,8 +157,7 @@ static void add_selectable(yyjson_mut_doc *d, yyjson_val *version)
     yyjson_val *item;
     size_t i, n;
 
-    yyjson_arr_foreach(json_at(version, "/selectableFields"), i, n, item)
-    {
+    yyjson_arr_foreach (json_at(version, "/selectableFields"), i, n, item) {
         const char *path = json_str_or(item, "/jsonPath", "");
         yyjson_mut_arr_add_strcpy(d, list, path + (*path == '.'));
     }

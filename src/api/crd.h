@@ -14,6 +14,9 @@ void crd_unregister(struct kinds *kinds, yyjson_val *crd);
 /* The CustomResourceDefinition that describes a kind to another API server. Freed by the caller. */
 yyjson_mut_doc *crd_from_kind(const struct kind *kind);
 
-/* Writes a schema as plain OpenAPI v3 into d. Shared types become {"$ref": ref_prefix + NAME} and are appended to refs
+/* The name of a shared type: its title, or the name of its file. */
+const char *schema_title(const struct schema *s);
+
+/* Writes a schema as plain OpenAPI v3 into d. Shared types become {"$ref": ref_prefix + TITLE} and are appended to refs
  * (when new); with refs NULL they are expanded. */
 yyjson_mut_val *schema_write(const struct schema *s, yyjson_mut_doc *d, const char *ref_prefix, struct map *refs);

@@ -2,7 +2,7 @@
 #pragma once
 
 struct embedded_file {
-    const char *name;           /* "virtualmachines.kubevirt.io.yaml", "defs/objectmeta.yaml" */
+    const char *name; /* "virtualmachines.kubevirt.io.yaml", "defs/objectmeta.yaml" */
     const char *start;
     const char *end;
 };

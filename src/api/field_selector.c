@@ -8,7 +8,7 @@
 
 struct field_term {
     char *field;
-    char *path;     /* the field as a JSON pointer */
+    char *path; /* the field as a JSON pointer */
     char *value;
     bool negate;
 };
@@ -23,7 +23,7 @@ struct field_selector *field_selector_free(struct field_selector *s)
 {
     if (!s)
         return NULL;
-    VEC_EACH(&s->terms, t) {
+    VEC_EACH (&s->terms, t) {
         free(t->field);
         free(t->path);
         free(t->value);
@@ -97,7 +97,8 @@ static int read_term(struct field_selector *s, const char **at, const char *cons
     return 0;
 }
 
-int field_selector_parse(const char *text, const char *const *allowed, struct field_selector **ret, struct gw_error *err)
+int field_selector_parse(const char *text, const char *const *allowed, struct field_selector **ret,
+                         struct gw_error *err)
 {
     _cleanup_field_selector_ struct field_selector *s = xnew(struct field_selector);
     const char *at = text ? text : "";
@@ -126,7 +127,7 @@ bool field_selector_matches(const struct field_selector *s, yyjson_val *object)
 {
     char buf[24];
 
-    VEC_EACH(&s->terms, t)
+    VEC_EACH (&s->terms, t)
         if (streq(text_of(json_at(object, t->path), buf), t->value) == t->negate)
             return false;
     return true;
@@ -139,7 +140,7 @@ bool field_selector_is_everything(const struct field_selector *s)
 
 const char *field_selector_exact(const struct field_selector *s, const char *field)
 {
-    VEC_EACH(&s->terms, t)
+    VEC_EACH (&s->terms, t)
         if (!t->negate && streq(t->field, field))
             return t->value;
     return NULL;

@@ -68,7 +68,8 @@ static void walk_object(struct walk *w, const struct schema *s)
     }
 }
 
-void fields_each(const struct kind *kind, void (*visit)(void *data, const char *path, const struct property *p), void *data)
+void fields_each(const struct kind *kind, void (*visit)(void *data, const char *path, const struct property *p),
+                 void *data)
 {
     static const char *const parts[] = {"spec", "status"};
     struct walk w = {.kind = kind, .visit = visit, .data = data};
@@ -90,8 +91,7 @@ static void write_values(struct str *out, yyjson_val *values, const char *reason
     size_t i, n;
 
     str_puts(out, " Only ");
-    yyjson_arr_foreach(values, i, n, v)
-    {
+    yyjson_arr_foreach (values, i, n, v) {
         _cleanup_free_ char *text = yyjson_val_write(v, 0, NULL);
         str_printf(out, "%s`%s`", i ? ", " : "", yyjson_is_str(v) ? yyjson_get_str(v) : text);
     }
@@ -122,12 +122,14 @@ static void write_row(void *data, const char *path, const struct property *p)
 
 void fields_write(struct kinds *kinds, struct str *out)
 {
-    str_puts(out, "# Fields\n\n"
-                  "Which fields of the API work. `works`: the field does what is said. `later`: it is refused with 422 \"not\n"
-                  "supported yet\" and the reason, until it is built. `no`: it is refused with 422 and the reason. A refused\n"
-                  "field may still be there if it asks for nothing (`false`, an empty list). What lies below a refused field is\n"
-                  "refused with it.\n\n"
-                  "This page is written by `godwit fields` from the kind files (docs/kinds.md); a test compares the two.\n");
+    str_puts(
+        out,
+        "# Fields\n\n"
+        "Which fields of the API work. `works`: the field does what is said. `later`: it is refused with 422 \"not\n"
+        "supported yet\" and the reason, until it is built. `no`: it is refused with 422 and the reason. A refused\n"
+        "field may still be there if it asks for nothing (`false`, an empty list). What lies below a refused field is\n"
+        "refused with it.\n\n"
+        "This page is written by `godwit fields` from the kind files (docs/kinds.md); a test compares the two.\n");
     for (size_t i = 0; i < ARRAY_SIZE(documented); i++) {
         const struct kind *kind = kinds_find_kind(kinds, documented[i].group, NULL, documented[i].kind);
         struct table t = {.kind = kind, .out = out};

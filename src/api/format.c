@@ -103,8 +103,8 @@ static const struct {
     const char *name;
     bool (*fits)(const char *text);
 } texts[] = {
-    {"date-time", fits_time}, {"micro-time", fits_time}, {"byte", fits_base64}, {"duration", fits_duration},
-    {"ip", fits_ip},          {"ipv4", fits_ipv4},       {"ipv6", fits_ipv6},   {"cidr", fits_cidr},
+    {"date-time", fits_time}, {"micro-time", fits_time}, {"byte", fits_base64},        {"duration", fits_duration},
+    {"ip", fits_ip},          {"ipv4", fits_ipv4},       {"ipv6", fits_ipv6},          {"cidr", fits_cidr},
     {"mac", fits_mac},        {"uuid", fits_uuid},       {"quantity", quantity_valid},
 };
 

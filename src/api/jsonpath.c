@@ -11,10 +11,10 @@ enum step_type { STEP_KEY, STEP_INDEX, STEP_ALL, STEP_FILTER };
 
 struct step {
     enum step_type type;
-    bool negate;        /* filter by != */
+    bool negate; /* filter by != */
     long index;
-    char *key;          /* of the key, or the filter's field (dots lead deeper) */
-    char *value;        /* the filter's */
+    char *key;   /* of the key, or the filter's field (dots lead deeper) */
+    char *value; /* the filter's */
 };
 
 VEC_DEFINE(step_vec, struct step);
@@ -27,7 +27,7 @@ struct jsonpath *jsonpath_free(struct jsonpath *p)
 {
     if (!p)
         return NULL;
-    VEC_EACH(&p->steps, s) {
+    VEC_EACH (&p->steps, s) {
         free(s->key);
         free(s->value);
     }
@@ -180,11 +180,11 @@ static bool walk_all(const struct walk *w, size_t step, yyjson_val *v)
     size_t i, n;
 
     if (yyjson_is_arr(v)) {
-        yyjson_arr_foreach(v, i, n, item)
+        yyjson_arr_foreach (v, i, n, item)
             if ((s->type == STEP_ALL || filter_fits(s, item)) && !walk(w, step + 1, item))
                 return false;
     } else if (s->type == STEP_ALL) {
-        yyjson_obj_foreach(v, i, n, key, item)
+        yyjson_obj_foreach (v, i, n, key, item)
             if (!walk(w, step + 1, item))
                 return false;
     }

@@ -1,4 +1,5 @@
-/* The JSONPath subset of printer columns and selectable fields: .a.b, ['a'], ["a.b"], \. in names, [0], [-1], [*], .*, and filters
+/* The JSONPath subset of printer columns and selectable fields: .a.b, ['a'], ["a.b"], \. in names, [0], [-1], [*], .*,
+ * and filters
  * [?(@.type=="Ready")] with == and !=. */
 #pragma once
 

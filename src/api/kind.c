@@ -11,9 +11,9 @@
 
 struct kinds {
     pthread_rwlock_t lock;
-    struct kind_vec all;            /* the live ones, sorted by group and plural */
-    struct kind_vec retired;        /* removed or replaced, still valid */
-    struct map *defs;               /* shared types: name -> yyjson_doc */
+    struct kind_vec all;     /* the live ones, sorted by group and plural */
+    struct kind_vec retired; /* removed or replaced, still valid */
+    struct map *defs;        /* shared types: name -> yyjson_doc */
     struct schema_set *schemas;
     uint64_t generation;
 };
@@ -74,9 +74,9 @@ struct kinds *kinds_free(struct kinds *k)
 {
     if (!k)
         return NULL;
-    VEC_EACH(&k->all, kind)
+    VEC_EACH (&k->all, kind)
         kind_free((struct kind *)*kind);
-    VEC_EACH(&k->retired, kind)
+    VEC_EACH (&k->retired, kind)
         kind_free((struct kind *)*kind);
     kind_vec_done(&k->all);
     kind_vec_done(&k->retired);
@@ -141,8 +141,7 @@ int kinds_add_yaml(struct kinds *k, const char *name, const void *text, size_t l
     _cleanup_doc_ yyjson_doc *doc = NULL;
     int rc = yaml_parse(text, len, &doc, err);
 
-    return rc < 0 ? gw_error_wrap(err, rc, "%s", name)
-                  : kinds_add_json(k, name, yyjson_doc_get_root(doc), err);
+    return rc < 0 ? gw_error_wrap(err, rc, "%s", name) : kinds_add_json(k, name, yyjson_doc_get_root(doc), err);
 }
 
 bool kinds_remove(struct kinds *k, const char *group, const char *plural)
@@ -190,7 +189,7 @@ const struct kind *kinds_find_kind(struct kinds *k, const char *group, const cha
     const struct kind *found = NULL;
 
     pthread_rwlock_rdlock(&k->lock);
-    VEC_EACH(&k->all, it)
+    VEC_EACH (&k->all, it)
         if (streq((*it)->kind, kind) && streq((*it)->group, group) && serves(*it, version)) {
             found = *it;
             break;
@@ -211,7 +210,7 @@ void kinds_list(struct kinds *k, struct kind_vec *ret)
 {
     *ret = (struct kind_vec){0};
     pthread_rwlock_rdlock(&k->lock);
-    VEC_EACH(&k->all, kind)
+    VEC_EACH (&k->all, kind)
         kind_vec_push(ret, *kind);
     pthread_rwlock_unlock(&k->lock);
 }

@@ -38,7 +38,7 @@ static const char **texts_of(yyjson_val *list)
     yyjson_val *item;
     size_t i, n, len = 0;
 
-    yyjson_arr_foreach(list, i, n, item)
+    yyjson_arr_foreach (list, i, n, item)
         if (yyjson_is_str(item))
             texts[len++] = yyjson_get_str(item);
     return texts;
@@ -55,8 +55,7 @@ static int read_versions(struct kind *kind, yyjson_val *file, struct gw_error *e
     size_t i, n, storage = 0;
 
     kind->versions = xnew_n(struct kind_version, yyjson_arr_size(list) + 1);
-    yyjson_arr_foreach(list, i, n, item)
-    {
+    yyjson_arr_foreach (list, i, n, item) {
         struct kind_version *v = &kind->versions[kind->n_versions++];
         *v = (struct kind_version){
             .name = json_str(item, "/name"),
@@ -113,7 +112,7 @@ static int read_columns(struct kind *kind, yyjson_val *file, struct gw_error *er
     kind->columns = xnew_n(struct kind_column, yyjson_arr_size(list) + 1);
     if (!yyjson_arr_size(list))
         return add_default_column(kind, err);
-    yyjson_arr_foreach(list, i, n, item)
+    yyjson_arr_foreach (list, i, n, item)
         if ((rc = add_column(kind, item, err)) < 0)
             return rc;
     return 0;
@@ -162,7 +161,7 @@ static bool lists(yyjson_val *list, const char *text)
     yyjson_val *item;
     size_t i, n;
 
-    yyjson_arr_foreach(list, i, n, item)
+    yyjson_arr_foreach (list, i, n, item)
         if (yyjson_equals_str(item, text))
             return true;
     return false;
@@ -182,8 +181,8 @@ static void derive(struct kind *kind, yyjson_val *file)
     kind->rules = rules_find(kind->group, kind->kind);
 }
 
-/* Every object has apiVersion, kind and metadata: they need not stand in each file. Metadata is field 1 of every message
- * in Kubernetes' protobuf definitions. */
+/* Every object has apiVersion, kind and metadata: they need not stand in each file. Metadata is field 1 of every
+ * message in Kubernetes' protobuf definitions. */
 static void imply_common_fields(yyjson_mut_doc *d)
 {
     static const char common[] =

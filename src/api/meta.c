@@ -62,7 +62,7 @@ bool meta_has_finalizer(yyjson_val *object, const char *finalizer)
     yyjson_val *item;
     size_t i, n;
 
-    yyjson_arr_foreach(json_at(object, "/metadata/finalizers"), i, n, item)
+    yyjson_arr_foreach (json_at(object, "/metadata/finalizers"), i, n, item)
         if (yyjson_equals_str(item, finalizer))
             return true;
     return false;
@@ -73,7 +73,7 @@ yyjson_val *meta_controller(yyjson_val *object)
     yyjson_val *item;
     size_t i, n;
 
-    yyjson_arr_foreach(json_at(object, "/metadata/ownerReferences"), i, n, item)
+    yyjson_arr_foreach (json_at(object, "/metadata/ownerReferences"), i, n, item)
         if (json_bool(item, "/controller", false))
             return item;
     return NULL;
@@ -84,7 +84,7 @@ bool meta_owned_by(yyjson_val *object, const char *uid)
     yyjson_val *item;
     size_t i, n;
 
-    yyjson_arr_foreach(json_at(object, "/metadata/ownerReferences"), i, n, item)
+    yyjson_arr_foreach (json_at(object, "/metadata/ownerReferences"), i, n, item)
         if (str_same(json_str(item, "/uid"), uid))
             return true;
     return false;
@@ -155,7 +155,7 @@ bool meta_add_finalizer(yyjson_mut_doc *d, const char *finalizer)
     yyjson_mut_val *list = list_at(d, "/metadata/finalizers"), *item;
     size_t i, n;
 
-    yyjson_mut_arr_foreach(list, i, n, item)
+    yyjson_mut_arr_foreach (list, i, n, item)
         if (is_text(item, finalizer))
             return false;
     yyjson_mut_arr_add_strcpy(d, list, finalizer);
@@ -198,7 +198,7 @@ yyjson_val *condition_find(yyjson_val *object, const char *type)
     yyjson_val *item;
     size_t i, n;
 
-    yyjson_arr_foreach(json_at(object, "/status/conditions"), i, n, item)
+    yyjson_arr_foreach (json_at(object, "/status/conditions"), i, n, item)
         if (str_same(json_str(item, "/type"), type))
             return item;
     return NULL;
@@ -228,7 +228,7 @@ static yyjson_mut_val *condition_at(yyjson_mut_doc *d, const char *type)
     yyjson_mut_val *list = list_at(d, "/status/conditions"), *item;
     size_t i, n;
 
-    yyjson_mut_arr_foreach(list, i, n, item)
+    yyjson_mut_arr_foreach (list, i, n, item)
         if (has_type(item, type))
             return item;
     item = yyjson_mut_obj(d);

@@ -17,29 +17,36 @@
 
 static const char too_long_63[] = "must be no more than 63 characters";
 static const char too_long_253[] = "must be no more than 253 characters";
-static const char label_text[] =
-    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an "
-    "alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
-static const char subdomain_text[] =
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end "
-    "with an alphanumeric character (e.g. 'example.com', regex used for validation is "
-    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
-static const char dns_1035_text[] =
-    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end "
-    "with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
+static const char label_text[] = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or "
+                                 "'-', and must start and end with an "
+                                 "alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
+                                 "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
+static const char subdomain_text[] = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric "
+                                     "characters, '-' or '.', and must start and end "
+                                     "with an alphanumeric character (e.g. 'example.com', regex used for validation is "
+                                     "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+static const char dns_1035_text[] = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start "
+                                    "with an alphabetic character, and end "
+                                    "with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for "
+                                    "validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
 static const char label_value_text[] =
-    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with "
+    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and "
+    "end with "
     "an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is "
     "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
-static const char name_part_text[] =
-    "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character "
-    "(e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+static const char name_part_text[] = "name part must consist of alphanumeric characters, '-', '_' or '.', and must "
+                                     "start and end with an alphanumeric character "
+                                     "(e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
+                                     "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 static const char qualified_text[] =
-    "a qualified name must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric "
+    "a qualified name must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
+    "alphanumeric "
     "character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
-    "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')";
+    "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS subdomain prefix and '/' (e.g. "
+    "'example.com/MyName')";
 static const char prefix_text[] =
-    "prefix part a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start "
+    "prefix part a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and "
+    "must start "
     "and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
     "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 
@@ -183,8 +190,7 @@ static void check_labels(yyjson_val *object, struct gw_error *err)
     yyjson_val *key, *value;
     size_t i, n;
 
-    yyjson_obj_foreach(json_at(object, "/metadata/labels"), i, n, key, value)
-    {
+    yyjson_obj_foreach (json_at(object, "/metadata/labels"), i, n, key, value) {
         add_fault(err, "metadata.labels", key, qualified_name_fault(yyjson_get_str(key)));
         if (yyjson_is_str(value))
             add_fault(err, "metadata.labels", value, label_value_fault(yyjson_get_str(value)));
@@ -196,8 +202,7 @@ static void check_annotations(yyjson_val *object, struct gw_error *err)
     yyjson_val *key, *value;
     size_t i, n, size = 0;
 
-    yyjson_obj_foreach(json_at(object, "/metadata/annotations"), i, n, key, value)
-    {
+    yyjson_obj_foreach (json_at(object, "/metadata/annotations"), i, n, key, value) {
         _cleanup_free_ char *lower = xstrdup(yyjson_get_str(key));
         for (char *c = lower; *c; c++)
             *c = *c >= 'A' && *c <= 'Z' ? (char)(*c - 'A' + 'a') : *c;
@@ -214,7 +219,7 @@ static void check_finalizers(yyjson_val *object, struct gw_error *err)
     yyjson_val *item;
     size_t i, n;
 
-    yyjson_arr_foreach(json_at(object, "/metadata/finalizers"), i, n, item)
+    yyjson_arr_foreach (json_at(object, "/metadata/finalizers"), i, n, item)
         if (yyjson_is_str(item))
             add_fault(err, "metadata.finalizers", item, qualified_name_fault(yyjson_get_str(item)));
 }
@@ -226,8 +231,7 @@ static void check_owners(yyjson_val *object, struct gw_error *err)
     yyjson_val *owner;
     size_t i, n;
 
-    yyjson_arr_foreach(json_at(object, "/metadata/ownerReferences"), i, n, owner)
-    {
+    yyjson_arr_foreach (json_at(object, "/metadata/ownerReferences"), i, n, owner) {
         for (size_t k = 0; k < ARRAY_SIZE(needed); k++) {
             _cleanup_free_ char *field = xasprintf("metadata.ownerReferences.%s", needed[k]);
             if (yyjson_get_len(yyjson_obj_get(owner, needed[k])) == 0)
@@ -236,8 +240,10 @@ static void check_owners(yyjson_val *object, struct gw_error *err)
         if (!json_bool(owner, "/controller", false))
             continue;
         if (controller)
-            field_invalid(err, "metadata.ownerReferences", "\"\"", "Only one reference can have Controller set to true. Found "
-                          "\"true\" in references for %s and %s", controller, json_str_or(owner, "/name", ""));
+            field_invalid(err, "metadata.ownerReferences", "\"\"",
+                          "Only one reference can have Controller set to true. Found "
+                          "\"true\" in references for %s and %s",
+                          controller, json_str_or(owner, "/name", ""));
         controller = json_str_or(owner, "/name", "");
     }
 }

@@ -1,5 +1,5 @@
-/* The rules for names, labels and annotations, with Kubernetes' messages. Each check returns NULL when the text is good and
- * otherwise the message (static), without field and value. */
+/* The rules for names, labels and annotations, with Kubernetes' messages. Each check returns NULL when the text is good
+ * and otherwise the message (static), without field and value. */
 #pragma once
 
 #include <stddef.h>
@@ -13,7 +13,7 @@ const char *name_fault_path_segment(const char *name);
 const char *name_fault(enum name_rule rule, const char *name);
 
 const char *label_value_fault(const char *value);
-const char *qualified_name_fault(const char *key);      /* keys of labels and annotations, finalizers */
+const char *qualified_name_fault(const char *key); /* keys of labels and annotations, finalizers */
 
 /* Checks metadata: name by the kind's rule, namespace, labels, annotations (total size), finalizers, owner references.
  * Adds causes to err. */

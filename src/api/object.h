@@ -1,5 +1,6 @@
-/* The stored form of objects (docs/architecture.md): encoded without apiVersion, kind and metadata.resourceVersion, always
- * beginning with {"metadata":{ so that any served version is its prefix and then the stored bytes from OBJECT_SKIP. */
+/* The stored form of objects (docs/architecture.md): encoded without apiVersion, kind and metadata.resourceVersion,
+ * always beginning with {"metadata":{ so that any served version is its prefix and then the stored bytes from
+ * OBJECT_SKIP. */
 #pragma once
 
 #include "base/json.h"

@@ -5,8 +5,8 @@
 #include "api/schema.h"
 #include "base/json.h"
 
-/* RFC 6902. Two deviations follow kube-apiserver: `test` of an absent path against null succeeds; an operation whose path
- * (or its parent) is absent is Invalid (422), as is a failed test. A malformed patch is BadRequest. At most
+/* RFC 6902. Two deviations follow kube-apiserver: `test` of an absent path against null succeeds; an operation whose
+ * path (or its parent) is absent is Invalid (422), as is a failed test. A malformed patch is BadRequest. At most
  * PATCH_MAX_OPERATIONS operations. */
 #define PATCH_MAX_OPERATIONS 10000
 int patch_json(yyjson_mut_doc *doc, yyjson_val *operations, struct gw_error *err);

@@ -18,9 +18,9 @@ struct patcher {
 
 /* Where a path leads: a member or an element of `parent`, which may be absent itself. */
 struct place {
-    yyjson_mut_val *parent;     /* NULL: the whole document */
-    char *token;                /* the last one, unescaped */
-    yyjson_mut_val *value;      /* what is there now, or NULL */
+    yyjson_mut_val *parent; /* NULL: the whole document */
+    char *token;            /* the last one, unescaped */
+    yyjson_mut_val *value;  /* what is there now, or NULL */
 };
 
 static void place_done(struct place *p)
@@ -34,7 +34,8 @@ static int cannot(struct patcher *p, const char *path, const char *why)
     const char *op = json_str_or(p->operation, "/op", "");
 
     gw_error_add_cause(p->err, CAUSE_INVALID, path, "the %s operation of the patch does not apply: %s", op, why);
-    return gw_error_set(p->err, GW_INVALID, "the %s operation of the patch does not apply at \"%s\": %s", op, path, why);
+    return gw_error_set(p->err, GW_INVALID, "the %s operation of the patch does not apply at \"%s\": %s", op, path,
+                        why);
 }
 
 static int malformed(struct patcher *p, const char *why)
@@ -120,11 +121,11 @@ static bool depth_within(yyjson_mut_val *v, int limit)
     if (limit < 0)
         return false;
     if (yyjson_mut_is_arr(v)) {
-        yyjson_mut_arr_foreach(v, i, n, item)
+        yyjson_mut_arr_foreach (v, i, n, item)
             if (!depth_within(item, limit - 1))
                 return false;
     } else if (yyjson_mut_is_obj(v)) {
-        yyjson_mut_obj_foreach(v, i, n, key, item)
+        yyjson_mut_obj_foreach (v, i, n, key, item)
             if (!depth_within(item, limit - 1))
                 return false;
     }
@@ -297,7 +298,7 @@ int patch_json(yyjson_mut_doc *doc, yyjson_val *list, struct gw_error *err)
         return malformed(&p, "a list of operations is expected");
     if (yyjson_arr_size(list) > PATCH_MAX_OPERATIONS)
         return gw_error_set(err, GW_TOO_LARGE, "the patch has more than %d operations", PATCH_MAX_OPERATIONS);
-    yyjson_arr_foreach(list, i, n, p.operation)
+    yyjson_arr_foreach (list, i, n, p.operation)
         if ((rc = apply(&p)) < 0)
             return rc;
     if (!depth_within(yyjson_mut_doc_get_root(doc), JSON_MAX_DEPTH - 1))
@@ -311,8 +312,7 @@ static void merge(yyjson_mut_doc *d, yyjson_mut_val *target, yyjson_val *patch)
     yyjson_mut_val *child;
     size_t i, n;
 
-    yyjson_obj_foreach(patch, i, n, key, value)
-    {
+    yyjson_obj_foreach (patch, i, n, key, value) {
         const char *name = yyjson_get_str(key);
         if (yyjson_is_null(value)) {
             yyjson_mut_obj_remove_key(target, name);

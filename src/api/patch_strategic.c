@@ -1,6 +1,6 @@
 /* Kubernetes' strategic merge patch. Objects merge by key as in RFC 7386. What happens to a list is said by the schema:
- * without a strategy it is replaced; with "merge" its items are matched, by their merge key when they are objects and by
- * value when they are not. Directives in the patch change that:
+ * without a strategy it is replaced; with "merge" its items are matched, by their merge key when they are objects and
+ * by value when they are not. Directives in the patch change that:
  *
  *   {"$patch": "replace", ...}              the object takes the place of the old one
  *   [{"$patch": "replace"}, ...]            the list takes the place of the old one
@@ -26,7 +26,8 @@ struct merger {
 
 static int malformed(struct merger *m, const char *what, const char *name)
 {
-    return gw_error_set(m->err, GW_BAD_REQUEST, "malformed strategic merge patch: %s%s%s", what, *name ? ": " : "", name);
+    return gw_error_set(m->err, GW_BAD_REQUEST, "malformed strategic merge patch: %s%s%s", what, *name ? ": " : "",
+                        name);
 }
 
 static const char *directive(yyjson_val *object)
@@ -58,7 +59,8 @@ static bool has_strategy(const struct property *p, const char *strategy)
 static int merge_object(struct merger *m, const struct schema *s, yyjson_mut_val *target, yyjson_val *patch);
 
 /* A value of the patch as it is when nothing was there before: without directives and nulls. */
-static int fresh(struct merger *m, const struct property *p, const struct schema *s, yyjson_val *value, yyjson_mut_val **ret)
+static int fresh(struct merger *m, const struct property *p, const struct schema *s, yyjson_val *value,
+                 yyjson_mut_val **ret)
 {
     yyjson_mut_val *copy;
     yyjson_val *item;
@@ -74,8 +76,7 @@ static int fresh(struct merger *m, const struct property *p, const struct schema
         return 0;
     }
     *ret = yyjson_mut_arr(m->doc);
-    yyjson_arr_foreach(value, i, n, item)
-    {
+    yyjson_arr_foreach (value, i, n, item) {
         if (directive(item))
             continue;
         if ((rc = fresh(m, NULL, s->items, item, &copy)) < 0)
@@ -102,13 +103,14 @@ static long find_item(yyjson_mut_val *list, const char *merge_key, yyjson_mut_va
     yyjson_mut_val *item, *id;
     size_t i, n;
 
-    yyjson_mut_arr_foreach(list, i, n, item)
+    yyjson_mut_arr_foreach (list, i, n, item)
         if ((id = identity(item, merge_key)) && wanted && yyjson_mut_equals(id, wanted))
             return (long)i;
     return -1;
 }
 
-static int merge_item(struct merger *m, const struct schema *s, yyjson_mut_val *list, const char *merge_key, yyjson_val *item)
+static int merge_item(struct merger *m, const struct schema *s, yyjson_mut_val *list, const char *merge_key,
+                      yyjson_val *item)
 {
     yyjson_val *key = yyjson_obj_get(item, merge_key);
     yyjson_mut_val *copy;
@@ -135,7 +137,7 @@ static bool replaces_list(yyjson_val *patch)
     yyjson_val *item;
     size_t i, n;
 
-    yyjson_arr_foreach(patch, i, n, item)
+    yyjson_arr_foreach (patch, i, n, item)
         if (yyjson_is_obj(item) && str_same(directive(item), "replace"))
             return true;
     return false;
@@ -151,8 +153,7 @@ static int merge_list(struct merger *m, const struct property *p, yyjson_mut_val
 
     if (replace)
         yyjson_mut_arr_clear(list);
-    yyjson_arr_foreach(patch, i, n, item)
-    {
+    yyjson_arr_foreach (patch, i, n, item) {
         if (replace && str_same(directive(item), "replace"))
             continue;
         if (p->merge_key) {
@@ -165,7 +166,8 @@ static int merge_list(struct merger *m, const struct property *p, yyjson_mut_val
     return 0;
 }
 
-static int merge_value(struct merger *m, const struct schema *s, yyjson_mut_val *target, const char *name, yyjson_val *value)
+static int merge_value(struct merger *m, const struct schema *s, yyjson_mut_val *target, const char *name,
+                       yyjson_val *value)
 {
     const struct property *p = property_of(s, name);
     yyjson_mut_val *child = yyjson_mut_obj_get(target, name), *copy;
@@ -198,7 +200,7 @@ static int delete_primitives(struct merger *m, yyjson_mut_val *target, const cha
 
     if (!yyjson_is_arr(values))
         return malformed(m, "a list is expected at", DELETE_FROM);
-    yyjson_arr_foreach(values, i, n, value)
+    yyjson_arr_foreach (values, i, n, value)
         while ((at = find_item(list, NULL, copy_of(m, value))) >= 0)
             yyjson_mut_arr_remove(list, (size_t)at);
     return 0;
@@ -214,10 +216,10 @@ static int retain_keys(struct merger *m, yyjson_mut_val *target, yyjson_val *pat
 
     if (!yyjson_is_arr(retain))
         return malformed(m, "a list is expected at", "$retainKeys");
-    yyjson_arr_foreach(retain, i, n, value)
+    yyjson_arr_foreach (retain, i, n, value)
         if (yyjson_is_str(value))
             map_put(kept, yyjson_get_str(value), value);
-    yyjson_obj_foreach(patch, i, n, key, value)
+    yyjson_obj_foreach (patch, i, n, key, value)
         if (*yyjson_get_str(key) != '$' && !yyjson_is_null(value) && !map_has(kept, yyjson_get_str(key)))
             return malformed(m, "a field is not among $retainKeys", yyjson_get_str(key));
     yyjson_mut_obj_iter_init(target, &it);
@@ -234,22 +236,21 @@ static yyjson_mut_val *pick(struct merger *m, yyjson_mut_val *list, const char *
     size_t i, n;
 
     if (listed) {
-        yyjson_mut_arr_foreach(order, i, n, item)
-        {
+        yyjson_mut_arr_foreach (order, i, n, item) {
             long at = find_item(list, key, identity(item, key));
             if (at >= 0)
                 yyjson_mut_arr_append(picked, yyjson_mut_val_mut_copy(m->doc, yyjson_mut_arr_get(list, (size_t)at)));
         }
     } else {
-        yyjson_mut_arr_foreach(list, i, n, item)
+        yyjson_mut_arr_foreach (list, i, n, item)
             if (find_item(order, key, identity(item, key)) < 0)
                 yyjson_mut_arr_append(picked, yyjson_mut_val_mut_copy(m->doc, item));
     }
     return picked;
 }
 
-/* Items that only the server has keep their place relative to the ones that were there before. `before` is the list as it
- * was, in which those are looked up. */
+/* Items that only the server has keep their place relative to the ones that were there before. `before` is the list as
+ * it was, in which those are looked up. */
 static yyjson_mut_val *interleave(struct merger *m, const char *key, yyjson_mut_val *own, yyjson_mut_val *listed,
                                   yyjson_mut_val *before)
 {
@@ -264,8 +265,8 @@ static yyjson_mut_val *interleave(struct merger *m, const char *key, yyjson_mut_
     return result;
 }
 
-static int set_order(struct merger *m, const struct schema *s, yyjson_mut_val *target, const char *name, yyjson_val *order,
-                     yyjson_mut_val *before)
+static int set_order(struct merger *m, const struct schema *s, yyjson_mut_val *target, const char *name,
+                     yyjson_val *order, yyjson_mut_val *before)
 {
     const struct property *p = property_of(s, name);
     yyjson_mut_val *list = yyjson_mut_obj_get(target, name), *wanted = copy_of(m, order);
@@ -290,8 +291,7 @@ static int run_pass(struct merger *m, enum pass pass, const struct schema *s, yy
     size_t i, n;
     int rc = 0;
 
-    yyjson_obj_foreach(patch, i, n, key, value)
-    {
+    yyjson_obj_foreach (patch, i, n, key, value) {
         const char *name = yyjson_get_str(key);
         bool deletes = str_starts(name, DELETE_FROM), orders = str_starts(name, SET_ORDER);
         if (deletes && pass == PASS_DELETE)
@@ -312,7 +312,7 @@ static bool has_order(yyjson_val *patch)
     yyjson_val *key, *value;
     size_t i, n;
 
-    yyjson_obj_foreach(patch, i, n, key, value)
+    yyjson_obj_foreach (patch, i, n, key, value)
         if (str_starts(yyjson_get_str(key), SET_ORDER))
             return true;
     return false;

@@ -20,8 +20,8 @@ static const char *class_of(char c)
     }
 }
 
-/* Copies a bracket expression, of which *at is the '['. POSIX knows no escapes there: ']' must come first in the set and '-'
- * last to be themselves. Leaves *at behind the closing ']'. */
+/* Copies a bracket expression, of which *at is the '['. POSIX knows no escapes there: ']' must come first in the set
+ * and '-' last to be themselves. Leaves *at behind the closing ']'. */
 static void copy_bracket(const char **at, struct str *out)
 {
     _cleanup_str_ struct str set = {0};
@@ -47,7 +47,8 @@ static void copy_bracket(const char **at, struct str *out)
             str_putc(&set, *p == 'n' ? '\n' : *p == 't' ? '\t' : *p == 'r' ? '\r' : *p);
         }
     }
-    str_printf(out, "[%s%s%s%s%s", negate ? "^" : "", bracket ? "]" : "", str_text(&set), dash ? "-" : "", *p ? "]" : "");
+    str_printf(out, "[%s%s%s%s%s", negate ? "^" : "", bracket ? "]" : "", str_text(&set), dash ? "-" : "",
+               *p ? "]" : "");
     *at = p + (*p != '\0');
 }
 

@@ -1,5 +1,5 @@
-/* The `pattern` keyword. Kinds are written for RE2, regcomp reads POSIX extended expressions; what both can say but spell
- * differently is translated. */
+/* The `pattern` keyword. Kinds are written for RE2, regcomp reads POSIX extended expressions; what both can say but
+ * spell differently is translated. */
 #pragma once
 
 #include <regex.h>

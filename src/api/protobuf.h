@@ -1,6 +1,6 @@
-/* Kubernetes' protobuf bodies: "k8s\0" and a runtime.Unknown{1: TypeMeta{1: apiVersion, 2: kind}, 2: raw}. Only decoding:
- * answers are JSON. The message structure follows the schema of the kind by its x-protobuf numbers; fields without a number
- * in the schema are skipped, as protobuf asks. */
+/* Kubernetes' protobuf bodies: "k8s\0" and a runtime.Unknown{1: TypeMeta{1: apiVersion, 2: kind}, 2: raw}. Only
+ * decoding: answers are JSON. The message structure follows the schema of the kind by its x-protobuf numbers; fields
+ * without a number in the schema are skipped, as protobuf asks. */
 #pragma once
 
 #include "api/kind.h"
@@ -10,7 +10,7 @@ bool protobuf_is_envelope(const void *data, size_t len);
 struct protobuf_envelope {
     char api_version[256];
     char kind[128];
-    const uint8_t *raw;         /* points into the data */
+    const uint8_t *raw; /* points into the data */
     size_t raw_len;
 };
 

@@ -163,7 +163,8 @@ static char *put(char *buf, bool negative, unsigned __int128 value, const char *
 {
     char digits[QUANTITY_TEXT_MAX];
 
-    snprintf(buf, QUANTITY_TEXT_MAX, "%s%s%s", negative ? "-" : "", digits_of(value, digits + sizeof(digits) - 1), suffix);
+    snprintf(buf, QUANTITY_TEXT_MAX, "%s%s%s", negative ? "-" : "", digits_of(value, digits + sizeof(digits) - 1),
+             suffix);
     return buf;
 }
 

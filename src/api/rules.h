@@ -1,6 +1,8 @@
-/* Rules that look across fields or objects: what a schema can't say. One table of functions per kind, in src/api/rules/.
+/* Rules that look across fields or objects: what a schema can't say. One table of functions per kind, in
+ * src/api/rules/.
  *
- * Order in a write: prune, schema defaults, set_defaults, schema validation, validate, store. `old` is NULL on create. */
+ * Order in a write: prune, schema defaults, set_defaults, schema validation, validate, store. `old` is NULL on create.
+ */
 #pragma once
 
 #include "api/kind.h"
@@ -11,20 +13,22 @@ typedef bool rule_visit_fn(void *data, yyjson_val *object);
 /* How rules reach other objects; given by the API server (and by tests). */
 struct rule_ctx {
     const struct kind *kind;
-    const char *namespace;      /* "" for cluster-scoped kinds */
-    const char *subresource;    /* NULL or "status" */
+    const char *namespace;   /* "" for cluster-scoped kinds */
+    const char *subresource; /* NULL or "status" */
     const char *user;
-    const char *const *groups;  /* NULL-terminated */
-    int64_t now;                /* milliseconds since the epoch */
+    const char *const *groups; /* NULL-terminated */
+    int64_t now;               /* milliseconds since the epoch */
     bool dry_run;
     /* The object, or NULL. It belongs to the context and lives until the request ends. */
-    yyjson_val *(*lookup)(struct rule_ctx *ctx, const char *group, const char *kind, const char *namespace, const char *name);
-    /* Calls visit for each object in namespace (NULL: all) until it returns false; each is valid during its call only. */
+    yyjson_val *(*lookup)(struct rule_ctx *ctx, const char *group, const char *kind, const char *namespace,
+                          const char *name);
+    /* Calls visit for each object in namespace (NULL: all) until it returns false; each is valid during its call only.
+     */
     void (*each)(struct rule_ctx *ctx, const char *group, const char *kind, const char *namespace, rule_visit_fn *visit,
                  void *data);
     /* A Warning header of the answer. May be NULL. */
     void (*warn)(struct rule_ctx *ctx, const char *text);
-    void *data;                 /* the implementer's */
+    void *data; /* the implementer's */
 };
 
 struct rules {

@@ -17,8 +17,14 @@ struct schema_set {
 };
 
 static const char *const type_names[] = {
-    [SCHEMA_ANY] = "",          [SCHEMA_OBJECT] = "object",   [SCHEMA_ARRAY] = "array",     [SCHEMA_STRING] = "string",
-    [SCHEMA_INTEGER] = "integer", [SCHEMA_NUMBER] = "number", [SCHEMA_BOOLEAN] = "boolean", [SCHEMA_INT_OR_STRING] = "string",
+    [SCHEMA_ANY] = "",
+    [SCHEMA_OBJECT] = "object",
+    [SCHEMA_ARRAY] = "array",
+    [SCHEMA_STRING] = "string",
+    [SCHEMA_INTEGER] = "integer",
+    [SCHEMA_NUMBER] = "number",
+    [SCHEMA_BOOLEAN] = "boolean",
+    [SCHEMA_INT_OR_STRING] = "string",
 };
 static_assert(ARRAY_SIZE(type_names) == SCHEMA_TYPE_MAX, "each type needs its name");
 
@@ -52,7 +58,7 @@ struct schema_set *schema_set_free(struct schema_set *set)
 {
     if (!set)
         return NULL;
-    VEC_EACH(&set->all, s)
+    VEC_EACH (&set->all, s)
         schema_free(*s);
     schema_vec_done(&set->all);
     map_free(set->shared);
@@ -62,7 +68,7 @@ struct schema_set *schema_set_free(struct schema_set *set)
 
 void text_vec_clear(struct text_vec *v)
 {
-    VEC_EACH(v, text)
+    VEC_EACH (v, text)
         free(*text);
     text_vec_done(v);
 }
@@ -201,8 +207,7 @@ static int compile_properties(struct compiler *c, struct schema *s)
         return fault(c, "too many properties");
     s->properties = xnew_n(struct property, len);
     s->by_name = xnew_n(uint16_t, len);
-    yyjson_obj_foreach(properties, i, n, key, value)
-    {
+    yyjson_obj_foreach (properties, i, n, key, value) {
         struct property *p = &s->properties[i];
         p->name = yyjson_get_str(key);
         if ((rc = compile_property(c, value, p)) < 0)

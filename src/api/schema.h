@@ -1,10 +1,11 @@
 /* Structural OpenAPI v3 schemas, compiled from the JSON form of a kind file or a CustomResourceDefinition.
  *
- * Types are shared: a `$ref` compiles to a pointer, so common types exist once. What belongs to the field and not to its
- * type (description, default, protobuf number, support, merge key) lives in the property.
+ * Types are shared: a `$ref` compiles to a pointer, so common types exist once. What belongs to the field and not to
+ * its type (description, default, protobuf number, support, merge key) lives in the property.
  *
  * A write goes through three steps, in this order, as in Kubernetes:
- *   schema_prune (mutable, reports unknown and duplicate fields), schema_default (mutable), schema_validate (immutable). */
+ *   schema_prune (mutable, reports unknown and duplicate fields), schema_default (mutable), schema_validate
+ * (immutable). */
 #pragma once
 
 #include <regex.h>
@@ -34,12 +35,12 @@ struct schema;
 struct property {
     const char *name;
     struct schema *schema;
-    const char *description;    /* or NULL */
-    yyjson_val *default_value;  /* or NULL */
-    const char *reason;         /* of a field that is not supported, or NULL */
-    const char *merge_key;      /* x-kubernetes-patch-merge-key, or NULL */
-    const char *strategy;       /* x-kubernetes-patch-strategy: "merge", "replace", "retainKeys", a comma list; or NULL */
-    unsigned protobuf;          /* field number, 0 = none */
+    const char *description;   /* or NULL */
+    yyjson_val *default_value; /* or NULL */
+    const char *reason;        /* of a field that is not supported, or NULL */
+    const char *merge_key;     /* x-kubernetes-patch-merge-key, or NULL */
+    const char *strategy; /* x-kubernetes-patch-strategy: "merge", "replace", "retainKeys", a comma list; or NULL */
+    unsigned protobuf;    /* field number, 0 = none */
     enum schema_support support;
 };
 
@@ -48,18 +49,18 @@ struct schema {
     enum list_type list_type;
     bool nullable;
     bool preserve_unknown;
-    bool embedded;              /* a whole object with apiVersion, kind and metadata */
+    bool embedded;               /* a whole object with apiVersion, kind and metadata */
     struct property *properties; /* in the order of the file */
     size_t n_properties;
-    uint16_t *by_name;          /* indexes into properties, sorted by name */
-    struct schema *items;       /* of arrays */
-    struct schema *additional;  /* of maps: the schema of each value */
-    const char *format;         /* or NULL */
-    regex_t *pattern;           /* or NULL */
-    bool has_defaults;          /* somewhere in this subtree */
-    bool has_unsupported;       /* somewhere in this subtree */
-    const char *ref;            /* the name under kinds/defs, for a shared type; else NULL */
-    yyjson_val *source;         /* the JSON it was compiled from: enum, minimum, required, ... */
+    uint16_t *by_name;         /* indexes into properties, sorted by name */
+    struct schema *items;      /* of arrays */
+    struct schema *additional; /* of maps: the schema of each value */
+    const char *format;        /* or NULL */
+    regex_t *pattern;          /* or NULL */
+    bool has_defaults;         /* somewhere in this subtree */
+    bool has_unsupported;      /* somewhere in this subtree */
+    const char *ref;           /* the name under kinds/defs, for a shared type; else NULL */
+    yyjson_val *source;        /* the JSON it was compiled from: enum, minimum, required, ... */
 };
 
 struct schema_set;
@@ -69,8 +70,8 @@ struct schema_set *schema_set_new(yyjson_val *(*resolve)(void *data, const char 
 struct schema_set *schema_set_free(struct schema_set *set);
 DEFINE_CLEANUP(struct schema_set *, schema_set_free)
 
-/* Compiles `source`, which must outlive the set. The result belongs to the set. Fails on a bad type, pattern or $ref, with
- * the path of the fault. */
+/* Compiles `source`, which must outlive the set. The result belongs to the set. Fails on a bad type, pattern or $ref,
+ * with the path of the fault. */
 int schema_compile(struct schema_set *set, yyjson_val *source, struct schema **ret, struct gw_error *err);
 
 /* The property, or NULL. */
@@ -78,11 +79,11 @@ const struct property *schema_property(const struct schema *s, const char *name)
 /* The schema below a field of an object or map: a property's or the additional one's, NULL when unknown. */
 const struct schema *schema_child(const struct schema *s, const char *name);
 
-VEC_DEFINE(text_vec, char *); /* heap strings */
+VEC_DEFINE(text_vec, char *);            /* heap strings */
 void text_vec_clear(struct text_vec *v); /* frees the strings and the array */
 
-/* Removes unknown fields, duplicate keys (the last one stays) and nulls that are not nullable; quantities given as numbers
- * become strings, made in d. Each fault is appended to `faults` once, as `unknown field "spec.a.b"` or
+/* Removes unknown fields, duplicate keys (the last one stays) and nulls that are not nullable; quantities given as
+ * numbers become strings, made in d. Each fault is appended to `faults` once, as `unknown field "spec.a.b"` or
  * `duplicate field "spec.a"`; faults may be NULL. */
 void schema_prune(const struct schema *s, yyjson_mut_doc *d, yyjson_mut_val *value, struct text_vec *faults);
 

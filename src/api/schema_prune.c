@@ -14,7 +14,8 @@ struct pruner {
 static void report(struct pruner *p, const char *what, const char *name)
 {
     if (p->faults)
-        text_vec_push(p->faults, xasprintf("%s field \"%s%s%s\"", what, str_text(&p->path), p->path.len ? "." : "", name));
+        text_vec_push(p->faults,
+                      xasprintf("%s field \"%s%s%s\"", what, str_text(&p->path), p->path.len ? "." : "", name));
 }
 
 static void truncate_path(struct str *path, size_t len)
@@ -106,8 +107,7 @@ static void prune_array(struct pruner *p, const struct schema *s, yyjson_mut_val
     size_t i, n, before = p->path.len;
     yyjson_mut_val *item;
 
-    yyjson_mut_arr_foreach(array, i, n, item)
-    {
+    yyjson_mut_arr_foreach (array, i, n, item) {
         str_printf(&p->path, "[%zu]", i);
         prune(p, s->items, item);
         truncate_path(&p->path, before);
@@ -170,12 +170,12 @@ void schema_default(const struct schema *s, yyjson_mut_doc *d, yyjson_mut_val *v
     if (!s->has_defaults)
         return;
     if (s->type == SCHEMA_ARRAY && s->items)
-        yyjson_mut_arr_foreach(value, i, n, item)
+        yyjson_mut_arr_foreach (value, i, n, item)
             schema_default(s->items, d, item);
     if (s->type != SCHEMA_OBJECT || !yyjson_mut_is_obj(value))
         return;
     default_properties(s, d, value);
     if (s->additional)
-        yyjson_mut_obj_foreach(value, i, n, key, item)
+        yyjson_mut_obj_foreach (value, i, n, key, item)
             schema_default(s->additional, d, item);
 }

@@ -1,4 +1,5 @@
-/* Validation. Messages are those of k8s.io/kube-openapi and apimachinery's field errors, because people search for them. */
+/* Validation. Messages are those of k8s.io/kube-openapi and apimachinery's field errors, because people search for
+ * them. */
 #include <string.h>
 
 #include "api/format.h"
@@ -81,8 +82,7 @@ static void check_enum(struct validator *v, const struct schema *s, yyjson_val *
 
     if (!allowed)
         return;
-    yyjson_arr_foreach(allowed, i, n, item)
-    {
+    yyjson_arr_foreach (allowed, i, n, item) {
         if (yyjson_equals(item, value))
             return;
         _cleanup_free_ char *text = field_quote(item);
@@ -102,7 +102,8 @@ static void check_format(struct validator *v, const struct schema *s, yyjson_val
         return;
     text = field_quote(value);
     if (streq(s->format, "quantity"))
-        field_invalid(v->err, here(v), text, "quantities must match the regular expression "
+        field_invalid(v->err, here(v), text,
+                      "quantities must match the regular expression "
                       "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
     else
         field_invalid(v->err, here(v), text, "%s in body must be of type %s: %s", here(v), s->format, text);
@@ -163,8 +164,7 @@ static char *item_identity(const struct schema *s, yyjson_val *item)
     if (s->list_type == LIST_SET)
         return field_quote(item);
     d = json_object();
-    yyjson_arr_foreach(keys, i, n, key)
-    {
+    yyjson_arr_foreach (keys, i, n, key) {
         value = yyjson_obj_get(item, yyjson_get_str(key));
         if (value)
             yyjson_mut_obj_add_val(d, d->root, yyjson_get_str(key), yyjson_val_mut_copy(d, value));
@@ -178,8 +178,7 @@ static void check_unique(struct validator *v, const struct schema *s, yyjson_val
     size_t i, n, before = v->path.len;
     yyjson_val *item;
 
-    yyjson_arr_foreach(array, i, n, item)
-    {
+    yyjson_arr_foreach (array, i, n, item) {
         _cleanup_free_ char *identity = item_identity(s, item);
         if (!identity)
             continue;
@@ -213,8 +212,7 @@ static void check_array(struct validator *v, const struct schema *s, yyjson_val 
         check_unique(v, s, array);
     if (!s->items)
         return;
-    yyjson_arr_foreach(array, i, n, item)
-    {
+    yyjson_arr_foreach (array, i, n, item) {
         str_printf(&v->path, "[%zu]", i);
         validate(v, s->items, item);
         leave(v, before);
@@ -244,8 +242,7 @@ static void check_required(struct validator *v, const struct schema *s, yyjson_v
 
     if (!required)
         return;
-    yyjson_arr_foreach(required, i, n, name)
-    {
+    yyjson_arr_foreach (required, i, n, name) {
         if (yyjson_obj_get(object, yyjson_get_str(name)))
             continue;
         str_printf(&v->path, "%s%s", before ? "." : "", yyjson_get_str(name));
@@ -260,8 +257,7 @@ static void check_object(struct validator *v, const struct schema *s, yyjson_val
     yyjson_val *key, *value;
 
     check_required(v, s, object);
-    yyjson_obj_foreach(object, i, n, key, value)
-    {
+    yyjson_obj_foreach (object, i, n, key, value) {
         const struct property *p = schema_property(s, yyjson_get_str(key));
         const struct schema *child = p ? p->schema : s->additional;
         if (!child)

@@ -1,5 +1,5 @@
-/* Schemas as plain OpenAPI v3: for kubectl (components of a document, with references) and for CustomResourceDefinitions
- * (expanded, because structural schemas know no references). */
+/* Schemas as plain OpenAPI v3: for kubectl (components of a document, with references) and for
+ * CustomResourceDefinitions (expanded, because structural schemas know no references). */
 #include <string.h>
 
 #include "api/crd.h"
@@ -11,19 +11,32 @@
 struct writer {
     yyjson_mut_doc *doc;
     const char *ref_prefix;
-    struct map *refs;           /* NULL: expand */
+    struct map *refs; /* NULL: expand */
     int depth;
 };
 
 /* Keywords that mean the same here and there. */
 static const char *const plain[] = {
-    "enum", "pattern", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "nullable", "required",
-    "x-kubernetes-int-or-string", "x-kubernetes-preserve-unknown-fields", "x-kubernetes-embedded-resource",
-    "x-kubernetes-list-type", "x-kubernetes-list-map-keys",
+    "enum",
+    "pattern",
+    "minimum",
+    "maximum",
+    "minLength",
+    "maxLength",
+    "minItems",
+    "maxItems",
+    "nullable",
+    "required",
+    "x-kubernetes-int-or-string",
+    "x-kubernetes-preserve-unknown-fields",
+    "x-kubernetes-embedded-resource",
+    "x-kubernetes-list-type",
+    "x-kubernetes-list-map-keys",
 };
 
 /* Formats of kinds that other API servers don't know would only cause warnings there. */
-static const char *const known_formats[] = {"int32", "int64", "double", "date-time", "byte", "ipv4", "ipv6", "cidr", "uuid", "mac"};
+static const char *const known_formats[] = {"int32", "int64", "double", "date-time", "byte",
+                                            "ipv4",  "ipv6",  "cidr",   "uuid",      "mac"};
 
 static bool is_known_format(const char *format)
 {
@@ -31,6 +44,11 @@ static bool is_known_format(const char *format)
         if (streq(known_formats[i], format))
             return true;
     return false;
+}
+
+const char *schema_title(const struct schema *s)
+{
+    return json_str_or(s->source, "/title", s->ref);
 }
 
 static yyjson_mut_val *write_schema(struct writer *w, const struct schema *s);
@@ -65,7 +83,7 @@ static void write_type(struct writer *w, const struct schema *s, yyjson_mut_val 
 /* A reference must stand alone in OpenAPI 3.0; allOf lets description and default stand beside it. */
 static yyjson_mut_val *write_ref(struct writer *w, const struct schema *s, bool alone)
 {
-    _cleanup_free_ char *target = xasprintf("%s%s", w->ref_prefix, s->ref);
+    _cleanup_free_ char *target = xasprintf("%s%s", w->ref_prefix, schema_title(s));
     yyjson_mut_val *ref = yyjson_mut_obj(w->doc), *all, *outer;
 
     if (!map_has(w->refs, s->ref))

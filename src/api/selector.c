@@ -8,7 +8,7 @@
 #include "base/str.h"
 #include "base/vec.h"
 
-enum operator { OP_IN, OP_NOT_IN, OP_EXISTS, OP_ABSENT, OP_GREATER, OP_LESS };
+enum operator{ OP_IN, OP_NOT_IN, OP_EXISTS, OP_ABSENT, OP_GREATER, OP_LESS };
 
 VEC_DEFINE(value_vec, char *);
 
@@ -28,7 +28,7 @@ struct selector {
 static void requirement_done(struct requirement *r)
 {
     free(r->key);
-    VEC_EACH(&r->values, v)
+    VEC_EACH (&r->values, v)
         free(*v);
     value_vec_done(&r->values);
 }
@@ -37,7 +37,7 @@ struct selector *selector_free(struct selector *s)
 {
     if (!s)
         return NULL;
-    VEC_EACH(&s->requirements, r)
+    VEC_EACH (&s->requirements, r)
         requirement_done(r);
     requirement_vec_done(&s->requirements);
     free(s);
@@ -59,7 +59,8 @@ static bool integer_of(const char *text, long long *ret)
 
 static int bad_requirement(struct gw_error *err, const char *what, const char *text, const char *why)
 {
-    return gw_error_set(err, GW_BAD_REQUEST, "unable to parse requirement: %s: Invalid value: \"%s\": %s", what, text, why);
+    return gw_error_set(err, GW_BAD_REQUEST, "unable to parse requirement: %s: Invalid value: \"%s\": %s", what, text,
+                        why);
 }
 
 /* The rules that hold however a requirement was written. */
@@ -73,8 +74,9 @@ static int check_requirement(const struct requirement *r, struct gw_error *err)
     if ((r->op == OP_IN || r->op == OP_NOT_IN) && !r->values.len)
         return bad_requirement(err, "values", "", "for 'in', 'notin' operators, values set can't be empty");
     if ((r->op == OP_EXISTS || r->op == OP_ABSENT) && r->values.len)
-        return bad_requirement(err, "values", r->values.items[0], "values set must be empty for exists and does not exist");
-    VEC_EACH(&r->values, v)
+        return bad_requirement(err, "values", r->values.items[0],
+                               "values set must be empty for exists and does not exist");
+    VEC_EACH (&r->values, v)
         if ((fault = label_value_fault(*v)))
             return bad_requirement(err, "values", *v, fault);
     if (r->op != OP_GREATER && r->op != OP_LESS)
@@ -97,7 +99,8 @@ static void skip_space(struct parser *p)
 
 static int unexpected(struct parser *p, const char *expected)
 {
-    return gw_error_set(p->err, GW_BAD_REQUEST, "unable to parse requirement: found '%.20s', expected: %s", p->at, expected);
+    return gw_error_set(p->err, GW_BAD_REQUEST, "unable to parse requirement: found '%.20s', expected: %s", p->at,
+                        expected);
 }
 
 /* A key or value: up to a space or a character that means something. May be empty. */
@@ -136,8 +139,8 @@ static const struct {
     enum operator op;
     bool set;
 } operators[] = {
-    {"==", OP_IN, false},     {"=", OP_IN, false},   {"!=", OP_NOT_IN, false}, {"notin", OP_NOT_IN, true},
-    {"in", OP_IN, true},      {">", OP_GREATER, false}, {"<", OP_LESS, false},
+    {"==", OP_IN, false}, {"=", OP_IN, false},      {"!=", OP_NOT_IN, false}, {"notin", OP_NOT_IN, true},
+    {"in", OP_IN, true},  {">", OP_GREATER, false}, {"<", OP_LESS, false},
 };
 
 static int read_requirement(struct parser *p, struct requirement *r)
@@ -189,11 +192,11 @@ int selector_parse(const char *text, struct selector **ret, struct gw_error *err
     return 0;
 }
 
-static int operator_of(const char *name, enum operator *ret)
+static int operator_of(const char *name, enum operator* ret)
 {
     static const char *const names[] = {
-        [OP_IN] = "In",           [OP_NOT_IN] = "NotIn", [OP_EXISTS] = "Exists",
-        [OP_ABSENT] = "DoesNotExist", [OP_GREATER] = "Gt", [OP_LESS] = "Lt",
+        [OP_IN] = "In",      [OP_NOT_IN] = "NotIn", [OP_EXISTS] = "Exists", [OP_ABSENT] = "DoesNotExist",
+        [OP_GREATER] = "Gt", [OP_LESS] = "Lt",
     };
 
     for (size_t i = 0; name && i < ARRAY_SIZE(names); i++)
@@ -211,7 +214,7 @@ static int add_expression(struct selector *s, yyjson_val *expression, struct gw_
     yyjson_val *item;
     size_t i, n;
 
-    yyjson_arr_foreach(json_at(expression, "/values"), i, n, item)
+    yyjson_arr_foreach (json_at(expression, "/values"), i, n, item)
         value_vec_push(&r.values, xstrdup(yyjson_is_str(item) ? yyjson_get_str(item) : ""));
     int known = operator_of(name, &r.op);
     requirement_vec_push(&s->requirements, r);
@@ -226,7 +229,7 @@ static int add_expressions(struct selector *s, yyjson_val *list, struct gw_error
     size_t i, n;
     int rc;
 
-    yyjson_arr_foreach(list, i, n, item)
+    yyjson_arr_foreach (list, i, n, item)
         if ((rc = add_expression(s, item, err)) < 0)
             return rc;
     return 0;
@@ -249,7 +252,7 @@ int selector_from_object(yyjson_val *label_selector, struct selector **ret, stru
     int rc;
 
     s->nothing = label_selector == NULL;
-    yyjson_obj_foreach(json_at(label_selector, "/matchLabels"), i, n, key, value)
+    yyjson_obj_foreach (json_at(label_selector, "/matchLabels"), i, n, key, value)
         if ((rc = add_match_label(s, yyjson_get_str(key), value, err)) < 0)
             return rc;
     if ((rc = add_expressions(s, json_at(label_selector, "/matchExpressions"), err)) < 0)
@@ -272,7 +275,7 @@ int selector_from_expressions(yyjson_val *expressions, struct selector **ret, st
 
 static bool is_among(const struct requirement *r, const char *value)
 {
-    VEC_EACH(&r->values, v)
+    VEC_EACH (&r->values, v)
         if (streq(*v, value))
             return true;
     return false;
@@ -309,7 +312,7 @@ bool selector_matches(const struct selector *s, yyjson_val *labels)
 {
     if (s->nothing)
         return false;
-    VEC_EACH(&s->requirements, r)
+    VEC_EACH (&s->requirements, r)
         if (!holds(r, labels))
             return false;
     return true;

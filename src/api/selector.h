@@ -25,7 +25,8 @@ struct field_selector;
 
 /* "metadata.name=a,status.phase!=Running" (also "=="). A field outside `allowed` (NULL-terminated, may be NULL) and not
  * metadata.name or metadata.namespace is refused: `field label not supported: X`. */
-int field_selector_parse(const char *text, const char *const *allowed, struct field_selector **ret, struct gw_error *err);
+int field_selector_parse(const char *text, const char *const *allowed, struct field_selector **ret,
+                         struct gw_error *err);
 /* Absent fields count as "". Booleans and integers compare by their text. */
 bool field_selector_matches(const struct field_selector *s, yyjson_val *object);
 bool field_selector_is_everything(const struct field_selector *s);

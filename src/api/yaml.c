@@ -220,8 +220,8 @@ static int alias(struct reader *r, const yaml_event_t *e, yyjson_mut_val **ret)
 
 static bool collection_tag_ok(const yaml_event_t *e)
 {
-    const char *tag = (const char *)(e->type == YAML_MAPPING_START_EVENT ? e->data.mapping_start.tag
-                                                                        : e->data.sequence_start.tag);
+    const char *tag =
+        (const char *)(e->type == YAML_MAPPING_START_EVENT ? e->data.mapping_start.tag : e->data.sequence_start.tag);
 
     return !tag || streq(tag, e->type == YAML_MAPPING_START_EVENT ? YAML_MAP_TAG : YAML_SEQ_TAG);
 }

@@ -7,7 +7,8 @@
 
 #define YAML_MAX_NODES 1000000
 
-/* Exactly one document (an empty text is refused). The caller frees *ret. Errors are BadRequest with line and column. */
+/* Exactly one document (an empty text is refused). The caller frees *ret. Errors are BadRequest with line and column.
+ */
 int yaml_parse(const void *data, size_t len, yyjson_doc **ret, struct gw_error *err);
 
 struct yaml_docs {

@@ -9,9 +9,9 @@ VEC_DEFINE(extra_vec, const struct rest_extra *);
 
 struct catalog_group {
     const char *name;
-    struct name_vec versions;   /* the preferred one first: v2, v1, v1beta1, v1alpha1 */
+    struct name_vec versions; /* the preferred one first: v2, v1, v1beta1, v1alpha1 */
     struct kind_vec kinds;
-    struct extra_vec extras;    /* those that are announced */
+    struct extra_vec extras; /* those that are announced */
 };
 VEC_DEFINE(catalog_vec, struct catalog_group);
 

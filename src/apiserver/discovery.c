@@ -53,14 +53,16 @@ static const char *wants_aggregated(const char *accept)
     return NULL;
 }
 
-static void answer(const struct api_request *request, struct api_response *response, const char *type, yyjson_mut_doc *d)
+static void answer(const struct api_request *request, struct api_response *response, const char *type,
+                   yyjson_mut_doc *d)
 {
     api_response_header(response, "Vary", "Accept");
     api_response_header(response, "Cache-Control", "public");
     answer_with_etag(request, response, type, json_encode(d->root));
 }
 
-static void answer_root(struct catalog_vec *catalog, bool core, const struct api_request *request, struct api_response *response)
+static void answer_root(struct catalog_vec *catalog, bool core, const struct api_request *request,
+                        struct api_response *response)
 {
     const char *aggregated = wants_aggregated(request->accept);
     _cleanup_mut_doc_ yyjson_mut_doc *d = json_object();
@@ -72,7 +74,10 @@ static void answer_root(struct catalog_vec *catalog, bool core, const struct api
     else
         legacy_groups(d, catalog);
     answer(request, response,
-           !aggregated ? "application/json" : streq(aggregated, "v2") ? AGGREGATED("v2") : AGGREGATED("v2beta1"), d);
+           !aggregated               ? "application/json"
+           : streq(aggregated, "v2") ? AGGREGATED("v2")
+                                     : AGGREGATED("v2beta1"),
+           d);
 }
 
 /* The document of a path below /api and /apis, if there is one. */
@@ -126,7 +131,8 @@ static bool is_ours(const struct http_uri *uri)
     return streq(first, "openapi") || (streq(first, "version") && uri->n_segments == 1);
 }
 
-static void refuse(const struct http_uri *uri, const struct api_request *request, struct api_response *response, enum gw_reason reason)
+static void refuse(const struct http_uri *uri, const struct api_request *request, struct api_response *response,
+                   enum gw_reason reason)
 {
     _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
 
@@ -137,7 +143,8 @@ static void refuse(const struct http_uri *uri, const struct api_request *request
     api_response_error(response, &err, NULL);
 }
 
-static void handle(struct discovery *d, const struct http_uri *uri, const struct api_request *request, struct api_response *response)
+static void handle(struct discovery *d, const struct http_uri *uri, const struct api_request *request,
+                   struct api_response *response)
 {
     const char *first = uri->segments[0];
     _cleanup_catalog_ struct catalog_vec catalog = {0};

@@ -1,5 +1,5 @@
-/* What the server can do, told to its clients: /api and /apis (legacy and aggregated discovery), /openapi, /version. All of
- * it follows from the registered kinds and from the extras of the REST core. */
+/* What the server can do, told to its clients: /api and /apis (legacy and aggregated discovery), /openapi, /version.
+ * All of it follows from the registered kinds and from the extras of the REST core. */
 #pragma once
 
 #include "apiserver/rest.h"

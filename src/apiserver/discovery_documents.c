@@ -50,7 +50,7 @@ static void fill_group(yyjson_mut_doc *d, yyjson_mut_val *to, const struct catal
 
     yyjson_mut_obj_add_strcpy(d, to, "name", g->name);
     list = yyjson_mut_obj_add_arr(d, to, "versions");
-    VEC_EACH(&g->versions, v)
+    VEC_EACH (&g->versions, v)
         yyjson_mut_arr_append(list, version_of(d, g, *v));
     yyjson_mut_obj_add_val(d, to, "preferredVersion", version_of(d, g, g->versions.items[0]));
 }
@@ -68,14 +68,15 @@ void legacy_groups(yyjson_mut_doc *d, const struct catalog_vec *catalog)
 
     json_set_str(d, "/kind", "APIGroupList");
     json_set_str(d, "/apiVersion", "v1");
-    VEC_EACH(catalog, g)
+    VEC_EACH (catalog, g)
         if (*g->name)
             fill_group(d, yyjson_mut_arr_add_obj(d, list), g);
     json_set(d, "/groups", list);
 }
 
-static yyjson_mut_val *add_resource(yyjson_mut_doc *d, yyjson_mut_val *list, const char *resource, const char *subresource,
-                                    const char *singular, bool namespaced, const char *kind, const char *verbs)
+static yyjson_mut_val *add_resource(yyjson_mut_doc *d, yyjson_mut_val *list, const char *resource,
+                                    const char *subresource, const char *singular, bool namespaced, const char *kind,
+                                    const char *verbs)
 {
     _cleanup_free_ char *name = xasprintf("%s%s%s", resource, subresource ? "/" : "", subresource ? subresource : "");
     yyjson_mut_val *o = yyjson_mut_arr_add_obj(d, list);
@@ -97,7 +98,7 @@ static void add_kind(yyjson_mut_doc *d, yyjson_mut_val *list, const struct catal
     for (const char *const *sub = catalog_subresources; *sub; sub++)
         if (catalog_subresource_verbs(k, *sub))
             add_resource(d, list, k->plural, *sub, "", k->namespaced, k->kind, catalog_subresource_verbs(k, *sub));
-    VEC_EACH(&g->extras, e)
+    VEC_EACH (&g->extras, e)
         if (catalog_extra_below(*e, k))
             add_resource(d, list, k->plural, (*e)->subresource, "", k->namespaced, (*e)->kind, (*e)->verbs);
 }
@@ -110,10 +111,10 @@ void legacy_resources(yyjson_mut_doc *d, const struct catalog_group *g, const ch
     json_set_str(d, "/kind", "APIResourceList");
     json_set_str(d, "/apiVersion", "v1");
     json_set_str(d, "/groupVersion", text);
-    VEC_EACH(&g->kinds, k)
+    VEC_EACH (&g->kinds, k)
         if (kind_version(*k, version))
             add_kind(d, list, g, *k);
-    VEC_EACH(&g->extras, e)
+    VEC_EACH (&g->extras, e)
         if (catalog_extra_alone(*e, version))
             add_resource(d, list, (*e)->resource, (*e)->subresource, "", (*e)->namespaced, (*e)->kind, (*e)->verbs);
     json_set(d, "/resources", list);
@@ -135,8 +136,8 @@ static void add_response_kind(yyjson_mut_doc *d, yyjson_mut_val *to, const struc
     yyjson_mut_obj_add_strcpy(d, o, "kind", k->kind);
 }
 
-static yyjson_mut_val *aggregated_resource(yyjson_mut_doc *d, const char *name, const struct response_kind *kind, bool namespaced,
-                                           const char *singular, const char *verbs)
+static yyjson_mut_val *aggregated_resource(yyjson_mut_doc *d, const char *name, const struct response_kind *kind,
+                                           bool namespaced, const char *singular, const char *verbs)
 {
     yyjson_mut_val *o = yyjson_mut_obj(d);
 
@@ -158,19 +159,22 @@ static void add_subresource(yyjson_mut_doc *d, yyjson_mut_val *list, const char 
     yyjson_mut_obj_add_val(d, o, "verbs", catalog_verbs(d, verbs));
 }
 
-static yyjson_mut_val *aggregated_kind(yyjson_mut_doc *d, const struct catalog_group *g, const struct kind *k, const char *version)
+static yyjson_mut_val *aggregated_kind(yyjson_mut_doc *d, const struct catalog_group *g, const struct kind *k,
+                                       const char *version)
 {
     struct response_kind own = {k->group, version, k->kind};
-    yyjson_mut_val *o = aggregated_resource(d, k->plural, &own, k->namespaced, k->singular, KIND_VERBS), *list = yyjson_mut_arr(d);
+    yyjson_mut_val *o = aggregated_resource(d, k->plural, &own, k->namespaced, k->singular, KIND_VERBS),
+                   *list = yyjson_mut_arr(d);
 
     add_texts(d, o, "shortNames", k->short_names);
     add_texts(d, o, "categories", k->categories);
     for (const char *const *sub = catalog_subresources; *sub; sub++)
         if (catalog_subresource_verbs(k, *sub))
             add_subresource(d, list, *sub, &own, catalog_subresource_verbs(k, *sub));
-    VEC_EACH(&g->extras, e)
+    VEC_EACH (&g->extras, e)
         if (catalog_extra_below(*e, k))
-            add_subresource(d, list, (*e)->subresource, &(struct response_kind){k->group, version, (*e)->kind}, (*e)->verbs);
+            add_subresource(d, list, (*e)->subresource, &(struct response_kind){k->group, version, (*e)->kind},
+                            (*e)->verbs);
     if (yyjson_mut_arr_size(list))
         yyjson_mut_obj_add_val(d, o, "subresources", list);
     return o;
@@ -204,14 +208,14 @@ static void fill_aggregated(yyjson_mut_doc *d, yyjson_mut_val *to, const struct 
         yyjson_mut_obj_add_strcpy(d, metadata, "name", g->name);
     yyjson_mut_obj_add_null(d, metadata, "creationTimestamp");
     versions = yyjson_mut_obj_add_arr(d, to, "versions");
-    VEC_EACH(&g->versions, v) {
+    VEC_EACH (&g->versions, v) {
         o = yyjson_mut_arr_add_obj(d, versions);
         yyjson_mut_obj_add_strcpy(d, o, "version", *v);
         list = yyjson_mut_obj_add_arr(d, o, "resources");
-        VEC_EACH(&g->kinds, k)
+        VEC_EACH (&g->kinds, k)
             if (kind_version(*k, *v))
                 yyjson_mut_arr_append(list, aggregated_kind(d, g, *k, *v));
-        VEC_EACH(&g->extras, e)
+        VEC_EACH (&g->extras, e)
             if (catalog_extra_alone(*e, *v))
                 add_extra(d, list, *e, *v);
         yyjson_mut_obj_add_str(d, o, "freshness", "Current");
@@ -226,7 +230,7 @@ void aggregated_groups(yyjson_mut_doc *d, const struct catalog_vec *catalog, boo
     json_set_str(d, "/kind", "APIGroupDiscoveryList");
     json_set_str(d, "/apiVersion", api_version);
     json_set(d, "/metadata", yyjson_mut_obj(d));
-    VEC_EACH(catalog, g)
+    VEC_EACH (catalog, g)
         if (core == !*g->name)
             fill_aggregated(d, yyjson_mut_arr_add_obj(d, list), g);
     json_set(d, "/items", list);

@@ -11,7 +11,7 @@
 struct openapi {
     struct rest_server *server;
     pthread_mutex_t lock;
-    struct blob *index;         /* of the generation below, NULL at first */
+    struct blob *index; /* of the generation below, NULL at first */
     uint64_t generation;
 };
 
@@ -84,7 +84,7 @@ static void add_to_index(yyjson_mut_doc *d, yyjson_mut_val *paths, const struct 
 /* A group-version of extras alone has nothing to describe. */
 static bool describes(const struct catalog_group *g, const char *version)
 {
-    VEC_EACH(&g->kinds, k)
+    VEC_EACH (&g->kinds, k)
         if (kind_version(*k, version))
             return true;
     return false;
@@ -97,8 +97,8 @@ static struct blob *make_index(struct rest_server *server)
     yyjson_mut_val *paths = yyjson_mut_obj_add_obj(d, d->root, "paths");
 
     catalog_read(server, &catalog);
-    VEC_EACH(&catalog, g)
-        VEC_EACH(&g->versions, v)
+    VEC_EACH (&catalog, g)
+        VEC_EACH (&g->versions, v)
             if (describes(g, *v))
                 add_to_index(d, paths, g, *v);
     return json_encode(d->root);
@@ -141,12 +141,14 @@ static bool answer_document(struct openapi *o, const char *group, const char *ve
     return true;
 }
 
-/* kubectl validates what the v3 documents do not know (an unknown kind or version) by the v2 document, in protobuf. An empty
- * one (field 1, "swagger", is "2.0") lets it pass, and go on to say "no matches for kind", as it should; without one it
- * stops with "the server could not find the requested resource". Strategic merges then use kubectl's own tables. */
+/* kubectl validates what the v3 documents do not know (an unknown kind or version) by the v2 document, in protobuf. An
+ * empty one (field 1, "swagger", is "2.0") lets it pass, and go on to say "no matches for kind", as it should; without
+ * one it stops with "the server could not find the requested resource". Strategic merges then use kubectl's own tables.
+ */
 static void answer_empty_v2(const struct api_request *request, struct api_response *response)
 {
-    static const char document[] = "\x0a\x03" "2.0";
+    static const char document[] = "\x0a\x03"
+                                   "2.0";
 
     answer_with_etag(request, response, "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
                      blob_new(document, sizeof(document) - 1));

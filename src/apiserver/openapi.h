@@ -1,6 +1,6 @@
-/* OpenAPI v3 of the served kinds: what kubectl explains, validates and merges by. One document per group-version, and an
- * index with a hash of each, by which clients cache them for ever. Documents are made when they are asked for; only their
- * hashes are kept, until a kind changes. */
+/* OpenAPI v3 of the served kinds: what kubectl explains, validates and merges by. One document per group-version, and
+ * an index with a hash of each, by which clients cache them for ever. Documents are made when they are asked for; only
+ * their hashes are kept, until a kind changes. */
 #pragma once
 
 #include "apiserver/catalog.h"

@@ -63,7 +63,8 @@ static yyjson_mut_val *object_schema(struct writer *w)
     return o;
 }
 
-static void add_parameter(struct writer *w, yyjson_mut_val *list, const char *in, const char *name, const char *description)
+static void add_parameter(struct writer *w, yyjson_mut_val *list, const char *in, const char *name,
+                          const char *description)
 {
     yyjson_mut_val *o = yyjson_mut_arr_add_obj(w->doc, list), *schema;
 
@@ -84,23 +85,23 @@ static const struct parameter {
         {"fieldManager", "Name of the program that makes the change."},
         {"fieldValidation", "What happens with unknown and duplicate fields: Ignore, Warn or Strict."},
         {NULL, NULL},
-    },
+},
   list_parameters[] =
-    {
-        {"labelSelector", "Only objects whose labels fit."},
-        {"fieldSelector", "Only objects whose fields fit."},
-        {"limit", "At most so many objects; the answer tells how to go on."},
-        {"continue", "Where the list that this token is from goes on."},
-        {"resourceVersion", "How old the answer may be."},
-        {"watch", "Streams the changes instead of a list."},
-        {NULL, NULL},
-    },
+      {
+          {"labelSelector", "Only objects whose labels fit."},
+          {"fieldSelector", "Only objects whose fields fit."},
+          {"limit", "At most so many objects; the answer tells how to go on."},
+          {"continue", "Where the list that this token is from goes on."},
+          {"resourceVersion", "How old the answer may be."},
+          {"watch", "Streams the changes instead of a list."},
+          {NULL, NULL},
+},
   delete_parameters[] = {
-        {"dryRun", "All: checks the request, but changes nothing."},
-        {"gracePeriodSeconds", "Time in seconds that the object may take to end."},
-        {"propagationPolicy", "What happens with dependents: Orphan, Background or Foreground."},
-        {NULL, NULL},
-    };
+      {"dryRun", "All: checks the request, but changes nothing."},
+      {"gracePeriodSeconds", "Time in seconds that the object may take to end."},
+      {"propagationPolicy", "What happens with dependents: Orphan, Background or Foreground."},
+      {NULL, NULL},
+};
 
 static void add_parameters(struct writer *w, yyjson_mut_val *op, const struct parameter *p)
 {
@@ -119,7 +120,8 @@ static void add_content(struct writer *w, yyjson_mut_val *to, const char *type, 
 
 static void add_patch_body(struct writer *w, yyjson_mut_val *op)
 {
-    yyjson_mut_val *content = yyjson_mut_obj_add_obj(w->doc, yyjson_mut_obj_add_obj(w->doc, op, "requestBody"), "content");
+    yyjson_mut_val *content =
+        yyjson_mut_obj_add_obj(w->doc, yyjson_mut_obj_add_obj(w->doc, op, "requestBody"), "content");
 
     add_content(w, content, "application/json-patch+json", object_schema(w));
     add_content(w, content, "application/merge-patch+json", object_schema(w));
@@ -129,7 +131,8 @@ static void add_patch_body(struct writer *w, yyjson_mut_val *op)
 
 static void add_object_body(struct writer *w, yyjson_mut_val *op)
 {
-    yyjson_mut_val *content = yyjson_mut_obj_add_obj(w->doc, yyjson_mut_obj_add_obj(w->doc, op, "requestBody"), "content");
+    yyjson_mut_val *content =
+        yyjson_mut_obj_add_obj(w->doc, yyjson_mut_obj_add_obj(w->doc, op, "requestBody"), "content");
 
     add_content(w, content, "application/json", own_ref(w));
 }
@@ -139,14 +142,15 @@ static void add_responses(struct writer *w, yyjson_mut_val *op, const char *code
     yyjson_mut_val *ok = yyjson_mut_obj_add_obj(w->doc, yyjson_mut_obj_add_obj(w->doc, op, "responses"), code);
 
     yyjson_mut_obj_add_str(w->doc, ok, "description", "OK");
-    add_content(w, yyjson_mut_obj_add_obj(w->doc, ok, "content"), "application/json", object ? own_ref(w) : object_schema(w));
+    add_content(w, yyjson_mut_obj_add_obj(w->doc, ok, "content"), "application/json",
+                object ? own_ref(w) : object_schema(w));
 }
 
 static const struct operation {
     const char *method, *action;
     const struct parameter *parameters;
     const char *code;
-    bool object;                /* the answer is one object */
+    bool object; /* the answer is one object */
     void (*body)(struct writer *w, yyjson_mut_val *op);
 } collection_operations[] =
     {
@@ -154,21 +158,21 @@ static const struct operation {
         {"post", "post", write_parameters, "201", true, add_object_body},
         {"delete", "deletecollection", delete_parameters, "200", false, NULL},
         {0},
-    },
+},
   item_operations[] =
-    {
-        {"get", "get", NULL, "200", true, NULL},
-        {"put", "put", write_parameters, "200", true, add_object_body},
-        {"patch", "patch", write_parameters, "200", true, add_patch_body},
-        {"delete", "delete", delete_parameters, "200", false, NULL},
-        {0},
-    },
+      {
+          {"get", "get", NULL, "200", true, NULL},
+          {"put", "put", write_parameters, "200", true, add_object_body},
+          {"patch", "patch", write_parameters, "200", true, add_patch_body},
+          {"delete", "delete", delete_parameters, "200", false, NULL},
+          {0},
+},
   status_operations[] = {
-        {"get", "get", NULL, "200", true, NULL},
-        {"put", "put", write_parameters, "200", true, add_object_body},
-        {"patch", "patch", write_parameters, "200", true, add_patch_body},
-        {0},
-    };
+      {"get", "get", NULL, "200", true, NULL},
+      {"put", "put", write_parameters, "200", true, add_object_body},
+      {"patch", "patch", write_parameters, "200", true, add_patch_body},
+      {0},
+};
 
 static void add_operation(struct writer *w, yyjson_mut_val *path, const struct operation *o, const char *suffix)
 {
@@ -184,12 +188,13 @@ static void add_operation(struct writer *w, yyjson_mut_val *path, const struct o
     yyjson_mut_obj_add_val(w->doc, op, "x-kubernetes-group-version-kind", group_version_kind(w));
 }
 
-static void add_path(struct writer *w, bool namespaced, bool item, const char *suffix, const struct operation *operations)
+static void add_path(struct writer *w, bool namespaced, bool item, const char *suffix,
+                     const struct operation *operations)
 {
     const struct kind *k = w->kind;
-    _cleanup_free_ char *path = xasprintf("/%s%s%s/%s/%s%s%s%s", *k->group ? "apis" : "api", *k->group ? "/" : "", k->group,
-                                          w->version, namespaced ? "namespaces/{namespace}/" : "", k->plural,
-                                          item ? "/{name}" : "", suffix);
+    _cleanup_free_ char *path =
+        xasprintf("/%s%s%s/%s/%s%s%s%s", *k->group ? "apis" : "api", *k->group ? "/" : "", k->group, w->version,
+                  namespaced ? "namespaces/{namespace}/" : "", k->plural, item ? "/{name}" : "", suffix);
     yyjson_mut_val *o = yyjson_mut_obj(w->doc), *parameters = yyjson_mut_arr(w->doc);
 
     for (; operations->method; operations++)
@@ -246,10 +251,11 @@ static void add_shared_types(struct writer *w)
         size_t cursor = 0;
         if (!map_next(w->refs, &cursor, &key, (void **)&s))
             break;
-        name = xasprintf(TYPE_PREFIX "%s", key);
+        name = xasprintf(TYPE_PREFIX "%s", schema_title(s));
         if (!map_has(done, key)) {
             map_put(done, key, (void *)s);
-            yyjson_mut_obj_add(w->schemas, yyjson_mut_strcpy(w->doc, name), schema_write(s, w->doc, SCHEMAS TYPE_PREFIX, w->refs));
+            yyjson_mut_obj_add(w->schemas, yyjson_mut_strcpy(w->doc, name),
+                               schema_write(s, w->doc, SCHEMAS TYPE_PREFIX, w->refs));
         }
         map_remove(w->refs, s->ref);
     }
@@ -266,7 +272,7 @@ struct blob *openapi_document(const struct catalog_group *g, const char *version
     json_set_str(d, "/info/version", "v" GODWIT_VERSION);
     w.paths = yyjson_mut_obj_add_obj(d, d->root, "paths");
     w.schemas = yyjson_mut_obj_add_obj(d, yyjson_mut_obj_add_obj(d, d->root, "components"), "schemas");
-    VEC_EACH(&g->kinds, k)
+    VEC_EACH (&g->kinds, k)
         if (kind_version(*k, version))
             add_kind(&w, *k);
     add_shared_types(&w);

@@ -1,5 +1,5 @@
-/* Patches: a byte for the kind of patch, then the object and the patch with a NUL between. What comes out must be JSON that
- * the store can give back: not deeper than a parser takes it. */
+/* Patches: a byte for the kind of patch, then the object and the patch with a NUL between. What comes out must be JSON
+ * that the store can give back: not deeper than a parser takes it. */
 #include <stdint.h>
 #include <string.h>
 
@@ -24,7 +24,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     int rc;
 
     if (!end || json_parse(data + 1, (size_t)(end - data - 1), &object, NULL) < 0 ||
-        json_parse(end + 1, (size_t)(data + size - end - 1), &patch, NULL) < 0 || !yyjson_is_obj(yyjson_doc_get_root(object)))
+        json_parse(end + 1, (size_t)(data + size - end - 1), &patch, NULL) < 0 ||
+        !yyjson_is_obj(yyjson_doc_get_root(object)))
         return 0;
     _cleanup_mut_doc_ yyjson_mut_doc *d = json_copy(yyjson_doc_get_root(object));
     if (data[0] % 3 == 0)

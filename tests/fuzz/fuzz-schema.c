@@ -1,4 +1,5 @@
-/* Any JSON as an object of a large kind: pruned, defaulted, validated. What was pruned once has nothing more to prune. */
+/* Any JSON as an object of a large kind: pruned, defaulted, validated. What was pruned once has nothing more to prune.
+ */
 #include <stdint.h>
 
 #include "api/columns.h"

@@ -7,7 +7,8 @@
 #include "api/selector.h"
 #include "base/alloc.h"
 
-static const char object[] = "{\"metadata\":{\"name\":\"n\",\"labels\":{\"a\":\"b\",\"c/d\":\"5\"}},\"status\":{\"conditions\":[{\"type\":\"Ready\","
+static const char object[] = "{\"metadata\":{\"name\":\"n\",\"labels\":{\"a\":\"b\",\"c/"
+                             "d\":\"5\"}},\"status\":{\"conditions\":[{\"type\":\"Ready\","
                              "\"status\":\"True\"},3,null]}}";
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

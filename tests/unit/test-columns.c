@@ -29,10 +29,31 @@ static void test_ages(void **state)
         int64_t seconds;
         const char *text;
     } rows[] = {
-        {-5, "<invalid>"}, {-1, "0s"}, {0, "0s"}, {119, "119s"}, {120, "2m"}, {121, "2m1s"}, {248, "4m8s"}, {599, "9m59s"},
-        {600, "10m"}, {659, "10m"}, {10799, "179m"}, {10800, "3h"}, {11100, "3h5m"}, {28799, "7h59m"}, {28800, "8h"},
-        {172799, "47h"}, {172800, "2d"}, {190800, "2d5h"}, {691199, "7d23h"}, {691200, "8d"}, {63071999, "729d"},
-        {63072000, "2y"}, {63072000 + 86400 * 3, "2y3d"}, {252288000, "8y"}, {400000000, "12y"},
+        {-5, "<invalid>"},
+        {-1, "0s"},
+        {0, "0s"},
+        {119, "119s"},
+        {120, "2m"},
+        {121, "2m1s"},
+        {248, "4m8s"},
+        {599, "9m59s"},
+        {600, "10m"},
+        {659, "10m"},
+        {10799, "179m"},
+        {10800, "3h"},
+        {11100, "3h5m"},
+        {28799, "7h59m"},
+        {28800, "8h"},
+        {172799, "47h"},
+        {172800, "2d"},
+        {190800, "2d5h"},
+        {691199, "7d23h"},
+        {691200, "8d"},
+        {63071999, "729d"},
+        {63072000, "2y"},
+        {63072000 + 86400 * 3, "2y3d"},
+        {252288000, "8y"},
+        {400000000, "12y"},
     };
     char buf[AGE_TEXT_MAX];
 
@@ -48,56 +69,74 @@ static void check(const char *group, const char *kind, const char *object, const
 
     assert_non_null(k);
     assert_non_null(doc);
-    _cleanup_free_ char *text = json_text(columns_cells(k, yyjson_doc_get_root(doc), clock_parse("2026-11-21T00:10:00Z"), d));
+    _cleanup_free_ char *text =
+        json_text(columns_cells(k, yyjson_doc_get_root(doc), clock_parse("2026-11-21T00:10:00Z"), d));
     assert_string_equal(text, expected);
-    assert_int_equal(yyjson_mut_arr_size(columns_definitions(k, d)), yyjson_mut_arr_size(columns_cells(k, yyjson_doc_get_root(doc), 0, d)));
+    assert_int_equal(yyjson_mut_arr_size(columns_definitions(k, d)),
+                     yyjson_mut_arr_size(columns_cells(k, yyjson_doc_get_root(doc), 0, d)));
 }
 
 static void test_cells_of_kubevirt_kinds(void **state)
 {
     check("kubevirt.io", "VirtualMachineInstance",
-          "{\"metadata\":{\"name\":\"a\",\"creationTimestamp\":\"2026-11-21T00:05:52Z\"},\"status\":{\"phase\":\"Running\",\"interfaces\":"
+          "{\"metadata\":{\"name\":\"a\",\"creationTimestamp\":\"2026-11-21T00:05:52Z\"},\"status\":{\"phase\":"
+          "\"Running\",\"interfaces\":"
           "[{\"ipAddress\":\"10.1.1.1\"}],\"nodeName\":\"n1\",\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"},"
           "{\"type\":\"LiveMigratable\",\"status\":\"False\"}]}}",
           "[\"a\",\"4m8s\",\"Running\",\"10.1.1.1\",\"n1\",\"True\",\"False\",null]");
-    check("kubevirt.io", "VirtualMachineInstanceMigration", "{\"metadata\":{\"name\":\"m\"},\"spec\":{\"vmiName\":\"a\"}}",
-          "[\"m\",null,\"a\"]");
+    check("kubevirt.io", "VirtualMachineInstanceMigration",
+          "{\"metadata\":{\"name\":\"m\"},\"spec\":{\"vmiName\":\"a\"}}", "[\"m\",null,\"a\"]");
 }
 
 static void test_computed_cells(void **state)
 {
     check("", "Pod",
-          "{\"metadata\":{\"name\":\"p\",\"creationTimestamp\":\"2026-11-21T00:00:00Z\"},\"spec\":{\"containers\":[{},{}],\"nodeName\":\"n\"},"
-          "\"status\":{\"phase\":\"Running\",\"podIP\":\"10.0.0.1\",\"containerStatuses\":[{\"ready\":true,\"restartCount\":2},{\"ready\":false}]}}",
+          "{\"metadata\":{\"name\":\"p\",\"creationTimestamp\":\"2026-11-21T00:00:00Z\"},\"spec\":{\"containers\":[{},{"
+          "}],\"nodeName\":\"n\"},"
+          "\"status\":{\"phase\":\"Running\",\"podIP\":\"10.0.0.1\",\"containerStatuses\":[{\"ready\":true,"
+          "\"restartCount\":2},{\"ready\":false}]}}",
           "[\"p\",\"1/2\",\"Running\",\"2\",\"10m\",\"10.0.0.1\",\"n\",null,null]");
-    check("", "Pod", "{\"metadata\":{\"name\":\"p\",\"deletionTimestamp\":\"2026-11-21T00:00:00Z\"},\"status\":{\"phase\":\"Running\"}}",
+    check("", "Pod",
+          "{\"metadata\":{\"name\":\"p\",\"deletionTimestamp\":\"2026-11-21T00:00:00Z\"},\"status\":{\"phase\":"
+          "\"Running\"}}",
           "[\"p\",\"0/0\",\"Terminating\",\"0\",null,null,null,null,null]");
     check("", "Node",
-          "{\"metadata\":{\"name\":\"n\",\"labels\":{\"node-role.kubernetes.io/worker\":\"\"}},\"spec\":{\"unschedulable\":true},"
+          "{\"metadata\":{\"name\":\"n\",\"labels\":{\"node-role.kubernetes.io/"
+          "worker\":\"\"}},\"spec\":{\"unschedulable\":true},"
           "\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"}]}}",
           "[\"n\",\"Ready,SchedulingDisabled\",\"worker\",null,null,null,null,null,null,null]");
-    check("", "Event", "{\"metadata\":{\"name\":\"e\"},\"lastTimestamp\":\"2026-11-21T00:09:30Z\",\"type\":\"Normal\",\"reason\":\"R\","
+    check("", "Event",
+          "{\"metadata\":{\"name\":\"e\"},\"lastTimestamp\":\"2026-11-21T00:09:30Z\",\"type\":\"Normal\",\"reason\":"
+          "\"R\","
           "\"involvedObject\":{\"kind\":\"VirtualMachine\",\"name\":\"vm\"},\"message\":\"m\",\"count\":3}",
           "[\"30s\",\"Normal\",\"R\",\"virtualmachine/vm\",\"m\",3,\"e\"]");
-    check("", "ConfigMap", "{\"metadata\":{\"name\":\"c\"},\"data\":{\"a\":\"\",\"b\":\"\"},\"binaryData\":{\"c\":\"\"}}", "[\"c\",\"3\",null]");
-    check("", "PersistentVolumeClaim", "{\"metadata\":{\"name\":\"c\"},\"spec\":{\"accessModes\":[\"ReadWriteMany\",\"ReadOnlyMany\"]}}",
+    check("", "ConfigMap",
+          "{\"metadata\":{\"name\":\"c\"},\"data\":{\"a\":\"\",\"b\":\"\"},\"binaryData\":{\"c\":\"\"}}",
+          "[\"c\",\"3\",null]");
+    check("", "PersistentVolumeClaim",
+          "{\"metadata\":{\"name\":\"c\"},\"spec\":{\"accessModes\":[\"ReadWriteMany\",\"ReadOnlyMany\"]}}",
           "[\"c\",null,null,null,\"RWX,ROX\",null,null,null]");
 }
 
 static void test_cell_types(void **state)
 {
     static const char yaml[] =
-        "{group: x.io, kind: T, plural: ts, singular: t, scope: Cluster, versions: [{name: v1, storage: true}], columns: ["
-        "{name: I, type: integer, path: .i}, {name: B, type: boolean, path: .b}, {name: F, type: number, path: .f}, {name: D, type: date, path: .d}, "
+        "{group: x.io, kind: T, plural: ts, singular: t, scope: Cluster, versions: [{name: v1, storage: true}], "
+        "columns: ["
+        "{name: I, type: integer, path: .i}, {name: B, type: boolean, path: .b}, {name: F, type: number, path: .f}, "
+        "{name: D, type: date, path: .d}, "
         "{name: S, type: string, path: .s}, {name: L, type: string, path: '.l[*].n'}], schema: {properties: {}}}";
     _cleanup_(kinds_freep) struct kinds *own = kinds_new_empty();
     struct kinds *saved = kinds;
 
     assert_int_equal(kinds_add_yaml(own, "t", yaml, strlen(yaml), NULL), 0);
     kinds = own;
-    check("x.io", "T", "{\"metadata\":{\"name\":\"t\"},\"i\":3,\"b\":true,\"f\":1.5,\"d\":\"soon\",\"s\":{\"k\":1},\"l\":[{\"n\":\"a\"},{\"n\":2}]}",
+    check("x.io", "T",
+          "{\"metadata\":{\"name\":\"t\"},\"i\":3,\"b\":true,\"f\":1.5,\"d\":\"soon\",\"s\":{\"k\":1},\"l\":[{\"n\":"
+          "\"a\"},{\"n\":2}]}",
           "[\"t\",3,true,1.5,\"<invalid>\",\"{\\\"k\\\":1}\",\"a 2\"]");
-    check("x.io", "T", "{\"metadata\":{\"name\":\"t\"},\"i\":\"3\",\"b\":1,\"f\":\"x\",\"d\":5,\"s\":7}", "[\"t\",null,null,null,null,\"7\",null]");
+    check("x.io", "T", "{\"metadata\":{\"name\":\"t\"},\"i\":\"3\",\"b\":1,\"f\":\"x\",\"d\":5,\"s\":7}",
+          "[\"t\",null,null,null,null,\"7\",null]");
     kinds = saved;
 }
 

@@ -27,10 +27,13 @@ static int unload(void **state)
 }
 
 #define CRD(name, group, versions) \
-    "{metadata: {name: " name ", uid: u1}, spec: {group: " group ", scope: Namespaced, names: {plural: widgets, kind: Widget, " \
+    "{metadata: {name: " name ", uid: u1}, spec: {group: " group \
+    ", scope: Namespaced, names: {plural: widgets, kind: Widget, " \
     "shortNames: [wd]}, versions: [" versions "]}}"
-#define V1(schema) "{name: v1, served: true, storage: true, subresources: {status: {}}, additionalPrinterColumns: " \
-    "[{name: Size, type: integer, jsonPath: .spec.size}], selectableFields: [{jsonPath: .spec.size}], schema: {openAPIV3Schema: " schema "}}"
+#define V1(schema) \
+    "{name: v1, served: true, storage: true, subresources: {status: {}}, additionalPrinterColumns: " \
+    "[{name: Size, type: integer, jsonPath: .spec.size}], selectableFields: [{jsonPath: .spec.size}], schema: " \
+    "{openAPIV3Schema: " schema "}}"
 #define SCHEMA(spec) "{type: object, properties: {spec: {type: object, properties: {" spec "}}}}"
 
 static yyjson_doc *parse(const char *yaml)
@@ -60,28 +63,38 @@ static void test_validation(void **state)
     check(CRD("widgets.x.io", "x.io", V1(SCHEMA("size: {type: integer}"))), "");
     check(CRD("widgets.y.io", "x.io", V1(SCHEMA(""))),
           "metadata.name: Invalid value: \"widgets.y.io\": must be spec.names.plural+\".\"+spec.group");
-    check(CRD("widgets.x", "x", V1(SCHEMA(""))), "spec.group: Invalid value: \"x\": should be a domain with at least one dot");
+    check(CRD("widgets.x", "x", V1(SCHEMA(""))),
+          "spec.group: Invalid value: \"x\": should be a domain with at least one dot");
     check(CRD("widgets.x.io", "x.io", "{name: v1, served: true, storage: true}"),
           "spec.versions[0].schema.openAPIV3Schema: Required value: schemas are required");
     check(CRD("widgets.x.io", "x.io", V1(SCHEMA("")) ", " V1(SCHEMA(""))),
           "spec.versions: Invalid value: \"\": must have exactly one version marked as storage version");
-    check(CRD("widgets.x.io", "x.io", V1(SCHEMA("size: {type: integer}")) ", {name: v2, storage: false, served: true, schema: {openAPIV3Schema: {}}}"),
-          "spec.versions[1].schema.openAPIV3Schema: Forbidden: versions with different schemas are not supported yet");
+    check(
+        CRD("widgets.x.io", "x.io",
+            V1(SCHEMA(
+                "size: {type: integer}")) ", {name: v2, storage: false, served: true, schema: {openAPIV3Schema: {}}}"),
+        "spec.versions[1].schema.openAPIV3Schema: Forbidden: versions with different schemas are not supported yet");
     check(CRD("widgets.x.io", "x.io", V1(SCHEMA("size: {type: text}"))),
           "spec: Invalid value: \"\": widgets.x.io: schema.spec.size: unknown type");
 }
 
 static void test_what_is_not_evaluated_is_refused(void **state)
 {
-    check(CRD("widgets.x.io", "x.io", V1(SCHEMA("size: {type: integer, x-kubernetes-validations: [{rule: self > 1}]}"))),
-          "spec.versions[*].schema.openAPIV3Schema.properties[spec].properties[size].x-kubernetes-validations: Forbidden: validation rules "
-          "(CEL) are not supported: remove them from the schema");
+    check(
+        CRD("widgets.x.io", "x.io", V1(SCHEMA("size: {type: integer, x-kubernetes-validations: [{rule: self > 1}]}"))),
+        "spec.versions[*].schema.openAPIV3Schema.properties[spec].properties[size].x-kubernetes-validations: "
+        "Forbidden: validation rules "
+        "(CEL) are not supported: remove them from the schema");
     check(CRD("widgets.x.io", "x.io", V1(SCHEMA("l: {type: array, items: {oneOf: [{type: string}]}}"))),
-          "spec.versions[*].schema.openAPIV3Schema.properties[spec].properties[l].items.oneOf: Forbidden: not supported yet");
+          "spec.versions[*].schema.openAPIV3Schema.properties[spec].properties[l].items.oneOf: Forbidden: not "
+          "supported yet");
     check(CRD("widgets.x.io", "x.io", V1(SCHEMA("m: {$ref: objectmeta}"))),
-          "spec.versions[*].schema.openAPIV3Schema.properties[spec].properties[m].$ref: Forbidden: references are not allowed in structural "
+          "spec.versions[*].schema.openAPIV3Schema.properties[spec].properties[m].$ref: Forbidden: references are not "
+          "allowed in structural "
           "schemas");
-    check(CRD("widgets.x.io", "x.io", V1(SCHEMA("p: {x-kubernetes-int-or-string: true, anyOf: [{type: integer}, {type: string}]}"))), "");
+    check(CRD("widgets.x.io", "x.io",
+              V1(SCHEMA("p: {x-kubernetes-int-or-string: true, anyOf: [{type: integer}, {type: string}]}"))),
+          "");
 }
 
 static void test_registration(void **state)
@@ -110,8 +123,9 @@ static void test_registration(void **state)
 
 static void test_built_in_kinds_stay(void **state)
 {
-    _cleanup_doc_ yyjson_doc *doc = parse("{metadata: {name: virtualmachines.kubevirt.io, uid: u}, spec: {group: kubevirt.io, scope: Namespaced, "
-                                          "names: {plural: virtualmachines, kind: VirtualMachine}, versions: [" V1(SCHEMA("")) "]}}");
+    _cleanup_doc_ yyjson_doc *doc =
+        parse("{metadata: {name: virtualmachines.kubevirt.io, uid: u}, spec: {group: kubevirt.io, scope: Namespaced, "
+              "names: {plural: virtualmachines, kind: VirtualMachine}, versions: [" V1(SCHEMA("")) "]}}");
     _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
 
     assert_true(crd_register(kinds, yyjson_doc_get_root(doc), &err) < 0);
@@ -126,7 +140,7 @@ static void test_kinds_print_as_definitions(void **state)
     struct kind_vec list;
 
     kinds_list(kinds, &list);
-    VEC_EACH(&list, k) {
+    VEC_EACH (&list, k) {
         _cleanup_mut_doc_ yyjson_mut_doc *d = crd_from_kind(*k);
         _cleanup_doc_ yyjson_doc *crd = yyjson_mut_doc_imut_copy(d, NULL);
         _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
@@ -148,17 +162,10 @@ static void test_patterns(void **state)
     static const struct {
         const char *re2, *good, *bad;
     } rows[] = {
-        {"^\\d{3}$", "123", "12a"},
-        {"^(?:ab)+$", "abab", "aba"},
-        {"^[\\w.\\-]+$", "a_1.-", "a b"},
-        {"^[^\\]\\d]$", "x", "]"},
-        {"^[^\\]\\d]$", "x", "5"},
-        {"^[a-z\\\\]$", "\\", "-"},
-        {"^[]a]$", "]", "b"},
-        {"^[[:alpha:]\\d]$", "9", "-"},
-        {"^a\\.b\\/c$", "a.b/c", "axb/c"},
-        {"^\\[x\\]$", "[x]", "x"},
-        {"^[^\\s]+$", "ab", "a b"},
+        {"^\\d{3}$", "123", "12a"}, {"^(?:ab)+$", "abab", "aba"},   {"^[\\w.\\-]+$", "a_1.-", "a b"},
+        {"^[^\\]\\d]$", "x", "]"},  {"^[^\\]\\d]$", "x", "5"},      {"^[a-z\\\\]$", "\\", "-"},
+        {"^[]a]$", "]", "b"},       {"^[[:alpha:]\\d]$", "9", "-"}, {"^a\\.b\\/c$", "a.b/c", "axb/c"},
+        {"^\\[x\\]$", "[x]", "x"},  {"^[^\\s]+$", "ab", "a b"},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {

@@ -15,12 +15,25 @@
 #define V2BETA1 "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"
 
 static const struct rest_extra review_extras[] = {
-    {.group = "reviews.example.com", .resource = "selfsubjectaccessreviews", .kind = "SelfSubjectAccessReview", .verbs = "create",
+    {.group = "reviews.example.com",
+     .resource = "selfsubjectaccessreviews",
+     .kind = "SelfSubjectAccessReview",
+     .verbs = "create",
      .version = "v1"},
-    {.group = "subresources.kubevirt.io", .resource = "virtualmachines", .subresource = "start", .kind = "StartOptions", .verbs = "update",
-     .version = "v1", .namespaced = true},
-    {.group = "subresources.kubevirt.io", .resource = "virtualmachines", .subresource = "stop", .kind = "StopOptions", .verbs = "update",
-     .version = "v1", .namespaced = true},
+    {.group = "subresources.kubevirt.io",
+     .resource = "virtualmachines",
+     .subresource = "start",
+     .kind = "StartOptions",
+     .verbs = "update",
+     .version = "v1",
+     .namespaced = true},
+    {.group = "subresources.kubevirt.io",
+     .resource = "virtualmachines",
+     .subresource = "stop",
+     .kind = "StopOptions",
+     .verbs = "update",
+     .version = "v1",
+     .namespaced = true},
     {.group = "kubevirt.io", .resource = "virtualmachines", .subresource = "hidden"},
     {0},
 };
@@ -63,14 +76,14 @@ static void answer_done(struct answer *a)
 static struct answer ask(const char *method, const char *target, const char *accept, const char *etag)
 {
     static const char *const groups[] = {"system:authenticated"};
-    struct api_request request = {.method = method, .target = target, .accept = accept, .if_none_match = etag,
-                                  .user = {"me", groups, 1}};
+    struct api_request request = {
+        .method = method, .target = target, .accept = accept, .if_none_match = etag, .user = {"me", groups, 1}};
     _cleanup_response_ struct api_response response = {0};
     struct answer a = {.taken = discovery_handle(discovery, &request, &response)};
 
     a.status = response.status;
     a.type = response.content_type;
-    VEC_EACH(&response.headers, h) {
+    VEC_EACH (&response.headers, h) {
         if (streq(h->name, "ETag"))
             snprintf(a.etag, sizeof(a.etag), "%s", h->value);
         if (streq(h->name, "Cache-Control"))
@@ -97,7 +110,7 @@ static yyjson_val *find(yyjson_val *list, const char *path, const char *value)
     yyjson_val *item;
     size_t i, n;
 
-    yyjson_arr_foreach(list, i, n, item)
+    yyjson_arr_foreach (list, i, n, item)
         if (str_same(json_str(item, path), value))
             return item;
     fail_msg("no element with %s %s", path, value);
@@ -129,7 +142,8 @@ static void test_legacy(void **state)
 
 static void test_legacy_resources(void **state)
 {
-    _cleanup_answer_ struct answer a = get("/apis/kubevirt.io/v1", NULL), extra = get("/apis/subresources.kubevirt.io/v1", NULL);
+    _cleanup_answer_ struct answer a = get("/apis/kubevirt.io/v1", NULL),
+                                   extra = get("/apis/subresources.kubevirt.io/v1", NULL);
     yyjson_val *vmi = find(json_at(root(&a), "/resources"), "/name", "virtualmachineinstances"), *item;
     size_t i, n;
 
@@ -140,8 +154,7 @@ static void test_legacy_resources(void **state)
     assert_true(json_bool(vmi, "/namespaced", false));
     assert_int_equal(yyjson_arr_size(json_at(vmi, "/verbs")), 8);
     find(json_at(root(&a), "/resources"), "/name", "virtualmachines/status");
-    yyjson_arr_foreach(json_at(root(&a), "/resources"), i, n, item)
-    {
+    yyjson_arr_foreach (json_at(root(&a), "/resources"), i, n, item) {
         assert_string_not_equal(json_str(item, "/name"), "virtualmachineinstances/status");
         assert_string_not_equal(json_str(item, "/name"), "virtualmachines/hidden");
     }
@@ -199,8 +212,9 @@ static void test_etags(void **state)
 
 static void test_new_kinds_show_up(void **state)
 {
-    static const char widget[] = "{group: x.io, kind: Widget, plural: widgets, singular: widget, scope: Cluster, versions: "
-                                 "[{name: v1beta1, storage: true}, {name: v1}], schema: {properties: {}}}";
+    static const char widget[] =
+        "{group: x.io, kind: Widget, plural: widgets, singular: widget, scope: Cluster, versions: "
+        "[{name: v1beta1, storage: true}, {name: v1}], schema: {properties: {}}}";
     _cleanup_answer_ struct answer before = get("/apis", V2), index = get("/openapi/v3", NULL);
 
     assert_int_equal(kinds_add_yaml(server.kinds, "widget", widget, strlen(widget), NULL), 0);
@@ -208,15 +222,22 @@ static void test_new_kinds_show_up(void **state)
     assert_string_not_equal(before.etag, after.etag);
     assert_null(json_at(root(&index), "/paths/apis~1x.io~1v1"));
     assert_non_null(json_at(root(&new_index), "/paths/apis~1x.io~1v1"));
-    assert_string_equal(json_str(find(json_at(root(&after), "/items"), "/metadata/name", "x.io"), "/versions/0/version"), "v1");
+    assert_string_equal(
+        json_str(find(json_at(root(&after), "/items"), "/metadata/name", "x.io"), "/versions/0/version"), "v1");
     kinds_remove(server.kinds, "x.io", "widgets");
 }
 
 static void test_other_paths(void **state)
 {
-    static const char *const others[] = {"/", "/healthz", "/api/v1/pods", "/apis/kubevirt.io/v1/virtualmachines", "/versions", "/api/%zz"};
-    static const char *const missing[] = {"/apis/none.io", "/apis/kubevirt.io/v9", "/api/v2", "/openapi", "/openapi/v3/api/v2",
-                                          "/openapi/v3/apis/kubevirt.io", "/openapi/v3/apis/reviews.example.com/v1"};
+    static const char *const others[] = {
+        "/", "/healthz", "/api/v1/pods", "/apis/kubevirt.io/v1/virtualmachines", "/versions", "/api/%zz"};
+    static const char *const missing[] = {"/apis/none.io",
+                                          "/apis/kubevirt.io/v9",
+                                          "/api/v2",
+                                          "/openapi",
+                                          "/openapi/v3/api/v2",
+                                          "/openapi/v3/apis/kubevirt.io",
+                                          "/openapi/v3/apis/reviews.example.com/v1"};
 
     for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
         _cleanup_answer_ struct answer a = ask("GET", others[i], NULL, NULL);
@@ -258,8 +279,7 @@ static void test_openapi_index_leads_to_documents(void **state)
     size_t i, n;
 
     assert_true(yyjson_obj_size(json_at(root(&index), "/paths")) > 8);
-    yyjson_obj_foreach(json_at(root(&index), "/paths"), i, n, key, value)
-    {
+    yyjson_obj_foreach (json_at(root(&index), "/paths"), i, n, key, value) {
         _cleanup_answer_ struct answer document = get(json_str(value, "/serverRelativeURL"), "application/json");
         assert_string_equal(json_str(root(&document), "/openapi"), "3.0.0");
         assert_string_equal(document.cache, "public, immutable");
@@ -273,40 +293,47 @@ static void check_refs(yyjson_val *v, yyjson_val *schemas)
     yyjson_val *key, *item;
     size_t i, n;
 
-    if (ref && (!str_starts(ref, "#/components/schemas/") || !yyjson_obj_get(schemas, ref + strlen("#/components/schemas/"))))
+    if (ref &&
+        (!str_starts(ref, "#/components/schemas/") || !yyjson_obj_get(schemas, ref + strlen("#/components/schemas/"))))
         fail_msg("%s leads nowhere", ref);
     if (yyjson_is_arr(v)) {
-        yyjson_arr_foreach(v, i, n, item)
+        yyjson_arr_foreach (v, i, n, item)
             check_refs(item, schemas);
     } else {
-        yyjson_obj_foreach(v, i, n, key, item)
+        yyjson_obj_foreach (v, i, n, key, item)
             check_refs(item, schemas);
     }
 }
 
 static void test_openapi_document(void **state)
 {
-    _cleanup_answer_ struct answer a = get("/openapi/v3/apis/kubevirt.io/v1", NULL), core = get("/openapi/v3/api/v1", NULL);
-    yyjson_val *path = yyjson_obj_get(json_at(root(&a), "/paths"), "/apis/kubevirt.io/v1/namespaces/{namespace}/virtualmachines/{name}");
-    yyjson_val *patch = yyjson_obj_get(path, "patch"), *schema = json_at(root(&a), "/components/schemas/io.kubevirt.v1.VirtualMachine");
+    _cleanup_answer_ struct answer a = get("/openapi/v3/apis/kubevirt.io/v1", NULL),
+                                   core = get("/openapi/v3/api/v1", NULL);
+    yyjson_val *path = yyjson_obj_get(json_at(root(&a), "/paths"),
+                                      "/apis/kubevirt.io/v1/namespaces/{namespace}/virtualmachines/{name}");
+    yyjson_val *patch = yyjson_obj_get(path, "patch"),
+               *schema = json_at(root(&a), "/components/schemas/io.kubevirt.v1.VirtualMachine");
 
     assert_string_equal(json_str(patch, "/x-kubernetes-group-version-kind/kind"), "VirtualMachine");
     find(yyjson_obj_get(patch, "parameters"), "/name", "fieldValidation");
     find(yyjson_obj_get(patch, "parameters"), "/name", "dryRun");
     assert_null(json_at(patch, "/requestBody/content/application~1strategic-merge-patch+json"));
     assert_string_equal(json_str(schema, "/x-kubernetes-group-version-kind/0/version"), "v1");
-    assert_string_equal(json_str(schema, "/properties/metadata/allOf/0/$ref"), "#/components/schemas/io.godwit.types.objectmeta");
+    assert_string_equal(json_str(schema, "/properties/metadata/allOf/0/$ref"),
+                        "#/components/schemas/io.godwit.types.ObjectMeta");
     check_refs(root(&a), json_at(root(&a), "/components/schemas"));
     check_refs(root(&core), json_at(root(&core), "/components/schemas"));
     path = yyjson_obj_get(json_at(root(&core), "/paths"), "/api/v1/nodes/{name}");
     assert_non_null(json_at(path, "/patch/requestBody/content/application~1strategic-merge-patch+json"));
-    yyjson_val *conditions = json_at(root(&core), "/components/schemas/io.k8s.api.core.v1.Node/properties/status/properties/conditions");
+    yyjson_val *conditions =
+        json_at(root(&core), "/components/schemas/io.k8s.api.core.v1.Node/properties/status/properties/conditions");
     assert_string_equal(json_str(conditions, "/x-kubernetes-patch-merge-key"), "type");
 }
 
 static void test_version_order(void **state)
 {
-    static const char *const order[] = {"v10", "v2", "v1", "v2beta1", "v1beta2", "v1beta1", "v1alpha3", "v1alpha1", "foo"};
+    static const char *const order[] = {"v10",     "v2",       "v1",       "v2beta1", "v1beta2",
+                                        "v1beta1", "v1alpha3", "v1alpha1", "foo"};
 
     for (size_t i = 1; i < ARRAY_SIZE(order); i++) {
         assert_true(catalog_compare_versions(order[i - 1], order[i]) < 0);

@@ -9,7 +9,8 @@
 #include "api/jsonpath.h"
 
 static const char text[] =
-    "{\"status\":{\"phase\":\"Running\",\"conditions\":[{\"type\":\"A\",\"status\":\"False\"},{\"type\":\"Ready\",\"status\":"
+    "{\"status\":{\"phase\":\"Running\",\"conditions\":[{\"type\":\"A\",\"status\":\"False\"},{\"type\":\"Ready\","
+    "\"status\":"
     "\"True\"}],\"n\":[1,2,3]},\"labels\":{\"a.b/c\":\"x\"},\"deep\":[{\"m\":{\"k\":\"v\"},\"w\":1}]}";
 
 static yyjson_doc *doc;
@@ -66,7 +67,8 @@ static void test_paths(void **state)
 
 static void test_bad_paths(void **state)
 {
-    static const char *const bad[] = {".", "..a", ".a[", ".a[x]", ".a[?(@.b)]", ".a['b]", ".a[?(@.b==1)]", ".a[?(@.b==\"x\"]", ".a[1"};
+    static const char *const bad[] = {
+        ".", "..a", ".a[", ".a[x]", ".a[?(@.b)]", ".a['b]", ".a[?(@.b==1)]", ".a[?(@.b==\"x\"]", ".a[1"};
 
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
         struct jsonpath *p = NULL;

@@ -39,15 +39,16 @@ static void add(struct kinds *k, const char *yaml)
         fail_msg("%s", gw_error_message(&err));
 }
 
-static const char widget[] = "group: example.com\nkind: Widget\nplural: widgets\nsingular: widget\nshortNames: [w]\nscope: Namespaced\n"
-                             "versions: [{name: v1, storage: true}, {name: v1beta1, deprecated: old}, {name: v0, served: false}]\n"
-                             "subresources: [status]\n"
-                             "schema: {properties: {spec: {type: object}}}\n";
+static const char widget[] =
+    "group: example.com\nkind: Widget\nplural: widgets\nsingular: widget\nshortNames: [w]\nscope: Namespaced\n"
+    "versions: [{name: v1, storage: true}, {name: v1beta1, deprecated: old}, {name: v0, served: false}]\n"
+    "subresources: [status]\n"
+    "schema: {properties: {spec: {type: object}}}\n";
 
 static void test_every_file_is_embedded(void **state)
 {
     static const char *const patterns[] = {SOURCE_DIR "/kinds/*.yaml", SOURCE_DIR "/kinds/defs/*.yaml",
-                                            SOURCE_DIR "/kinds/initial/*.yaml"};
+                                           SOURCE_DIR "/kinds/initial/*.yaml"};
     size_t files = 0, rows = 0;
     glob_t found;
 
@@ -139,8 +140,10 @@ static void test_faulty_files(void **state)
     static const char *const bad[][2] = {
         {"kind: X", "test: group, kind, plural and singular are required"},
         {"{group: g, kind: X, plural: xs, singular: x, scope: Here}", "test: scope is neither Namespaced nor Cluster"},
-        {"{group: g, kind: X, plural: xs, singular: x, scope: Cluster}", "test: exactly one version must be the storage version"},
-        {"{group: g, kind: X, plural: xs, singular: x, scope: Cluster, versions: [{name: v1, storage: true}], columns: [{name: A}]}",
+        {"{group: g, kind: X, plural: xs, singular: x, scope: Cluster}",
+         "test: exactly one version must be the storage version"},
+        {"{group: g, kind: X, plural: xs, singular: x, scope: Cluster, versions: [{name: v1, storage: true}], columns: "
+         "[{name: A}]}",
          "test: a column needs name and path"},
         {"{group: g, kind: X, plural: xs, singular: x, scope: Cluster, versions: [{name: v1, storage: true}], "
          "schema: {properties: {a: {type: b}}}}",

@@ -32,10 +32,13 @@ static void is(yyjson_mut_doc *d, const char *expected)
 static void test_readers(void **state)
 {
     static const char text[] =
-        "{\"metadata\":{\"name\":\"n\",\"namespace\":\"ns\",\"uid\":\"u\",\"resourceVersion\":\"7\",\"generation\":3,\"creationTimestamp\":"
-        "\"2026-11-21T00:00:00Z\",\"deletionTimestamp\":\"2026-11-21T00:00:01Z\",\"labels\":{\"a/b\":\"1\"},\"annotations\":{\"x\":\"y\"},"
+        "{\"metadata\":{\"name\":\"n\",\"namespace\":\"ns\",\"uid\":\"u\",\"resourceVersion\":\"7\",\"generation\":3,"
+        "\"creationTimestamp\":"
+        "\"2026-11-21T00:00:00Z\",\"deletionTimestamp\":\"2026-11-21T00:00:01Z\",\"labels\":{\"a/"
+        "b\":\"1\"},\"annotations\":{\"x\":\"y\"},"
         "\"finalizers\":[\"f1\",\"f2\"],\"ownerReferences\":[{\"uid\":\"o1\"},{\"uid\":\"o2\",\"controller\":true}]},"
-        "\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"},{\"type\":\"Paused\",\"status\":\"False\"}]}}";
+        "\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"},{\"type\":\"Paused\",\"status\":"
+        "\"False\"}]}}";
     _cleanup_doc_ yyjson_doc *doc = yyjson_read(text, strlen(text), 0), *none = yyjson_read("{}", 2, 0);
     yyjson_val *o = yyjson_doc_get_root(doc), *empty = yyjson_doc_get_root(none);
 
@@ -88,7 +91,8 @@ static void test_owners(void **state)
 
     meta_add_owner(d, yyjson_doc_get_root(owner), false, false);
     meta_add_owner(d, yyjson_doc_get_root(owner), true, true);
-    is(d, "{\"metadata\":{\"name\":\"n\",\"ownerReferences\":[{\"apiVersion\":\"v1\",\"kind\":\"K\",\"name\":\"o\",\"uid\":\"u\","
+    is(d, "{\"metadata\":{\"name\":\"n\",\"ownerReferences\":[{\"apiVersion\":\"v1\",\"kind\":\"K\",\"name\":\"o\","
+          "\"uid\":\"u\","
           "\"controller\":true,\"blockOwnerDeletion\":true}]}}");
 }
 
@@ -100,7 +104,8 @@ static void test_conditions_move_their_time_with_status_only(void **state)
     assert_true(condition_set(d, "Ready", "False", "Why", "text", t0));
     assert_false(condition_set(d, "Ready", "False", "Why", "text", t0 + 5000));
     assert_true(condition_set(d, "Ready", "False", "Other", NULL, t0 + 5000));
-    is(d, "{\"metadata\":{\"name\":\"n\"},\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"False\",\"reason\":\"Other\","
+    is(d, "{\"metadata\":{\"name\":\"n\"},\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"False\","
+          "\"reason\":\"Other\","
           "\"lastTransitionTime\":\"2026-11-21T00:00:00Z\"}]}}");
     assert_true(condition_set(d, "Ready", "True", NULL, NULL, t0 + 5000));
     is(d, "{\"metadata\":{\"name\":\"n\"},\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\","
@@ -111,23 +116,27 @@ static void test_conditions_move_their_time_with_status_only(void **state)
 
 static void test_stored_form(void **state)
 {
-    _cleanup_mut_doc_ yyjson_mut_doc *d = parse("{\"kind\":\"K\",\"spec\":{\"a\":1},\"metadata\":{\"resourceVersion\":\"3\",\"name\":\"n\"},"
-                                                "\"apiVersion\":\"g/v1\"}");
+    _cleanup_mut_doc_ yyjson_mut_doc *d =
+        parse("{\"kind\":\"K\",\"spec\":{\"a\":1},\"metadata\":{\"resourceVersion\":\"3\",\"name\":\"n\"},"
+              "\"apiVersion\":\"g/v1\"}");
     _cleanup_blob_ struct blob *stored = object_store(d);
     _cleanup_doc_ yyjson_doc *doc = NULL;
     _cleanup_str_ struct str out = {0};
 
     assert_string_equal(stored->data, "{\"metadata\":{\"name\":\"n\"},\"spec\":{\"a\":1}}");
     object_write(&out, "g/v2", "K", 42, stored->data, stored->len);
-    assert_string_equal(str_text(&out), "{\"kind\":\"K\",\"apiVersion\":\"g/v2\",\"metadata\":{\"resourceVersion\":\"42\",\"name\":\"n\"},"
-                                        "\"spec\":{\"a\":1}}");
+    assert_string_equal(
+        str_text(&out),
+        "{\"kind\":\"K\",\"apiVersion\":\"g/v2\",\"metadata\":{\"resourceVersion\":\"42\",\"name\":\"n\"},"
+        "\"spec\":{\"a\":1}}");
     assert_int_equal(object_load("g/v1", "K", 42, stored->data, stored->len, &doc, NULL), 0);
     assert_string_equal(meta_version(yyjson_doc_get_root(doc)), "42");
 }
 
 static void test_damaged_objects(void **state)
 {
-    static const char *const bad[] = {"", "{}", "{\"metadata\":{", "{\"metadata\":{\"name\":\"n\"}", "{\"spec\":{\"a\":1}}"};
+    static const char *const bad[] = {"", "{}", "{\"metadata\":{", "{\"metadata\":{\"name\":\"n\"}",
+                                      "{\"spec\":{\"a\":1}}"};
 
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
         _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
@@ -210,18 +219,28 @@ static void check_metadata(bool namespaced, const char *metadata, const char *ex
 
 static void test_metadata(void **state)
 {
-    check_metadata(true, "{\"name\":\"a\",\"namespace\":\"b\",\"labels\":{\"x\":\"y\"},\"annotations\":{\"Upper.io/X\":\"any thing\"}}", "");
+    check_metadata(
+        true,
+        "{\"name\":\"a\",\"namespace\":\"b\",\"labels\":{\"x\":\"y\"},\"annotations\":{\"Upper.io/X\":\"any thing\"}}",
+        "");
     check_metadata(true, "{}", "metadata.name: Required value: name or genera;");
     check_metadata(true, "{\"name\":\"A\"}", "metadata.name: Invalid value: \"A\": a lowercas;");
-    check_metadata(false, "{\"name\":\"a\",\"namespace\":\"b\"}", "metadata.namespace: Forbidden: not allowed on this;");
-    check_metadata(true, "{\"name\":\"a\",\"namespace\":\"B\"}", "metadata.namespace: Invalid value: \"B\": a lowercas;");
-    check_metadata(true, "{\"name\":\"a\",\"labels\":{\"x y\":\"z!\"}}",
-                   "metadata.labels: Invalid value: \"x y\": name par;metadata.labels: Invalid value: \"z!\": a valid l;");
-    check_metadata(true, "{\"name\":\"a\",\"finalizers\":[\"x y\"]}", "metadata.finalizers: Invalid value: \"x y\": name par;");
-    check_metadata(true, "{\"name\":\"a\",\"ownerReferences\":[{\"apiVersion\":\"v1\",\"kind\":\"K\",\"name\":\"\",\"uid\":\"u\"}]}",
-                   "metadata.ownerReferences.name: Invalid value: \"\": name must n;");
+    check_metadata(false, "{\"name\":\"a\",\"namespace\":\"b\"}",
+                   "metadata.namespace: Forbidden: not allowed on this;");
+    check_metadata(true, "{\"name\":\"a\",\"namespace\":\"B\"}",
+                   "metadata.namespace: Invalid value: \"B\": a lowercas;");
+    check_metadata(
+        true, "{\"name\":\"a\",\"labels\":{\"x y\":\"z!\"}}",
+        "metadata.labels: Invalid value: \"x y\": name par;metadata.labels: Invalid value: \"z!\": a valid l;");
+    check_metadata(true, "{\"name\":\"a\",\"finalizers\":[\"x y\"]}",
+                   "metadata.finalizers: Invalid value: \"x y\": name par;");
+    check_metadata(
+        true,
+        "{\"name\":\"a\",\"ownerReferences\":[{\"apiVersion\":\"v1\",\"kind\":\"K\",\"name\":\"\",\"uid\":\"u\"}]}",
+        "metadata.ownerReferences.name: Invalid value: \"\": name must n;");
     check_metadata(true,
-                   "{\"name\":\"a\",\"ownerReferences\":[{\"apiVersion\":\"v1\",\"kind\":\"K\",\"name\":\"x\",\"uid\":\"u\",\"controller\":true},"
+                   "{\"name\":\"a\",\"ownerReferences\":[{\"apiVersion\":\"v1\",\"kind\":\"K\",\"name\":\"x\",\"uid\":"
+                   "\"u\",\"controller\":true},"
                    "{\"apiVersion\":\"v1\",\"kind\":\"K\",\"name\":\"y\",\"uid\":\"v\",\"controller\":true}]}",
                    "metadata.ownerReferences: Invalid value: \"\": Only one re;");
 }
@@ -229,16 +248,11 @@ static void test_metadata(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_readers),
-        cmocka_unit_test(test_labels_and_finalizers),
-        cmocka_unit_test(test_owners),
-        cmocka_unit_test(test_conditions_move_their_time_with_status_only),
-        cmocka_unit_test(test_stored_form),
-        cmocka_unit_test(test_damaged_objects),
-        cmocka_unit_test(test_names),
-        cmocka_unit_test(test_label_syntax),
-        cmocka_unit_test(test_generated_names),
-        cmocka_unit_test(test_metadata),
+        cmocka_unit_test(test_readers),         cmocka_unit_test(test_labels_and_finalizers),
+        cmocka_unit_test(test_owners),          cmocka_unit_test(test_conditions_move_their_time_with_status_only),
+        cmocka_unit_test(test_stored_form),     cmocka_unit_test(test_damaged_objects),
+        cmocka_unit_test(test_names),           cmocka_unit_test(test_label_syntax),
+        cmocka_unit_test(test_generated_names), cmocka_unit_test(test_metadata),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

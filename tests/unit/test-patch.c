@@ -18,7 +18,8 @@ static const char schema_text[] =
     "properties:\n"
     "  a: {type: integer}\n"
     "  map: {type: object, additionalProperties: {type: string}}\n"
-    "  whole: {type: object, x-kubernetes-patch-strategy: replace, properties: {x: {type: integer}, y: {type: integer}}}\n"
+    "  whole: {type: object, x-kubernetes-patch-strategy: replace, properties: {x: {type: integer}, y: {type: "
+    "integer}}}\n"
     "  volume: {type: object, properties: {disk: {type: string}, net: {type: string}}}\n"
     "  plain: {type: array, items: {type: string}}\n"
     "  set: {type: array, x-kubernetes-patch-strategy: merge, items: {type: string}}\n"
@@ -93,12 +94,17 @@ static void test_json_patch(void **state)
 {
     check(JSON, "{\"a\":1}", "[{\"op\":\"add\",\"path\":\"/b\",\"value\":{\"c\":2}}]", "{\"a\":1,\"b\":{\"c\":2}}");
     check(JSON, "{\"a\":1}", "[{\"op\":\"add\",\"path\":\"/a\",\"value\":2}]", "{\"a\":2}");
-    check(JSON, "{\"l\":[1,3]}", "[{\"op\":\"add\",\"path\":\"/l/1\",\"value\":2},{\"op\":\"add\",\"path\":\"/l/-\",\"value\":4}]",
+    check(JSON, "{\"l\":[1,3]}",
+          "[{\"op\":\"add\",\"path\":\"/l/1\",\"value\":2},{\"op\":\"add\",\"path\":\"/l/-\",\"value\":4}]",
           "{\"l\":[1,2,3,4]}");
-    check(JSON, "{\"l\":[1,2],\"a\":1}", "[{\"op\":\"remove\",\"path\":\"/l/0\"},{\"op\":\"remove\",\"path\":\"/a\"}]", "{\"l\":[2]}");
-    check(JSON, "{\"a/b\":{\"~\":1}}", "[{\"op\":\"replace\",\"path\":\"/a~1b/~0\",\"value\":null}]", "{\"a/b\":{\"~\":null}}");
-    check(JSON, "{\"a\":{\"b\":1},\"c\":{}}", "[{\"op\":\"move\",\"from\":\"/a/b\",\"path\":\"/c/d\"}]", "{\"a\":{},\"c\":{\"d\":1}}");
-    check(JSON, "{\"a\":{\"b\":1}}", "[{\"op\":\"copy\",\"from\":\"/a\",\"path\":\"/c\"},{\"op\":\"add\",\"path\":\"/c/x\",\"value\":2}]",
+    check(JSON, "{\"l\":[1,2],\"a\":1}", "[{\"op\":\"remove\",\"path\":\"/l/0\"},{\"op\":\"remove\",\"path\":\"/a\"}]",
+          "{\"l\":[2]}");
+    check(JSON, "{\"a/b\":{\"~\":1}}", "[{\"op\":\"replace\",\"path\":\"/a~1b/~0\",\"value\":null}]",
+          "{\"a/b\":{\"~\":null}}");
+    check(JSON, "{\"a\":{\"b\":1},\"c\":{}}", "[{\"op\":\"move\",\"from\":\"/a/b\",\"path\":\"/c/d\"}]",
+          "{\"a\":{},\"c\":{\"d\":1}}");
+    check(JSON, "{\"a\":{\"b\":1}}",
+          "[{\"op\":\"copy\",\"from\":\"/a\",\"path\":\"/c\"},{\"op\":\"add\",\"path\":\"/c/x\",\"value\":2}]",
           "{\"a\":{\"b\":1},\"c\":{\"b\":1,\"x\":2}}");
     check(JSON, "{\"a\":1}", "[{\"op\":\"replace\",\"path\":\"\",\"value\":{\"b\":2}}]", "{\"b\":2}");
     check(JSON, "{\"a\":{\"x\":1,\"y\":[2]}}", "[{\"op\":\"test\",\"path\":\"/a\",\"value\":{\"y\":[2],\"x\":1}}]",
@@ -108,8 +114,10 @@ static void test_json_patch(void **state)
 
 static void test_json_patch_as_kube_apiserver_has_it(void **state)
 {
-    static const char ssh_key[] = "[{\"op\":\"test\",\"path\":\"/spec/accessCredentials\",\"value\":null},{\"op\":\"add\",\"path\":"
-                                  "\"/spec/accessCredentials\",\"value\":[]},{\"op\":\"add\",\"path\":\"/spec/accessCredentials/-\",\"value\":1}]";
+    static const char ssh_key[] =
+        "[{\"op\":\"test\",\"path\":\"/spec/accessCredentials\",\"value\":null},{\"op\":\"add\",\"path\":"
+        "\"/spec/accessCredentials\",\"value\":[]},{\"op\":\"add\",\"path\":\"/spec/accessCredentials/"
+        "-\",\"value\":1}]";
 
     check(JSON, "{\"spec\":{}}", ssh_key, "{\"spec\":{\"accessCredentials\":[1]}}");
     refuse(JSON, "{\"spec\":{}}", "[{\"op\":\"add\",\"path\":\"/spec/accessCredentials/-\",\"value\":1}]", GW_INVALID);
@@ -134,8 +142,13 @@ static void test_json_patch_that_does_not_apply(void **state)
         "[{\"op\":\"test\",\"path\":\"/a\",\"value\":2}]",
     };
     static const char *const malformed[] = {
-        "{}", "[1]", "[{\"op\":\"add\"}]", "[{\"op\":\"jump\",\"path\":\"/a\"}]", "[{\"op\":\"add\",\"path\":\"/a\"}]",
-        "[{\"op\":\"move\",\"path\":\"/a\"}]", "[{\"op\":\"add\",\"path\":\"a\",\"value\":1}]",
+        "{}",
+        "[1]",
+        "[{\"op\":\"add\"}]",
+        "[{\"op\":\"jump\",\"path\":\"/a\"}]",
+        "[{\"op\":\"add\",\"path\":\"/a\"}]",
+        "[{\"op\":\"move\",\"path\":\"/a\"}]",
+        "[{\"op\":\"add\",\"path\":\"a\",\"value\":1}]",
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
@@ -167,7 +180,8 @@ static void test_json_patch_cannot_explode(void **state)
 
 static void test_merge_patch(void **state)
 {
-    check(MERGE, "{\"a\":1,\"b\":{\"c\":2,\"d\":3}}", "{\"a\":null,\"b\":{\"c\":4},\"e\":[1]}", "{\"b\":{\"c\":4,\"d\":3},\"e\":[1]}");
+    check(MERGE, "{\"a\":1,\"b\":{\"c\":2,\"d\":3}}", "{\"a\":null,\"b\":{\"c\":4},\"e\":[1]}",
+          "{\"b\":{\"c\":4,\"d\":3},\"e\":[1]}");
     check(MERGE, "{\"a\":[1,2]}", "{\"a\":[3]}", "{\"a\":[3]}");
     check(MERGE, "{\"a\":\"b\"}", "{\"a\":{\"c\":{\"d\":null,\"e\":1}}}", "{\"a\":{\"c\":{\"e\":1}}}");
     check(MERGE, "{}", "{\"a\":null}", "{}");
@@ -178,10 +192,12 @@ static void test_strategic_objects(void **state)
 {
     check(STRATEGIC, "{\"a\":1,\"map\":{\"x\":\"1\",\"y\":\"2\"}}", "{\"a\":null,\"map\":{\"y\":null,\"z\":\"3\"}}",
           "{\"map\":{\"x\":\"1\",\"z\":\"3\"}}");
-    check(STRATEGIC, "{\"map\":{\"x\":\"1\"}}", "{\"map\":{\"$patch\":\"replace\",\"z\":\"3\"}}", "{\"map\":{\"z\":\"3\"}}");
+    check(STRATEGIC, "{\"map\":{\"x\":\"1\"}}", "{\"map\":{\"$patch\":\"replace\",\"z\":\"3\"}}",
+          "{\"map\":{\"z\":\"3\"}}");
     check(STRATEGIC, "{\"map\":{\"x\":\"1\"},\"a\":1}", "{\"map\":{\"$patch\":\"delete\"}}", "{\"a\":1}");
     check(STRATEGIC, "{\"whole\":{\"x\":1}}", "{\"whole\":{\"y\":2}}", "{\"whole\":{\"y\":2}}");
-    check(STRATEGIC, "{\"volume\":{\"disk\":\"d\"}}", "{\"volume\":{\"$retainKeys\":[\"net\"],\"net\":\"n\"}}", "{\"volume\":{\"net\":\"n\"}}");
+    check(STRATEGIC, "{\"volume\":{\"disk\":\"d\"}}", "{\"volume\":{\"$retainKeys\":[\"net\"],\"net\":\"n\"}}",
+          "{\"volume\":{\"net\":\"n\"}}");
     refuse(STRATEGIC, "{\"volume\":{}}", "{\"volume\":{\"$retainKeys\":[\"net\"],\"disk\":\"n\"}}", GW_BAD_REQUEST);
     refuse(STRATEGIC, "{\"map\":{}}", "{\"map\":{\"$patch\":\"shuffle\"}}", GW_BAD_REQUEST);
     refuse(STRATEGIC, "{}", "[]", GW_BAD_REQUEST);
@@ -191,26 +207,31 @@ static void test_strategic_lists(void **state)
 {
     check(STRATEGIC, "{\"plain\":[\"a\"]}", "{\"plain\":[\"b\"]}", "{\"plain\":[\"b\"]}");
     check(STRATEGIC, "{\"set\":[\"a\",\"b\"]}", "{\"set\":[\"b\",\"c\"]}", "{\"set\":[\"a\",\"b\",\"c\"]}");
-    check(STRATEGIC, "{\"set\":[\"a\",\"b\",\"c\"]}", "{\"$deleteFromPrimitiveList/set\":[\"a\",\"c\"],\"set\":[\"d\"]}", "{\"set\":[\"b\",\"d\"]}");
+    check(STRATEGIC, "{\"set\":[\"a\",\"b\",\"c\"]}",
+          "{\"$deleteFromPrimitiveList/set\":[\"a\",\"c\"],\"set\":[\"d\"]}", "{\"set\":[\"b\",\"d\"]}");
     check(STRATEGIC, "{\"taints\":[{\"key\":\"a\",\"value\":\"1\"},{\"key\":\"b\"}]}",
           "{\"taints\":[{\"key\":\"b\",\"value\":\"2\"},{\"key\":\"c\",\"value\":null}]}",
           "{\"taints\":[{\"key\":\"a\",\"value\":\"1\"},{\"key\":\"b\",\"value\":\"2\"},{\"key\":\"c\"}]}");
-    check(STRATEGIC, "{\"taints\":[{\"key\":\"a\"},{\"key\":\"b\"}]}", "{\"taints\":[{\"$patch\":\"delete\",\"key\":\"a\"}]}",
-          "{\"taints\":[{\"key\":\"b\"}]}");
-    check(STRATEGIC, "{\"taints\":[{\"key\":\"a\"}]}", "{\"taints\":[{\"$patch\":\"replace\"},{\"key\":\"z\"}]}", "{\"taints\":[{\"key\":\"z\"}]}");
+    check(STRATEGIC, "{\"taints\":[{\"key\":\"a\"},{\"key\":\"b\"}]}",
+          "{\"taints\":[{\"$patch\":\"delete\",\"key\":\"a\"}]}", "{\"taints\":[{\"key\":\"b\"}]}");
+    check(STRATEGIC, "{\"taints\":[{\"key\":\"a\"}]}", "{\"taints\":[{\"$patch\":\"replace\"},{\"key\":\"z\"}]}",
+          "{\"taints\":[{\"key\":\"z\"}]}");
     check(STRATEGIC, "{\"taints\":[{\"key\":\"a\",\"inner\":[{\"id\":1,\"v\":1}]}]}",
           "{\"taints\":[{\"key\":\"a\",\"inner\":[{\"id\":2,\"v\":2},{\"id\":1,\"v\":3}]}]}",
           "{\"taints\":[{\"key\":\"a\",\"inner\":[{\"id\":1,\"v\":3},{\"id\":2,\"v\":2}]}]}");
-    check(STRATEGIC, "{}", "{\"taints\":[{\"key\":\"a\"},{\"$patch\":\"delete\",\"key\":\"b\"}]}", "{\"taints\":[{\"key\":\"a\"}]}");
+    check(STRATEGIC, "{}", "{\"taints\":[{\"key\":\"a\"},{\"$patch\":\"delete\",\"key\":\"b\"}]}",
+          "{\"taints\":[{\"key\":\"a\"}]}");
     refuse(STRATEGIC, "{\"taints\":[{\"key\":\"a\"}]}", "{\"taints\":[{\"value\":\"x\"}]}", GW_BAD_REQUEST);
 }
 
 static void test_strategic_order(void **state)
 {
-    check(STRATEGIC, "{\"set\":[\"a\",\"b\",\"c\"]}", "{\"$setElementOrder/set\":[\"c\",\"b\",\"a\"]}", "{\"set\":[\"c\",\"b\",\"a\"]}");
-    check(STRATEGIC, "{\"taints\":[{\"key\":\"a\"},{\"key\":\"own\"},{\"key\":\"b\"}]}",
-          "{\"$setElementOrder/taints\":[{\"key\":\"b\"},{\"key\":\"n\"},{\"key\":\"a\"}],\"taints\":[{\"key\":\"n\"}]}",
-          "{\"taints\":[{\"key\":\"own\"},{\"key\":\"b\"},{\"key\":\"n\"},{\"key\":\"a\"}]}");
+    check(STRATEGIC, "{\"set\":[\"a\",\"b\",\"c\"]}", "{\"$setElementOrder/set\":[\"c\",\"b\",\"a\"]}",
+          "{\"set\":[\"c\",\"b\",\"a\"]}");
+    check(
+        STRATEGIC, "{\"taints\":[{\"key\":\"a\"},{\"key\":\"own\"},{\"key\":\"b\"}]}",
+        "{\"$setElementOrder/taints\":[{\"key\":\"b\"},{\"key\":\"n\"},{\"key\":\"a\"}],\"taints\":[{\"key\":\"n\"}]}",
+        "{\"taints\":[{\"key\":\"own\"},{\"key\":\"b\"},{\"key\":\"n\"},{\"key\":\"a\"}]}");
 }
 
 int main(void)

@@ -44,10 +44,12 @@ static const char kind_text[] =
     "      tree: {$ref: tree}\n"
     "      cache: {$ref: disk, description: own words, default: {name: c}, x-protobuf: 9}\n";
 
-static const char disk_text[] = "{\"type\":\"object\",\"description\":\"a disk\",\"properties\":{\"name\":{\"type\":\"string\"},"
-                                "\"bus\":{\"type\":\"string\",\"default\":\"virtio\"}}}";
-static const char tree_text[] = "{\"type\":\"object\",\"properties\":{\"name\":{\"type\":\"string\",\"default\":\"leaf\"},"
-                                "\"child\":{\"$ref\":\"tree\"}}}";
+static const char disk_text[] =
+    "{\"type\":\"object\",\"description\":\"a disk\",\"properties\":{\"name\":{\"type\":\"string\"},"
+    "\"bus\":{\"type\":\"string\",\"default\":\"virtio\"}}}";
+static const char tree_text[] =
+    "{\"type\":\"object\",\"properties\":{\"name\":{\"type\":\"string\",\"default\":\"leaf\"},"
+    "\"child\":{\"$ref\":\"tree\"}}}";
 
 static struct {
     yyjson_doc *kind, *disk, *tree;
@@ -99,7 +101,7 @@ static void check_prune(const char *json, const char *pruned, const char *faults
     struct text_vec list = {0};
 
     schema_prune(t.schema, d, d->root, &list);
-    VEC_EACH(&list, f)
+    VEC_EACH (&list, f)
         str_printf(&found, "%s;", *f);
     text_vec_clear(&list);
     _cleanup_free_ char *text = json_text(d->root);
@@ -117,10 +119,10 @@ static void test_prune(void **state)
                 "{\"spec\":{\"free\":{\"a\":{\"b\":null}},\"labels\":{\"k\":\"v\"}}}", "");
     check_prune("{\"spec\":{\"name\":null,\"nul\":null,\"empty\":{\"a\":1}}}", "{\"spec\":{\"nul\":null,\"empty\":{}}}",
                 "unknown field \"spec.empty.a\";");
-    check_prune("{\"spec\":{\"name\":\"a\",\"cores\":1,\"name\":{\"b\":1}}}", "{\"spec\":{\"name\":{\"b\":1},\"cores\":1}}",
-                "duplicate field \"spec.name\";");
-    check_prune("{\"spec\":{\"tree\":{\"child\":{\"child\":{\"z\":1}}}}}", "{\"spec\":{\"tree\":{\"child\":{\"child\":{}}}}}",
-                "unknown field \"spec.tree.child.child.z\";");
+    check_prune("{\"spec\":{\"name\":\"a\",\"cores\":1,\"name\":{\"b\":1}}}",
+                "{\"spec\":{\"name\":{\"b\":1},\"cores\":1}}", "duplicate field \"spec.name\";");
+    check_prune("{\"spec\":{\"tree\":{\"child\":{\"child\":{\"z\":1}}}}}",
+                "{\"spec\":{\"tree\":{\"child\":{\"child\":{}}}}}", "unknown field \"spec.tree.child.child.z\";");
     check_prune("{\"spec\":{\"memory\":64,\"port\":64}}", "{\"spec\":{\"memory\":\"64\",\"port\":64}}", "");
     check_prune("{\"spec\":{\"memory\":0.5,\"name\\u0000x\":1}}", "{\"spec\":{\"memory\":\"0.5\"}}",
                 "unknown field \"spec.name\";");
@@ -158,9 +160,11 @@ static void test_default(void **state)
     check_default("{\"spec\":{\"mode\":\"B\",\"cache\":{\"name\":\"d\",\"bus\":\"sata\"}}}",
                   "{\"spec\":{\"mode\":\"B\",\"cache\":{\"name\":\"d\",\"bus\":\"sata\"}}}");
     check_default("{\"spec\":{}}", "{\"spec\":{\"mode\":\"A\",\"cache\":{\"name\":\"c\",\"bus\":\"virtio\"}}}");
-    check_default("{\"spec\":{\"mode\":\"A\",\"disks\":[{},{\"bus\":\"x\"}],\"tree\":{\"child\":{}},\"cache\":{\"bus\":\"y\"}}}",
-                  "{\"spec\":{\"mode\":\"A\",\"disks\":[{\"bus\":\"virtio\"},{\"bus\":\"x\"}],\"tree\":{\"child\":{\"name\":\"leaf\"}"
-                  ",\"name\":\"leaf\"},\"cache\":{\"bus\":\"y\"}}}");
+    check_default(
+        "{\"spec\":{\"mode\":\"A\",\"disks\":[{},{\"bus\":\"x\"}],\"tree\":{\"child\":{}},\"cache\":{\"bus\":\"y\"}}}",
+        "{\"spec\":{\"mode\":\"A\",\"disks\":[{\"bus\":\"virtio\"},{\"bus\":\"x\"}],\"tree\":{\"child\":{\"name\":"
+        "\"leaf\"}"
+        ",\"name\":\"leaf\"},\"cache\":{\"bus\":\"y\"}}}");
 }
 
 static void check(const char *spec, const char *expected)
@@ -178,7 +182,9 @@ static void check(const char *spec, const char *expected)
 
 static void test_validate_speaks_as_kubernetes(void **state)
 {
-    check("{\"spec\":{\"name\":\"abc\",\"mode\":\"B\",\"cores\":2,\"on\":true,\"ratio\":1.5,\"memory\":\"1Gi\",\"port\":80}}", "");
+    check("{\"spec\":{\"name\":\"abc\",\"mode\":\"B\",\"cores\":2,\"on\":true,\"ratio\":1.5,\"memory\":\"1Gi\","
+          "\"port\":80}}",
+          "");
     check("{}", "spec: Required value");
     check("{\"spec\":{}}", "spec.name: Required value");
     check("{\"spec\":[]}", "spec: Invalid value: \"array\": spec in body must be of type object: \"array\"");
@@ -190,9 +196,12 @@ static void test_validate_speaks_as_kubernetes(void **state)
           "spec.cores: Invalid value: 0: spec.cores in body should be greater than or equal to 1");
     check("{\"spec\":{\"name\":\"abc\",\"cores\":9}}",
           "spec.cores: Invalid value: 9: spec.cores in body should be less than or equal to 8");
-    check("{\"spec\":{\"name\":\"abc\",\"mode\":\"C\"}}", "spec.mode: Unsupported value: \"C\": supported values: \"A\", \"B\"");
-    check("{\"spec\":{\"name\":\"ABC\"}}", "spec.name: Invalid value: \"ABC\": spec.name in body should match '^[a-zé]*$'");
-    check("{\"spec\":{\"name\":\"a\"}}", "spec.name: Invalid value: \"a\": spec.name in body should be at least 2 chars long");
+    check("{\"spec\":{\"name\":\"abc\",\"mode\":\"C\"}}",
+          "spec.mode: Unsupported value: \"C\": supported values: \"A\", \"B\"");
+    check("{\"spec\":{\"name\":\"ABC\"}}",
+          "spec.name: Invalid value: \"ABC\": spec.name in body should match '^[a-zé]*$'");
+    check("{\"spec\":{\"name\":\"a\"}}",
+          "spec.name: Invalid value: \"a\": spec.name in body should be at least 2 chars long");
     check("{\"spec\":{\"name\":\"abcdef\"}}", "spec.name: Too long: may not be more than 5 bytes");
     check("{\"spec\":{\"name\":\"abc\",\"when\":\"soon\"}}",
           "spec.when: Invalid value: \"soon\": spec.when in body must be of type date-time: \"soon\"");
@@ -203,18 +212,22 @@ static void test_validate_speaks_as_kubernetes(void **state)
     check("{\"spec\":{\"name\":\"abc\",\"memory\":\"lots\"}}",
           "spec.memory: Invalid value: \"lots\": quantities must match the regular expression "
           "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
-    check("{\"spec\":{\"name\":\"ab\\u0000c\"}}", "spec.name: Invalid value: \"\\u0000\": must not contain NUL characters");
+    check("{\"spec\":{\"name\":\"ab\\u0000c\"}}",
+          "spec.name: Invalid value: \"\\u0000\": must not contain NUL characters");
 }
 
 static void test_validate_lists(void **state)
 {
-    check("{\"spec\":{\"name\":\"abc\",\"disks\":[{\"name\":\"a\"},{\"name\":\"b\"},{\"name\":\"a\"}],\"tags\":[\"x\",\"x\"]}}",
+    check("{\"spec\":{\"name\":\"abc\",\"disks\":[{\"name\":\"a\"},{\"name\":\"b\"},{\"name\":\"a\"}],\"tags\":[\"x\","
+          "\"x\"]}}",
           "spec.disks[2]: Duplicate value: {\"name\":\"a\"}\nspec.tags[1]: Duplicate value: \"x\"");
     check("{\"spec\":{\"name\":\"abc\",\"disks\":[]}}",
           "spec.disks: Invalid value: 0: spec.disks in body should have at least 1 items");
-    check("{\"spec\":{\"name\":\"abc\",\"disks\":[{},{},{},{}]}}", "spec.disks: Too many: 4: must have at most 3 items");
+    check("{\"spec\":{\"name\":\"abc\",\"disks\":[{},{},{},{}]}}",
+          "spec.disks: Too many: 4: must have at most 3 items");
     check("{\"spec\":{\"name\":\"abc\",\"disks\":[{\"name\":1}]}}",
-          "spec.disks[0].name: Invalid value: \"integer\": spec.disks[0].name in body must be of type string: \"integer\"");
+          "spec.disks[0].name: Invalid value: \"integer\": spec.disks[0].name in body must be of type string: "
+          "\"integer\"");
 }
 
 static void test_unsupported_fields_are_refused(void **state)

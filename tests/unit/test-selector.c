@@ -23,11 +23,30 @@ static const char labels[] = "{\"app\":\"web\",\"kubevirt.io/vmi-name\":\"vm1\",
 
 static void test_label_selectors(void **state)
 {
-    static const char *const good[] = {"", "  ", "app=web", "app==web", "app = web", "app!=db", "gone!=x", "app", "!gone", "! gone",
-                                       "app in (web,db)", "app in ( web , db )", "app notin (db)", "gone notin (a)", "n>4", "n<6",
-                                       "kubevirt.io/vmi-name==vm1", "app=web,n>4,!gone", "empty=", "empty in (,x)", "app,n"};
-    static const char *const bad[] = {"app=db", "app!=web", "gone", "!app", "gone=x", "app in (db)", "app notin (web,x)", "n>5", "n<5",
-                                      "app>1", "app=web,gone", "gone in (a)", "empty=x"};
+    static const char *const good[] = {"",
+                                       "  ",
+                                       "app=web",
+                                       "app==web",
+                                       "app = web",
+                                       "app!=db",
+                                       "gone!=x",
+                                       "app",
+                                       "!gone",
+                                       "! gone",
+                                       "app in (web,db)",
+                                       "app in ( web , db )",
+                                       "app notin (db)",
+                                       "gone notin (a)",
+                                       "n>4",
+                                       "n<6",
+                                       "kubevirt.io/vmi-name==vm1",
+                                       "app=web,n>4,!gone",
+                                       "empty=",
+                                       "empty in (,x)",
+                                       "app,n"};
+    static const char *const bad[] = {"app=db",       "app!=web",          "gone",   "!app", "gone=x",
+                                      "app in (db)",  "app notin (web,x)", "n>5",    "n<5",  "app>1",
+                                      "app=web,gone", "gone in (a)",       "empty=x"};
 
     for (size_t i = 0; i < ARRAY_SIZE(good); i++)
         if (!matches(good[i], labels))
@@ -41,8 +60,9 @@ static void test_label_selectors(void **state)
 
 static void test_malformed_selectors(void **state)
 {
-    static const char *const bad[] = {",", "a,", "a b", "a=b c", "a in", "a in b", "a in (b", "a in ()x", "=b", "a=b=c", "a/b/c", "-a",
-                                      "a=-", "!a=b", "a notin", "n>x", "a in (b))", "(a)", "a=b,,c"};
+    static const char *const bad[] = {",",        "a,",  "a b",       "a=b c", "a in",  "a in b", "a in (b",
+                                      "a in ()x", "=b",  "a=b=c",     "a/b/c", "-a",    "a=-",    "!a=b",
+                                      "a notin",  "n>x", "a in (b))", "(a)",   "a=b,,c"};
 
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
         _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
@@ -73,17 +93,27 @@ static void test_label_selector_objects(void **state)
     assert_int_equal(object_matches("{\"matchLabels\":{\"app\":\"web\"}}", labels), 1);
     assert_int_equal(object_matches("{\"matchLabels\":{\"app\":\"db\"}}", labels), 0);
     assert_int_equal(object_matches("{\"matchExpressions\":[{\"key\":\"app\",\"operator\":\"In\",\"values\":[\"web\"]},"
-                                    "{\"key\":\"gone\",\"operator\":\"DoesNotExist\"}]}", labels), 1);
-    assert_int_equal(object_matches("{\"matchExpressions\":[{\"key\":\"app\",\"operator\":\"NotIn\",\"values\":[\"web\"]}]}", labels), 0);
-    assert_int_equal(object_matches("{\"matchExpressions\":[{\"key\":\"app\",\"operator\":\"Like\",\"values\":[\"web\"]}]}", labels), -1);
+                                    "{\"key\":\"gone\",\"operator\":\"DoesNotExist\"}]}",
+                                    labels),
+                     1);
+    assert_int_equal(
+        object_matches("{\"matchExpressions\":[{\"key\":\"app\",\"operator\":\"NotIn\",\"values\":[\"web\"]}]}",
+                       labels),
+        0);
+    assert_int_equal(
+        object_matches("{\"matchExpressions\":[{\"key\":\"app\",\"operator\":\"Like\",\"values\":[\"web\"]}]}", labels),
+        -1);
     assert_int_equal(object_matches("{\"matchExpressions\":[{\"key\":\"app\",\"operator\":\"In\"}]}", labels), -1);
-    assert_int_equal(object_matches("{\"matchExpressions\":[{\"key\":\"app\",\"operator\":\"Exists\",\"values\":[\"x\"]}]}", labels), -1);
+    assert_int_equal(
+        object_matches("{\"matchExpressions\":[{\"key\":\"app\",\"operator\":\"Exists\",\"values\":[\"x\"]}]}", labels),
+        -1);
     assert_int_equal(object_matches("{\"matchLabels\":{\"a b\":\"x\"}}", labels), -1);
 }
 
 static void test_expressions_of_node_selectors(void **state)
 {
-    static const char text[] = "[{\"key\":\"n\",\"operator\":\"Gt\",\"values\":[\"4\"]},{\"key\":\"n\",\"operator\":\"Lt\",\"values\":[\"6\"]}]";
+    static const char text[] = "[{\"key\":\"n\",\"operator\":\"Gt\",\"values\":[\"4\"]},{\"key\":\"n\",\"operator\":"
+                               "\"Lt\",\"values\":[\"6\"]}]";
     _cleanup_doc_ yyjson_doc *list = yyjson_read(text, strlen(text), 0), *none = yyjson_read("[]", 2, 0);
     _cleanup_doc_ yyjson_doc *doc = yyjson_read(labels, strlen(labels), 0);
     _cleanup_selector_ struct selector *s = NULL, *nothing = NULL;
@@ -144,12 +174,9 @@ static void test_exact_fields(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_label_selectors),
-        cmocka_unit_test(test_malformed_selectors),
-        cmocka_unit_test(test_label_selector_objects),
-        cmocka_unit_test(test_expressions_of_node_selectors),
-        cmocka_unit_test(test_field_selectors),
-        cmocka_unit_test(test_exact_fields),
+        cmocka_unit_test(test_label_selectors),        cmocka_unit_test(test_malformed_selectors),
+        cmocka_unit_test(test_label_selector_objects), cmocka_unit_test(test_expressions_of_node_selectors),
+        cmocka_unit_test(test_field_selectors),        cmocka_unit_test(test_exact_fields),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

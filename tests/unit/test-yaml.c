@@ -71,8 +71,8 @@ static void test_a_small_text_cannot_become_a_huge_tree(void **state)
 
     str_puts(&laughs, "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n");
     for (int i = 1; i < 9; i++)
-        str_printf(&laughs, "a%d: &a%d [*a%d,*a%d,*a%d,*a%d,*a%d,*a%d,*a%d,*a%d,*a%d,*a%d]\n", i, i, i - 1, i - 1, i - 1,
-                   i - 1, i - 1, i - 1, i - 1, i - 1, i - 1, i - 1);
+        str_printf(&laughs, "a%d: &a%d [*a%d,*a%d,*a%d,*a%d,*a%d,*a%d,*a%d,*a%d,*a%d,*a%d]\n", i, i, i - 1, i - 1,
+                   i - 1, i - 1, i - 1, i - 1, i - 1, i - 1, i - 1, i - 1);
     refuse(str_text(&laughs), "more nodes");
     for (int i = 0; i < 300; i++)
         str_puts(&deep, "[");
@@ -93,10 +93,8 @@ static void test_streams(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_core_schema),
-        cmocka_unit_test(test_anchors_are_copied),
-        cmocka_unit_test(test_what_is_refused),
-        cmocka_unit_test(test_a_small_text_cannot_become_a_huge_tree),
+        cmocka_unit_test(test_core_schema),     cmocka_unit_test(test_anchors_are_copied),
+        cmocka_unit_test(test_what_is_refused), cmocka_unit_test(test_a_small_text_cannot_become_a_huge_tree),
         cmocka_unit_test(test_streams),
     };
 

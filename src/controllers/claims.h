@@ -11,6 +11,10 @@
 #define PROVISIONER_SHARED "godwit.io/shared-directory"
 #define PROVISIONER_LOCAL "godwit.io/node-directory"
 
+/* On a node, by its agent: where it keeps the volumes of these classes. */
+#define ANNOTATION_SHARED_DIR "godwit.io/shared-directory"
+#define ANNOTATION_LOCAL_DIR "godwit.io/node-directory"
+
 /* phase is Bound and the volume is named. */
 bool claim_is_bound(yyjson_val *claim);
 /* spec.storageClassName, "" for none. */

@@ -16,13 +16,12 @@
 #include "base/map.h"
 #include "controllers/node.h"
 #include "controllers/kubernetes.h"
+#include "controllers/kubevirt.h"
 
 #define LEASE_NS "kube-node-lease"
 #define TAINT_UNREACHABLE "node.kubernetes.io/unreachable"
 #define TAINT_NOT_READY "node.kubernetes.io/not-ready"
-#define TAINT_OUT_OF_SERVICE "node.kubernetes.io/out-of-service"
 #define REASON_SILENT "NodeStatusUnknown"
-#define REASON_FENCED "NodeOutOfService"
 
 #define DEFAULT_CIDR "10.244.0.0/16"
 #define DEFAULT_MASK 24
@@ -262,24 +261,12 @@ static void give_range(struct task *t, yyjson_val *node)
 
 /* --- fencing --- */
 
-static bool is_final(yyjson_val *pod)
-{
-    const char *phase = json_str_or(pod, "/status/phase", "");
-
-    return streq(phase, "Succeeded") || streq(phase, "Failed");
-}
-
 /* The agent will not report any more what became of the pod, nor take it away. */
 static void end_pod(struct task *t, yyjson_val *pod, const char *node)
 {
     if (!is_final(pod)) {
-        _cleanup_free_ char *message = xasprintf("Node %s was declared dead (taint " TAINT_OUT_OF_SERVICE ").", node);
-        yyjson_mut_doc *patch = json_object();
-        json_set_str(patch, "/status/phase", "Failed");
-        json_set_str(patch, "/status/reason", REASON_FENCED);
-        json_set_str(patch, "/status/message", message);
-        task_patch(t, &API_PODS, pod, "status", false, patch);
-        task_event(t, pod, EVENT_WARNING, REASON_FENCED, "%s", message);
+        bury_pod(t, pod);
+        task_event(t, pod, EVENT_WARNING, "NodeLost", "Node %s was declared dead (taint " TAINT_DEAD ").", node);
     }
     if (meta_deleting(pod))
         task_delete_now(t, &API_PODS, pod);
@@ -312,7 +299,7 @@ static void reconcile(struct task *t, const char *key)
     give_range(t, node);
     sync_ready(t, node, silent);
     sync_taints(t, node, silent);
-    if (silent && find_taint(node, TAINT_OUT_OF_SERVICE, NULL))
+    if (silent && node_is_dead(node))
         end_pods(t, key);
     if (!silent)
         task_requeue(t, grace - quiet + 1);

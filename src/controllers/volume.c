@@ -6,8 +6,8 @@
  * claim ("pvc-" and its uid), so that it cannot be made twice.
  *
  * The classes (kinds/initial): godwit.io/shared-directory makes a directory that all nodes see; godwit.io/node-directory one
- * on a node, once the scheduler has chosen it. Agents make the directory when they first use it (under their --shared-dir
- * and --local-dir, by the volume's name) and remove directories whose volume is gone. */
+ * on a node, once the scheduler has chosen it. Agents make the directory when they first use it, under the folder that they
+ * were given for the class and by the volume's name, and remove it when its volume is gone. */
 #include <string.h>
 
 #include "api/quantity.h"
@@ -25,11 +25,13 @@
 #define HOSTNAME "kubernetes.io/hostname"
 
 static const struct provisioner {
-    const char *name, *root; /* root: parameters.path of the class wins */
+    const char *name;
+    const char *annotation; /* of nodes: their folder for this class */
+    const char *root;       /* where no node tells */
     bool local;
 } provisioners[] = {
-    {PROVISIONER_SHARED, "/var/lib/godwit/shared", false},
-    {PROVISIONER_LOCAL, "/var/lib/godwit/local", true},
+    {PROVISIONER_SHARED, ANNOTATION_SHARED_DIR, "/var/lib/godwit/shared", false},
+    {PROVISIONER_LOCAL, ANNOTATION_LOCAL_DIR, "/var/lib/godwit/local", true},
 };
 
 static const struct provisioner *provisioner_find(const char *name)
@@ -276,10 +278,22 @@ static const char *refusal(const struct provisioner *p, yyjson_val *claim)
     return NULL;
 }
 
+/* What the node says, or for shared ones any node: it is the path that people look for. */
+static const char *root_of(struct task *t, const struct provisioner *p, yyjson_val *node)
+{
+    const char *root = NULL;
+
+    if (p->local)
+        return meta_annotation(node, p->annotation) ?: p->root;
+    for (size_t at = 0; !root && informer_next(task_informer(t, &API_NODES), &at, NULL, &node);)
+        root = meta_annotation(node, p->annotation);
+    return root ? root : p->root;
+}
+
 static void provision(struct task *t, yyjson_val *claim, yyjson_val *class, const struct provisioner *p, yyjson_val *node)
 {
     _cleanup_free_ char *name = xasprintf("pvc-%s", meta_uid(claim));
-    _cleanup_free_ char *path = xasprintf("%s/%s", json_str_or(class, "/parameters/path", p->root), name);
+    _cleanup_free_ char *path = xasprintf("%s/%s", root_of(t, p, node), name);
     yyjson_mut_doc *d = json_object();
 
     json_set_str(d, "/metadata/name", name);
@@ -464,7 +478,7 @@ const struct controller volume_controller = {
              .keep = (const char *const[]){"/spec", "/status/phase", NULL}},
             {.resource = &API_STORAGECLASSES,
              .map = map_class,
-             .keep = (const char *const[]){"/provisioner", "/parameters", "/reclaimPolicy", "/volumeBindingMode", NULL}},
+             .keep = (const char *const[]){"/provisioner", "/reclaimPolicy", "/volumeBindingMode", NULL}},
             {.resource = &API_NODES, .silent = true, .keep = (const char *const[]){NULL}},
             {.resource = &API_PODS,
              .map = map_pod,

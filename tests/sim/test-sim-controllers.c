@@ -269,7 +269,7 @@ static void test_fenced_node(void **state)
     sim_patch(c->s, node, fence);
     sim_run(c->s, 5000);
     assert_string_equal(str(c, PODS "/p", "/status/phase"), "Failed");
-    assert_string_equal(str(c, PODS "/p", "/status/reason"), "NodeOutOfService");
+    assert_string_equal(str(c, PODS "/p", "/status/reason"), "NodeLost");
     assert_string_equal(str(c, PODS "/q", "/metadata/name"), "");
     assert_string_equal(str(c, PODS "/other", "/status/phase"), "Running");
     cluster_free(c);
@@ -498,8 +498,10 @@ static void make_claim(struct cluster *c, const char *name, const char *class, c
 
 static void test_shared_volume_is_made(void **state)
 {
-    struct cluster *c = cluster_new(&calm, 0);
+    struct cluster *c = cluster_new(&calm, 1);
 
+    sim_patch(c->s, NODES "/n000", "{\"metadata\":{\"annotations\":{\"godwit.io/shared-directory\":\"/srv/shared\"}}}");
+    sim_run(c->s, 1000);
     make_claim(c, "data", "shared", "ReadWriteMany", "1Gi");
     sim_run(c->s, 2000);
     assert_string_equal(str(c, CLAIMS "/data", "/status/phase"), "Bound");
@@ -507,7 +509,7 @@ static void test_shared_volume_is_made(void **state)
     _cleanup_free_ char *volume = xasprintf(VOLUMES "/%s", str(c, CLAIMS "/data", "/spec/volumeName"));
     assert_string_equal(str(c, volume, "/status/phase"), "Bound");
     assert_string_equal(str(c, volume, "/spec/claimRef/name"), "data");
-    assert_true(str_starts(str(c, volume, "/spec/hostPath/path"), "/var/lib/godwit/shared/pvc-"));
+    assert_true(str_starts(str(c, volume, "/spec/hostPath/path"), "/srv/shared/pvc-"));
     sim_delete(c->s, CLAIMS "/data");
     sim_run(c->s, 2000);
     assert_int_equal(sim_count(c->s, CLAIMS, NULL, NULL), 0);

@@ -1,6 +1,7 @@
 /* The two mutable steps of a write: pruning and defaulting. */
 #include <string.h>
 
+#include "api/field_path.h"
 #include "api/schema.h"
 #include "base/alloc.h"
 #include "base/str.h"
@@ -16,13 +17,6 @@ static void report(struct pruner *p, const char *what, const char *name)
     if (p->faults)
         text_vec_push(p->faults,
                       xasprintf("%s field \"%s%s%s\"", what, str_text(&p->path), p->path.len ? "." : "", name));
-}
-
-static void truncate_path(struct str *path, size_t len)
-{
-    path->len = len;
-    if (path->data)
-        path->data[len] = '\0';
 }
 
 /* Small objects are compared pairwise; large ones (maps that anybody may fill) need an index to stay linear. */
@@ -73,11 +67,10 @@ static void prune(struct pruner *p, const struct schema *s, yyjson_mut_val *valu
 
 static void prune_at(struct pruner *p, const struct schema *s, const char *name, yyjson_mut_val *value)
 {
-    size_t before = p->path.len;
+    size_t before = field_path_enter(&p->path, name);
 
-    str_printf(&p->path, "%s%s", before ? "." : "", name);
     prune(p, s, value);
-    truncate_path(&p->path, before);
+    field_path_leave(&p->path, before);
 }
 
 static void prune_object(struct pruner *p, const struct schema *s, yyjson_mut_val *object)
@@ -104,13 +97,13 @@ static void prune_object(struct pruner *p, const struct schema *s, yyjson_mut_va
 
 static void prune_array(struct pruner *p, const struct schema *s, yyjson_mut_val *array)
 {
-    size_t i, n, before = p->path.len;
+    size_t i, n, before;
     yyjson_mut_val *item;
 
     yyjson_mut_arr_foreach (array, i, n, item) {
-        str_printf(&p->path, "[%zu]", i);
+        before = field_path_enter_item(&p->path, i);
         prune(p, s->items, item);
-        truncate_path(&p->path, before);
+        field_path_leave(&p->path, before);
     }
 }
 

@@ -2,6 +2,7 @@
  * them. */
 #include <string.h>
 
+#include "api/field_path.h"
 #include "api/format.h"
 #include "api/rules.h"
 #include "api/schema.h"
@@ -22,13 +23,6 @@ struct validator {
 static const char *here(const struct validator *v)
 {
     return str_text(&v->path);
-}
-
-static void leave(struct validator *v, size_t before)
-{
-    v->path.len = before;
-    if (v->path.data)
-        v->path.data[before] = '\0';
 }
 
 /* The JSON type of a value in OpenAPI's words. */
@@ -175,7 +169,7 @@ static char *item_identity(const struct schema *s, yyjson_val *item)
 static void check_unique(struct validator *v, const struct schema *s, yyjson_val *array)
 {
     _cleanup_(map_freep) struct map *seen = map_new(NULL);
-    size_t i, n, before = v->path.len;
+    size_t i, n, before;
     yyjson_val *item;
 
     yyjson_arr_foreach (array, i, n, item) {
@@ -183,9 +177,9 @@ static void check_unique(struct validator *v, const struct schema *s, yyjson_val
         if (!identity)
             continue;
         if (map_has(seen, identity)) {
-            str_printf(&v->path, "[%zu]", i);
+            before = field_path_enter_item(&v->path, i);
             field_duplicate(v->err, here(v), identity);
-            leave(v, before);
+            field_path_leave(&v->path, before);
         }
         map_put(seen, identity, (void *)s);
     }
@@ -196,7 +190,7 @@ static void validate(struct validator *v, const struct schema *s, yyjson_val *va
 static void check_array(struct validator *v, const struct schema *s, yyjson_val *array)
 {
     yyjson_val *min = yyjson_obj_get(s->source, "minItems"), *max = yyjson_obj_get(s->source, "maxItems"), *item;
-    size_t i, n, len = yyjson_arr_size(array), before = v->path.len;
+    size_t i, n, len = yyjson_arr_size(array), before;
 
     if (max && len > yyjson_get_uint(max)) {
         gw_error_add_cause(v->err, CAUSE_TOO_MANY, here(v), "Too many: %zu: must have at most %llu items", len,
@@ -213,9 +207,9 @@ static void check_array(struct validator *v, const struct schema *s, yyjson_val 
     if (!s->items)
         return;
     yyjson_arr_foreach (array, i, n, item) {
-        str_printf(&v->path, "[%zu]", i);
+        before = field_path_enter_item(&v->path, i);
         validate(v, s->items, item);
-        leave(v, before);
+        field_path_leave(&v->path, before);
     }
 }
 
@@ -238,22 +232,22 @@ static bool check_support(struct validator *v, const struct property *p, yyjson_
 static void check_required(struct validator *v, const struct schema *s, yyjson_val *object)
 {
     yyjson_val *required = yyjson_obj_get(s->source, "required"), *name;
-    size_t i, n, before = v->path.len;
+    size_t i, n, before;
 
     if (!required)
         return;
     yyjson_arr_foreach (required, i, n, name) {
         if (yyjson_obj_get(object, yyjson_get_str(name)))
             continue;
-        str_printf(&v->path, "%s%s", before ? "." : "", yyjson_get_str(name));
+        before = field_path_enter(&v->path, yyjson_get_str(name));
         gw_error_add_cause(v->err, CAUSE_REQUIRED, here(v), "Required value");
-        leave(v, before);
+        field_path_leave(&v->path, before);
     }
 }
 
 static void check_object(struct validator *v, const struct schema *s, yyjson_val *object)
 {
-    size_t i, n, before = v->path.len;
+    size_t i, n, before;
     yyjson_val *key, *value;
 
     check_required(v, s, object);
@@ -262,10 +256,10 @@ static void check_object(struct validator *v, const struct schema *s, yyjson_val
         const struct schema *child = p ? p->schema : s->additional;
         if (!child)
             continue;
-        str_printf(&v->path, "%s%s", before ? "." : "", yyjson_get_str(key));
+        before = field_path_enter(&v->path, yyjson_get_str(key));
         if (!p || check_support(v, p, value))
             validate(v, child, value);
-        leave(v, before);
+        field_path_leave(&v->path, before);
     }
 }
 

@@ -70,6 +70,7 @@ static void data_count(yyjson_val *object, struct str *out)
     str_printf(out, "%zu", yyjson_obj_size(json_at(object, "/data")) + yyjson_obj_size(json_at(object, "/binaryData")));
 }
 
+/* Of a claim: what it got, else what it asks for; of a volume: what it offers. */
 static void access_modes(yyjson_val *claim, struct str *out)
 {
     static const char *const names[][2] = {
@@ -85,6 +86,15 @@ static void access_modes(yyjson_val *claim, struct str *out)
                 str_printf(out, "%s%s", out->len ? "," : "", names[k][1]);
 }
 
+/* "default/data" */
+static void bound_claim(yyjson_val *volume, struct str *out)
+{
+    const char *name = json_str(volume, "/spec/claimRef/name");
+
+    if (name)
+        str_printf(out, "%s/%s", json_str_or(volume, "/spec/claimRef/namespace", ""), name);
+}
+
 static const struct {
     const char *name;
     cell_fn *fn;
@@ -92,6 +102,7 @@ static const struct {
     {"pod-ready", pod_ready},     {"pod-status", pod_status},     {"pod-restarts", pod_restarts},
     {"node-status", node_status}, {"node-roles", node_roles},     {"event-object", event_object},
     {"data-count", data_count},   {"access-modes", access_modes},
+    {"bound-claim", bound_claim},
 };
 
 cell_fn *cell_find(const char *name)

@@ -43,7 +43,7 @@ static const struct command {
     {"help", 0, help, ""},
 };
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
-#define MAX_ARGS 8
+#define MAX_ARGS 64
 
 static pthread_mutex_t console_lock = PTHREAD_MUTEX_INITIALIZER;
 

@@ -2,6 +2,7 @@
 
 Only what belongs to the cluster is looked at (its namespaces, its folder, its processes), so that whatever else happens
 on the machine does not disturb. Lines hold no pids, counters or times."""
+import collections
 import json
 import os
 import pathlib
@@ -31,6 +32,8 @@ def processes(cluster: Cluster):
             yield f"process {pathlib.Path(words[0]).name} {' '.join(words[1:3])}"
 
 
+# A daemon that was started again listens on another of the ports that the kernel chooses.
+ANY_PORT = re.compile(r"^((?:tcp|udp)6? \S+:)(?:3[3-9]|[45]\d|6[0-5])\d{3}$")
 LOOK = "import json, leakcheck; print(json.dumps([*leakcheck.network(), *leakcheck.sockets()]))"
 
 
@@ -38,7 +41,8 @@ def kernel(cluster: Cluster, node: str):
     """Devices, addresses, routes, rules, tables and listening sockets of a node's namespace."""
     command = [*cluster.inside(node), "/usr/bin/python3", "-c", LOOK]
     done = subprocess.run(command, capture_output=True, text=True, cwd=pathlib.Path(__file__).parent)
-    yield from (f"{node} {line}" for line in json.loads(done.stdout or "[]") if not line.startswith("unix "))
+    found = [ANY_PORT.sub(r"\1any", line) for line in json.loads(done.stdout or "[]") if not line.startswith("unix ")]
+    yield from (f"{node} {line} x{count}" for line, count in collections.Counter(found).items())
 
 
 def mounts(cluster: Cluster):

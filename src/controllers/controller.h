@@ -123,6 +123,9 @@ void task_event(struct task *t, yyjson_val *obj, const char *type, const char *r
 /* Reconcile this key again after delay_ms (an earlier change does so earlier). */
 void task_requeue(struct task *t, int64_t delay_ms);
 
+/* Reconcile another key of this controller too: for what is known here and not seen in any object. */
+void task_wake(struct task *t, const char *key);
+
 /* How the key's previous run failed (its first failed write); NULL if it went well. Valid during reconcile. */
 const struct gw_error *task_error(struct task *t);
 unsigned task_failures(struct task *t);

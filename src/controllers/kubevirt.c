@@ -21,7 +21,7 @@ bool node_is_dead(yyjson_val *node)
 
     yyjson_arr_foreach(json_at(node, "/spec/taints"), i, n, taint)
         if (streq(json_str_or(taint, "/key", ""), TAINT_DEAD) && streq(json_str_or(taint, "/effect", ""), "NoExecute"))
-            return true;
+            return !condition_true(node, "Ready");
     return false;
 }
 
@@ -85,6 +85,12 @@ yyjson_val *owner_pod(yyjson_val *vmi, const struct val_vec *pods)
         if (name ? streq(meta_name(*pod), name) : !meta_label(*pod, LABEL_MIGRATION_UID))
             return *pod;
     return NULL;
+}
+
+void index_node(yyjson_val *pod, struct index_values *out)
+{
+    if (json_str(pod, "/spec/nodeName"))
+        index_value(out, json_str(pod, "/spec/nodeName"));
 }
 
 void bury_pod(struct task *t, yyjson_val *pod)

@@ -22,7 +22,8 @@ extern const struct controller vm_controller, vmi_controller, migration_controll
 bool is_final(yyjson_val *obj);
 bool phase_is(yyjson_val *obj, const char *phase);
 
-/* Declared dead by its taint: nothing runs there any more (docs/handover.md, section 6). A node that is absent is not. */
+/* Declared dead by its taint: nothing runs there any more (docs/handover.md, section 6). It counts as soon as the node is
+ * silent as well: an agent that still answers proves the declaration wrong. A node that is absent is not dead. */
 bool node_is_dead(yyjson_val *node);
 /* The node of that name in the cache. NULL names none. */
 bool node_declared_dead(struct task *t, const char *name);
@@ -37,6 +38,10 @@ void remove_finalizer(struct task *t, const struct api_resource *r, yyjson_val *
 /* The pod whose QEMU owns the guest, as far as the VMI's status tells: after a migration that succeeded its target's,
  * otherwise the one it left from; for a VMI that never migrated the first. NULL if it is gone. */
 yyjson_val *owner_pod(yyjson_val *vmi, const struct val_vec *pods);
+
+/* Index of pods by their node. */
+#define INDEX_NODE "node"
+void index_node(yyjson_val *pod, struct index_values *out);
 
 /* Marks a pod on a node that is declared dead as Failed, in its agent's place. */
 void bury_pod(struct task *t, yyjson_val *pod);

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/map.h"
 #include "controllers/node.h"
+#include "controllers/addresses.h"
 #include "controllers/kubernetes.h"
 #include "controllers/kubevirt.h"
 
@@ -23,11 +24,9 @@
 #define TAINT_NOT_READY "node.kubernetes.io/not-ready"
 #define REASON_SILENT "NodeStatusUnknown"
 
-#define DEFAULT_CIDR "10.244.0.0/16"
+#define DEFAULT_CIDR NODES_CIDR
 #define DEFAULT_MASK 24
 #define DEFAULT_GRACE_MS 40000
-
-#define INDEX_NODE "node"
 
 static const struct node_options *options_of(struct task *t)
 {
@@ -320,11 +319,6 @@ static void map_pod(struct keys *out, yyjson_val *old, yyjson_val *pod)
         keys_add(out, json_str(pod, "/spec/nodeName"));
 }
 
-static void by_node(yyjson_val *pod, struct index_values *out)
-{
-    index_value(out, json_str(pod, "/spec/nodeName"));
-}
-
 const struct controller node_controller = {
     .name = "node",
     .reconcile = reconcile,
@@ -338,7 +332,7 @@ const struct controller node_controller = {
             {.resource = &API_LEASES, .map = map_lease, .keep = (const char *const[]){"/spec/renewTime", NULL}},
             {.resource = &API_PODS,
              .map = map_pod,
-             .indexes = (const struct informer_index[]){{INDEX_NODE, by_node}, {0}},
+             .indexes = (const struct informer_index[]){{INDEX_NODE, index_node}, {0}},
              .keep = (const char *const[]){"/spec/nodeName", "/status/phase", NULL}},
             {.resource = &API_VIRTUALMACHINEINSTANCES, .silent = true, .keep = (const char *const[]){NULL}},
             {0},

@@ -404,6 +404,11 @@ void task_requeue(struct task *t, int64_t delay_ms)
         t->requeue_ms = MAX(delay_ms, 0);
 }
 
+void task_wake(struct task *t, const char *key)
+{
+    workqueue_add(t->running->queue, key);
+}
+
 /* --- what it reads --- */
 
 struct env *task_env(struct task *t)

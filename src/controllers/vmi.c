@@ -18,7 +18,6 @@
 /* So long an agent has to say itself how its VM ended, and a cache to catch up. */
 #define PATIENCE_MS 5000
 #define INDEX_CLAIM "claim"
-#define INDEX_NODE "node"
 
 struct state {
     struct addresses *addresses;
@@ -86,24 +85,6 @@ static void let_go(struct look *l)
 {
     if (end_pods(l) && meta_deleting(l->vmi))
         remove_finalizer(l->t, &API_VIRTUALMACHINEINSTANCES, l->vmi, FINALIZER);
-}
-
-/* On nodes that are declared dead nobody else says that a pod is over. True if something was written. */
-static bool bury_pods(struct look *l)
-{
-    bool wrote = false;
-
-    VEC_EACH(&l->pods, pod) {
-        bool over = is_final(*pod);
-        if ((over && !meta_deleting(*pod)) || !node_declared_dead(l->t, json_str(*pod, "/spec/nodeName")))
-            continue;
-        if (over)
-            task_delete(l->t, &API_PODS, *pod, NULL); /* without its agent nobody ends its grace period */
-        else
-            bury_pod(l->t, *pod);
-        wrote = true;
-    }
-    return wrote;
 }
 
 /* --- start --- */
@@ -347,8 +328,6 @@ static void reconcile(struct task *t, const char *key)
     task_select(t, &API_PODS, INDEX_OWNER, meta_uid(l.vmi), &pods);
     l.pods = pods;
     epoch_read(l.vmi, &l.epoch);
-    if (bury_pods(&l))
-        return;
     if (is_final(l.vmi) || meta_deleting(l.vmi))
         let_go(&l);
     else
@@ -370,12 +349,6 @@ static void index_claims(yyjson_val *vmi, struct index_values *out)
     }
 }
 
-static void index_node(yyjson_val *pod, struct index_values *out)
-{
-    if (json_str(pod, "/spec/nodeName"))
-        index_value(out, json_str(pod, "/spec/nodeName"));
-}
-
 static void add_selected(struct keys *out, const struct api_resource *r, const char *index, const char *value, bool owners)
 {
     _cleanup_val_vec_ struct val_vec list = {0};
@@ -394,7 +367,7 @@ static void map_claim(struct keys *out, yyjson_val *old, yyjson_val *obj)
         add_selected(out, &API_VIRTUALMACHINEINSTANCES, INDEX_CLAIM, object_key(obj, key), false);
 }
 
-/* A node that is declared dead, or answers again. */
+/* A node that is declared dead (node.c then ends its pods), or answers again. */
 static void map_node(struct keys *out, yyjson_val *old, yyjson_val *obj)
 {
     if (obj && (node_is_dead(obj) != (old && node_is_dead(old)) || condition_true(obj, "Ready") != (old && condition_true(old, "Ready"))))

@@ -7,6 +7,7 @@
 const struct controller *const server_controllers[] = {
     &vm_controller,
     &vmi_controller,
+    &migration_controller,
     &scheduler_controller,
     &node_controller,
     &volume_controller,

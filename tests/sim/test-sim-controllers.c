@@ -291,7 +291,7 @@ static void test_restarts_leave_nodes_alone(void **state)
 
 static void test_each_node_has_its_own_range(void **state)
 {
-    struct cluster *c = cluster_new(&calm, 200);
+    struct cluster *c = cluster_new(&calm, 120);
     _cleanup_doc_ yyjson_doc *list = sim_get(c->s, NODES);
     _cleanup_(map_freep) struct map *seen = map_new(NULL);
     yyjson_val *node;
@@ -305,7 +305,7 @@ static void test_each_node_has_its_own_range(void **state)
         map_put(seen, range, c);
         assert_string_equal(json_str_or(node, "/spec/podCIDRs/0", ""), range);
     }
-    assert_int_equal(map_len(seen), 200);
+    assert_int_equal(map_len(seen), 120);
     cluster_free(c);
 }
 

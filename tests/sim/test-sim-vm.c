@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/map.h"
+#include "controllers/kubernetes.h"
 #include "controllers/kubevirt.h"
 #include "sim.h"
 
@@ -19,7 +20,7 @@
 #define NODES "/api/v1/nodes"
 #define CLAIMS "/api/v1" NS "/persistentvolumeclaims"
 
-static const struct controller *const table[] = {&vm_controller, &vmi_controller, NULL};
+static const struct controller *const table[] = {&vm_controller, &vmi_controller, &node_controller, NULL};
 
 struct world {
     struct sim *s;
@@ -338,8 +339,7 @@ static void test_dead_node(void **state)
 
     make_vm(w, "Always", "");
     run_vm(w);
-    sim_patch(w->s, NODES "/n1/status", "{\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"Unknown\"}]}}");
-    sim_run(w->s, 3600000);
+    sim_run(w->s, 3600000); /* its lease is not renewed */
     assert_string_equal(vmi(w, "/status/phase"), "Running");
     char uid[64];
     snprintf(uid, sizeof(uid), "%s", vmi(w, "/metadata/uid"));

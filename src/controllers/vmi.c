@@ -164,16 +164,28 @@ static bool mirror_scheduling(struct look *l, yyjson_mut_doc *patch, yyjson_val 
     return condition_remove(patch, "PodScheduled");
 }
 
+/* Condition Synchronized: why the pod's agent cannot start it (a missing image, a full disk), as its container says; gone
+ * when there is nothing to say, also of what the VMI waited for before it had a pod. True if it changed. */
+static bool mirror_waiting(struct look *l, yyjson_mut_doc *patch, yyjson_val *pod)
+{
+    yyjson_val *waiting = json_at(pod, "/status/containerStatuses/0/state/waiting");
+    const char *reason = json_str_or(waiting, "/reason", "ContainerCreating");
+
+    if (!streq(reason, "ContainerCreating"))
+        return patch_condition(patch, l->vmi, "Synchronized", "False", reason, json_str(waiting, "/message"), task_wall_ms(l->t));
+    if (!condition_find(l->vmi, "Synchronized"))
+        return false;
+    if (!json_mut_at(patch, "/status/conditions"))
+        json_set(patch, "/status/conditions", yyjson_val_mut_copy(patch, json_at(l->vmi, "/status/conditions")));
+    return condition_remove(patch, "Synchronized");
+}
+
 static void schedule(struct look *l, yyjson_val *pod)
 {
     yyjson_mut_doc *patch = json_object();
     bool changed = mirror_scheduling(l, patch, pod);
 
-    if (condition_find(l->vmi, "Synchronized")) { /* it waited for a claim or an address, and no longer does */
-        if (!json_mut_at(patch, "/status/conditions"))
-            json_set(patch, "/status/conditions", yyjson_val_mut_copy(patch, json_at(l->vmi, "/status/conditions")));
-        changed = condition_remove(patch, "Synchronized") || changed;
-    }
+    changed = mirror_waiting(l, patch, pod) || changed;
     if (!phase_is(l->vmi, "Scheduling")) {
         patch_phase(patch, l->vmi, "Scheduling", task_wall_ms(l->t));
         (void)patch_condition(patch, l->vmi, "Ready", "False", "GuestNotRunning", "Guest VM is not reported as running",

@@ -168,17 +168,6 @@ static void test_changes_are_small(void **state)
     qemu_facts_free(f);
 }
 
-static void test_waiting_is_explained(void **state)
-{
-    _cleanup_doc_ yyjson_doc *vmi = json(VMI);
-    _cleanup_mut_doc_ yyjson_mut_doc *patch = vmi_waiting_patch(yyjson_doc_get_root(vmi), "ErrImagePull", "no image", 1);
-
-    assert_null(vmi_waiting_patch(yyjson_doc_get_root(vmi), NULL, NULL, 1));
-    _cleanup_doc_ yyjson_doc *after = apply(yyjson_doc_get_root(vmi), patch);
-    assert_string_equal(condition(yyjson_doc_get_root(after), "Synchronized", "reason"), "ErrImagePull");
-    assert_string_equal(json_str(yyjson_doc_get_root(after), "/status/phase"), "Scheduling");
-}
-
 static void assert_blocked(const char *vmi_text, bool shared, const char *facts_extra, int major, const char *reason)
 {
     struct qemu_facts *f = facts(facts_extra);
@@ -292,7 +281,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_difference), cmocka_unit_test(test_a_running_vm), cmocka_unit_test(test_changes_are_small),
-        cmocka_unit_test(test_waiting_is_explained), cmocka_unit_test(test_what_hinders_a_migration),
+        cmocka_unit_test(test_what_hinders_a_migration),
         cmocka_unit_test(test_migration_method), cmocka_unit_test(test_pods), cmocka_unit_test(test_a_node),
     };
 

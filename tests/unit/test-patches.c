@@ -49,7 +49,7 @@ static void set_up(struct fixture *f)
 {
     *f = (struct fixture){.time = virtual_new(1), .client = script_client()};
     f->env = virtual_env(f->time, f->client);
-    f->patches = patches_new(&(struct patches_config){f->env, &API_PODS, "status", "ns", "p", on_wanted, on_written, f});
+    f->patches = patches_new(&(struct patches_config){f->env, &API_PODS, "status", "ns", "p", on_wanted, on_written, NULL, f});
 }
 
 static void tear_down(struct fixture *f)

@@ -319,7 +319,10 @@ static int64_t grace_of(const struct vm *vm, int grace_s)
 {
     yyjson_val *v = vm->pod.vmi ? yyjson_doc_get_root(vm->pod.vmi) : NULL;
 
-    return 1000 * (grace_s >= 0 ? grace_s : json_int(v, "/spec/terminationGracePeriodSeconds", 30));
+    int64_t own = json_int(v, "/spec/terminationGracePeriodSeconds", 30);
+
+    /* A pod has more than its VM, for what comes after the guest's end: the VM's is what the guest gets. */
+    return 1000 * (grace_s >= 0 ? MIN(grace_s, own) : own);
 }
 
 static bool some_hook_stops(struct vm *vm)

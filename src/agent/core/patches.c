@@ -6,6 +6,8 @@
 
 #define RETRY_FIRST_MS 100
 #define RETRY_MAX_MS 10000
+#define CONFLICT_MS 50
+#define CONFLICTS_SOON 10
 
 struct entry {
     yyjson_mut_doc *patch;
@@ -22,6 +24,7 @@ struct patches {
     struct env_timer *timer;
     bool sending_entry; /* the call under way is queue.items[0], else it is what was wanted */
     bool touched;
+    bool conflicted;    /* and nothing newer was heard of since */
     unsigned failures;
 };
 
@@ -95,11 +98,13 @@ static void on_written(void *userdata, struct api_answer *answer)
     p->sending_entry = false;
     if (answer->err && is_passing(answer->err)) {
         p->touched = true;
-        bool soon = answer->err->reason == GW_CONFLICT && p->failures < 3;
         p->failures++;
-        if (!soon)
+        p->conflicted = answer->err->reason == GW_CONFLICT && p->failures < CONFLICTS_SOON;
+        if (!p->conflicted)
             log_debug("%s %s/%s: %s", p->config.resource->plural, p->ns, p->name, answer->err->message);
-        schedule(p, soon ? 10 : env_backoff(p->config.env, p->failures, RETRY_FIRST_MS, RETRY_MAX_MS));
+        schedule(p, p->conflicted ? CONFLICT_MS : env_backoff(p->config.env, p->failures, RETRY_FIRST_MS, RETRY_MAX_MS));
+        if (p->conflicted && p->config.stale)
+            p->config.stale(p->config.userdata);
         return;
     }
     p->failures = 0;
@@ -144,8 +149,9 @@ static void next(void *userdata)
 void patches_touch(struct patches *p)
 {
     p->touched = true;
-    if (!p->call && !p->timer)
+    if (!p->call && (!p->timer || p->conflicted))
         schedule(p, 0);
+    p->conflicted = false;
 }
 
 void patches_add(struct patches *p, yyjson_mut_doc *patch, void (*done)(void *userdata, const struct gw_error *err),

@@ -17,6 +17,8 @@ struct patches_config {
     yyjson_mut_doc *(*wanted)(void *userdata);
     /* The object as the server has it after a write; keeps doc with TAKE_PTR. NULL: it is gone (NotFound). */
     void (*written)(void *userdata, yyjson_doc **doc);
+    /* What `wanted` was computed from is not the latest (Conflict): get it, then call patches_touch. NULL: it comes anyway. */
+    void (*stale)(void *userdata);
     void *userdata;
 };
 

@@ -309,17 +309,22 @@ static void vmi_written(void *userdata, yyjson_doc **doc)
         vm_set_vmi(vm, doc);
 }
 
+static void vmi_stale(void *userdata)
+{
+    vm_refresh_vmi(userdata);
+}
+
 void vm_touch(struct vm *vm)
 {
     struct env *env = vm->core->agent->env;
 
     if (!vm->pod_patches)
         vm->pod_patches = patches_new(&(struct patches_config){env, &API_PODS, "status", vm->pod.ns, vm->pod.name, vm_wanted_pod,
-                                                               pod_written, vm});
+                                                               pod_written, NULL, vm});
     patches_touch(vm->pod_patches);
     if (!vm->vmi_patches && vm->pod.vmi_name)
         vm->vmi_patches = patches_new(&(struct patches_config){env, &API_VIRTUALMACHINEINSTANCES, NULL, vm->pod.ns,
-                                                               vm->pod.vmi_name, vm_wanted_vmi, vmi_written, vm});
+                                                               vm->pod.vmi_name, vm_wanted_vmi, vmi_written, vmi_stale, vm});
     if (vm->vmi_patches)
         patches_touch(vm->vmi_patches);
 }

@@ -52,10 +52,8 @@ yyjson_mut_doc *vm_wanted_vmi(void *userdata)
     yyjson_val *v = vm->pod.vmi ? yyjson_doc_get_root(vm->pod.vmi) : NULL;
     const char *state = vm->run_state ? vm->run_state : "";
 
-    if (!v || !vm->pod.owner || is_final(v))
+    if (!v || !vm->pod.owner || is_final(v) || (vm->pod.step < POD_UP && !vm->concluded))
         return NULL;
-    if (vm->pod.step < POD_UP && !vm->concluded)
-        return vmi_waiting_patch(v, vm->waiting_reason, vm->waiting_message, env_wall_ms(vm->core->agent->env));
     struct vmi_report r = {
         .node = vm->core->agent->config.node, .pod_uid = vm->pod.uid, .phase = vmi_phase(vm), .reason = vm->end_reason,
         .message = vm->end_message, .ready = vm->started && !vm->concluded && (!vm->pod.qmp || !streq(state, "prelaunch")) &&

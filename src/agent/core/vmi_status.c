@@ -289,17 +289,6 @@ static yyjson_mut_doc *guarded(yyjson_mut_doc *patch, yyjson_val *vmi)
     return patch;
 }
 
-yyjson_mut_doc *vmi_waiting_patch(yyjson_val *vmi, const char *reason, const char *message, int64_t now_ms)
-{
-    _cleanup_mut_doc_ yyjson_mut_doc *want = json_object();
-
-    if (!reason)
-        return NULL;
-    keep_conditions(want, vmi);
-    condition_set(want, "Synchronized", "False", reason, message, now_ms);
-    return guarded(json_difference(vmi, want), vmi);
-}
-
 yyjson_mut_doc *vmi_status_patch(yyjson_val *vmi, const struct vmi_report *r)
 {
     _cleanup_mut_doc_ yyjson_mut_doc *want = json_object();

@@ -33,9 +33,6 @@ struct vmi_report {
  * resourceVersion of vmi when it replaces a list. Transition times are kept where nothing changed. */
 yyjson_mut_doc *vmi_status_patch(yyjson_val *vmi, const struct vmi_report *r);
 
-/* Before the VM is up: why not, as condition Synchronized (where KubeVirt tells it); NULL reason: nothing is known. */
-yyjson_mut_doc *vmi_waiting_patch(yyjson_val *vmi, const char *reason, const char *message, int64_t now_ms);
-
 struct migratable {
     const char *reason;               /* NULL: it is */
     char *message;                    /* freed by the caller */

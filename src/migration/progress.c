@@ -16,16 +16,25 @@ static int64_t remaining(const struct copy_sample *s)
     return s->ram_remaining + MAX(s->disk_total - s->disk_transferred, (int64_t)0);
 }
 
+/* Two looks can lie milliseconds apart, and jobs count holes of a disk as sent at once: what is shorter than this, or
+ * goes backwards because a job has just joined, is no measure of a rate. */
+#define RATE_MEASURE_MS 250
+
 static void update_rate(struct progress *p, const struct copy_sample *s)
 {
-    int64_t elapsed = s->now_ms - p->last.now_ms;
-    int64_t moved = transferred(s) - transferred(&p->last);
+    int64_t elapsed = s->now_ms - p->rate_since_ms;
+    int64_t moved = transferred(s) - p->rate_from;
+    bool begun = p->last.ram_total || p->last.disk_total;
 
-    if (!p->last.now_ms || elapsed <= 0 || moved < 0)
-        return;
-    int64_t rate = moved * 1000 / elapsed;
-    int64_t weight = MIN(elapsed, (int64_t)RATE_WINDOW_MS);
-    p->bytes_per_s = p->bytes_per_s ? (p->bytes_per_s * (RATE_WINDOW_MS - weight) + rate * weight) / RATE_WINDOW_MS : rate;
+    if (begun && elapsed >= RATE_MEASURE_MS && moved >= 0) {
+        int64_t rate = moved * 1000 / elapsed;
+        int64_t weight = MIN(elapsed, (int64_t)RATE_WINDOW_MS);
+        p->bytes_per_s = p->bytes_per_s ? (p->bytes_per_s * (RATE_WINDOW_MS - weight) + rate * weight) / RATE_WINDOW_MS : rate;
+    } else if (begun && moved >= 0) {
+        return; /* goes on measuring from where it began */
+    }
+    p->rate_since_ms = s->now_ms;
+    p->rate_from = transferred(s);
 }
 
 /* Whether what is left shrinks. Disks in step and a first round that is not over say nothing against it. */

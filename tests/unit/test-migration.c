@@ -162,6 +162,20 @@ static void test_watchdog(void **state)
     assert_null(watchdog_check(&w, 1LL << 40, 0));
 }
 
+static void test_rate_needs_time(void **state)
+{
+    struct progress p = {0};
+    struct copy_sample s = {.now_ms = 1000, .ram_total = 1000, .ram_remaining = 1000};
+
+    progress_update(&p, &s);
+    s = (struct copy_sample){.now_ms = 1004, .ram_total = 1000, .ram_remaining = 1000, .disk_total = 5000, .disk_transferred = 5000};
+    progress_update(&p, &s);
+    assert_int_equal(p.bytes_per_s, 0);
+    s.now_ms = 2000;
+    progress_update(&p, &s);
+    assert_int_equal(p.bytes_per_s, 5000);
+}
+
 static void test_progress(void **state)
 {
     struct progress p = {0};
@@ -202,6 +216,7 @@ int main(void)
         cmocka_unit_test(test_policy_precedence),
         cmocka_unit_test(test_settings_roundtrip),
         cmocka_unit_test(test_watchdog),
+        cmocka_unit_test(test_rate_needs_time),
         cmocka_unit_test(test_progress),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@ import argparse
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ sys.path.insert(0, str(TOP / "tests/lib"))
 from cluster import ECHO, GODWIT, KUBECTL, Cluster, CommandError, Vm  # noqa: E402
 from guest import GuestError  # noqa: E402
 
-MEMORY_MIB, DIRTY_MIB_PER_SECOND = 64, 5
+MEMORY_MIB, DIRTY_MIB_PER_SECOND = 48, 5
 
 
 class Interrupted(Exception):
@@ -153,6 +154,7 @@ def main() -> int:
             how_to_go_on(cluster)
         else:
             print(cluster.down(purge=True).stdout, end="")
+            shutil.rmtree(cluster.dir, ignore_errors=True)
     print(f"{time.monotonic() - begin:.0f} s in all")
     return 0 if good else 1
 

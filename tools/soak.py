@@ -10,7 +10,7 @@ import datetime
 import os
 import pathlib
 import random
-import subprocess
+import shutil
 import sys
 import tempfile
 import time
@@ -157,7 +157,9 @@ def main() -> int:
     except KeyboardInterrupt:
         print("ended early")
     finally:
-        cluster.down(purge=not violations)  # with violations the logs stay
+        cluster.down(purge=not violations)
+        if not violations:  # otherwise the logs stay
+            shutil.rmtree(cluster.dir, ignore_errors=True)
     write_table(counts, violations, (time.monotonic() - begin) / 60, options.seed)
     return 1 if violations else 0
 

@@ -110,7 +110,7 @@ def test_phases_are_seen_in_order(cluster, ns, vm, slow_copy):
 
 def test_progress_is_told(cluster, vm, slow_copy):
     machine = vm()
-    machine.guest().ask("memory-init 60")
+    machine.guest().ask("memory-init 48")
     migration = machine.start_migration()
     seen = []
     while migration.phase not in ("Succeeded", "Failed"):

@@ -34,7 +34,7 @@ const char *source_action_string(enum source_action action)
 
 static bool jobs_left(const struct source_view *v)
 {
-    return v->disks == DISKS_COPYING || v->disks == DISKS_READY || v->disks == DISKS_FAILED;
+    return v->disks != DISKS_NONE && v->disks != DISKS_IDLE;
 }
 
 /* Somebody wants this migration not to happen, and it still can be stopped. */
@@ -76,6 +76,22 @@ static enum source_action died(const struct source_view *v)
     return v->withdrawn ? SOURCE_WAIT : SOURCE_REQUEST_RETURN;
 }
 
+/* The guest stands still. Memory goes on only when the target has all of the disks. */
+static enum source_action switch_over(const struct source_view *v)
+{
+    switch (v->disks) {
+    case DISKS_NONE:
+    case DISKS_DETACHED:
+        return SOURCE_CONTINUE;
+    case DISKS_READY:
+        return SOURCE_DETACH_DISKS;
+    case DISKS_COPYING: /* the jobs are ending */
+        return SOURCE_WAIT;
+    default:
+        return SOURCE_CANCEL;
+    }
+}
+
 /* Before the copy: everything that it needs, in order. */
 static enum source_action prepare(const struct source_view *v)
 {
@@ -105,9 +121,7 @@ static enum source_action copying(const struct source_view *v)
     case COPY_ACTIVE:
         return unwanted(v) ? SOURCE_CANCEL : SOURCE_WAIT;
     case COPY_PRE_SWITCHOVER:
-        if (unwanted(v))
-            return SOURCE_CANCEL;
-        return v->disks == DISKS_READY ? SOURCE_DETACH_DISKS : SOURCE_CONTINUE;
+        return unwanted(v) ? SOURCE_CANCEL : switch_over(v);
     case COPY_COMPLETED:
         /* Too late for a cancel: the guest is moved, as in KubeVirt. */
         return v->epoch == EPOCH_RETURNED || v->epoch == EPOCH_CLOSED ? SOURCE_NOTE_CLOSED : SOURCE_NOTE_GRANTED;

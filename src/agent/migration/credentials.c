@@ -9,12 +9,14 @@
 /* The signer answers within milliseconds; a server that is away is waited for. */
 #define FIRST_LOOK_MS 5
 #define LOOK_MS 40
+#define ASK_AGAIN_MS 500
 #define GIVE_UP_MS 60000
 
 struct credentials_call {
     struct agent *agent;
-    char *name;
-    char *key_pem;
+    char *name, *signer;
+    char *key_pem, *csr_pem;
+    unsigned usages;
     struct api_call *call;
     struct env_timer *timer;
     int64_t deadline;
@@ -27,6 +29,8 @@ static void release(struct credentials_call *c)
     api_cancel(c->call);
     env_timer_cancel(c->agent->env, &c->timer);
     free(c->name);
+    free(c->signer);
+    free(c->csr_pem);
     pki_free_key(c->key_pem);
     free(c);
 }
@@ -118,17 +122,6 @@ static void look(void *userdata)
     c->call = api_get(c->agent->client, &API_CSRS, NULL, c->name, looked, c);
 }
 
-static void created(void *userdata, struct api_answer *answer)
-{
-    struct credentials_call *c = userdata;
-
-    c->call = NULL;
-    if (answer->err)
-        fail(c, gw_error_message(answer->err));
-    else
-        c->timer = env_timer(c->agent->env, FIRST_LOOK_MS, look, c);
-}
-
 static yyjson_mut_doc *request_object(const char *name, const char *signer, const char *csr_pem, unsigned usages)
 {
     yyjson_mut_doc *d = json_object();
@@ -147,6 +140,35 @@ static yyjson_mut_doc *request_object(const char *name, const char *signer, cons
     return d;
 }
 
+/* Whether a later attempt may do better: the server is away, or busy. */
+static bool is_passing(const struct gw_error *err)
+{
+    return gw_reason_code(err->reason) >= 500 || err->reason == GW_TOO_MANY_REQUESTS || err->reason == GW_UNAUTHORIZED;
+}
+
+static void ask(void *userdata);
+
+static void created(void *userdata, struct api_answer *answer)
+{
+    struct credentials_call *c = userdata;
+
+    c->call = NULL;
+    if (!answer->err || answer->err->reason == GW_ALREADY_EXISTS) /* the answer to an earlier attempt was lost */
+        c->timer = env_timer(c->agent->env, FIRST_LOOK_MS, look, c);
+    else if (is_passing(answer->err) && env_now(c->agent->env) < c->deadline)
+        c->timer = env_timer(c->agent->env, ASK_AGAIN_MS, ask, c);
+    else
+        fail(c, gw_error_message(answer->err));
+}
+
+static void ask(void *userdata)
+{
+    struct credentials_call *c = userdata;
+
+    c->timer = NULL;
+    c->call = api_create(c->agent->client, &API_CSRS, NULL, request_object(c->name, c->signer, c->csr_pem, c->usages), created, c);
+}
+
 static void failed_at_once(void *userdata)
 {
     struct credentials_call *c = userdata;
@@ -160,17 +182,18 @@ struct credentials_call *credentials_get(struct agent *a, const char *name, cons
                                          void *userdata)
 {
     struct credentials_call *c = xnew(struct credentials_call);
-    _cleanup_free_ char *csr_pem = NULL;
     char suffix[6];
 
     c->agent = a;
     c->name = xasprintf("%s-%s", name, random_suffix(suffix, 5));
+    c->signer = xstrdup(signer);
+    c->usages = usages;
     c->deadline = env_now(a->env) + GIVE_UP_MS;
     c->done = done;
     c->userdata = userdata;
-    if (pki_key_new(&c->key_pem, NULL) < 0 || pki_csr_new(c->key_pem, subject, usages, &csr_pem, NULL) < 0)
+    if (pki_key_new(&c->key_pem, NULL) < 0 || pki_csr_new(c->key_pem, subject, usages, &c->csr_pem, NULL) < 0)
         c->timer = env_timer(a->env, 0, failed_at_once, c);
     else
-        c->call = api_create(a->client, &API_CSRS, NULL, request_object(c->name, signer, csr_pem, usages), created, c);
+        ask(c);
     return c;
 }

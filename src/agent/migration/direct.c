@@ -158,8 +158,12 @@ int direct_server_port(const struct direct_server *s)
     return http_server_port(s->http);
 }
 
+/* Idle connections are closed after 118 s by libcurl, after 120 s by the server. */
+#define KEEP_MS 30000
+
 struct direct_channel {
     struct api_client *client;
+    int64_t used_ms;
 };
 
 struct direct_channel *direct_open(struct agent *a, const char *ca_pem, const char *address)
@@ -173,8 +177,16 @@ struct direct_channel *direct_open(struct agent *a, const char *ca_pem, const ch
         log_warn("direct channel to %s: %s; grants go by the server only", address, gw_error_message(&err));
         return c;
     }
-    api_request(c->client, "GET", "/", NULL, NULL, 0, NULL, NULL);
+    direct_keep(c, env_now(a->env));
     return c;
+}
+
+void direct_keep(struct direct_channel *c, int64_t now)
+{
+    if (!c->client || (c->used_ms && now - c->used_ms < KEEP_MS))
+        return;
+    c->used_ms = now;
+    api_request(c->client, "GET", "/", NULL, NULL, 0, NULL, NULL);
 }
 
 struct direct_channel *direct_close(struct direct_channel *c)

@@ -26,5 +26,8 @@ struct direct_channel;
 struct direct_channel *direct_open(struct agent *a, const char *ca_pem, const char *address);
 struct direct_channel *direct_close(struct direct_channel *c);
 
+/* Keeps the connection open: to be called now and then; now in monotonic ms. */
+void direct_keep(struct direct_channel *c, int64_t now);
+
 /* Sends a grant: text is its JSON. Best effort: whoever sends repeats until it sees the effect. */
 void direct_send_grant(struct direct_channel *c, const char *text);

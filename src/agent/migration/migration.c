@@ -19,7 +19,7 @@ static void on_attached(void *userdata, struct pod *p)
 {
     struct mover *m = mover_of(userdata, p);
 
-    m->observed = false;
+    mover_session_lost(m);
     mover_kick(m);
 }
 
@@ -39,6 +39,7 @@ static bool on_ended(void *userdata, struct pod *p)
     struct mover *m = mover_of(userdata, p);
     bool ours;
 
+    mover_session_lost(m);
     mover_refresh(m);
     ours = m->side != SIDE_NONE && !m->finished &&
            (!epoch_settled(m->epoch.state) || (m->side == SIDE_SOURCE && m->epoch.state == EPOCH_CLAIMED) ||

@@ -40,7 +40,7 @@ void mover_forget(struct mover *m)
     struct pod *p = m->pod;
     bool stop_wanted = m->stop_wanted;
 
-    m->script = script_cancel(m->script);
+    m->script = m->pod->qmp ? script_cancel(m->script) : script_drop(m->script);
     credentials_cancel(m->credentials_call);
     env_timer_cancel(services->agent->env, &m->tick);
     direct_close(m->channel);
@@ -55,6 +55,17 @@ void mover_forget(struct mover *m)
     free(m->proof);
     free(m->direct_proof);
     *m = (struct mover){.services = services, .pod = p, .stop_wanted = stop_wanted};
+}
+
+void mover_session_lost(struct mover *m)
+{
+    if (m->script) {
+        m->script = script_drop(m->script);
+        m->busy = false;
+    }
+    m->observing = 0;
+    m->observed = false;
+    m->has_credentials = false;
 }
 
 void mover_free(struct mover *m)
@@ -110,8 +121,8 @@ bool mover_refresh(struct mover *m)
     if (side == SIDE_NONE)
         return false;
     if (side != m->side || !str_same(m->uid, e.migration_uid)) {
-        if (m->busy || m->observing)
-            return false;
+        if (m->busy || m->observing || m->telling)
+            return false; /* what is under way belongs to the other epoch; its end kicks */
         enter_epoch(m, side, &e);
     }
     keep_epoch(m, &e);
@@ -121,6 +132,22 @@ bool mover_refresh(struct mover *m)
 bool mover_qemu_alive(const struct mover *m)
 {
     return m->pod->step < POD_ENDED;
+}
+
+bool mover_qmp_ready(const struct mover *m)
+{
+    return m->pod->qmp && qmp_is_ready(m->pod->qmp);
+}
+
+bool mover_paused_by_user(const struct mover *m)
+{
+    size_t i, max;
+    yyjson_val *condition;
+
+    yyjson_arr_foreach(json_at(yyjson_doc_get_root(m->pod->vmi), "/status/conditions"), i, max, condition)
+        if (str_same(json_str(condition, "/type"), "Paused"))
+            return str_same(json_str(condition, "/status"), "True");
+    return false;
 }
 
 static void on_tick(void *userdata)
@@ -142,12 +169,17 @@ void mover_kick(struct mover *m)
 {
     if (m->busy || m->observing || !mover_refresh(m))
         return;
-    if (mover_qemu_alive(m) && (!m->pod->qmp || !qmp_is_ready(m->pod->qmp)))
+    if (mover_qemu_alive(m) && !mover_qmp_ready(m))
         return; /* the core is connecting: hooks.attached kicks again */
     if (mover_qemu_alive(m) && !m->observed) {
         mover_observe(m);
         return;
     }
+    mover_act(m);
+}
+
+void mover_act(struct mover *m)
+{
     if (!m->tick)
         tick_in(m, TICK_MS);
     if (m->side == SIDE_SOURCE)
@@ -172,6 +204,13 @@ void mover_fail(struct mover *m, const char *reason)
 {
     if (!m->failure)
         m->failure = xstrdup(reason);
+}
+
+void mover_refused(struct mover *m, const char *why)
+{
+    m->given_up = true;
+    mover_fail(m, why);
+    mover_done(m, why);
 }
 
 int mover_note(struct mover *m, enum note note, const char *reason, const char *proof)
@@ -204,9 +243,9 @@ static void script_over(void *userdata, const char *fault)
     struct mover *m = userdata;
 
     m->script = NULL;
-    if (fault && m->side == SIDE_SOURCE && m->note.note == NOTE_OPEN) {
-        m->given_up = true; /* QEMU refuses a step of the copy: it will refuse it again */
-        mover_fail(m, fault);
+    if (fault && mover_qmp_ready(m) && (m->note.note == NOTE_OPEN || m->note.note == NOTE_PREPARED)) {
+        mover_refused(m, fault); /* it will be refused again */
+        return;
     }
     mover_done(m, fault);
 }

@@ -54,23 +54,26 @@ struct mover {
     struct env_timer *tick;
 
     /* What QEMU said last */
-    bool observed;                /* at least once since the session began */
+    bool observed;                /* all of what follows is of this session and newer than the last act */
     int observing;                /* replies still to come */
+    bool look_again;              /* an event came between them: they may be older than it */
     char *run_state;              /* query-status */
     struct copy_report copy;      /* error is in copy_error */
     char *copy_error;
     bool has_credentials;
+    bool earlier_copy_left;       /* QEMU has not cleaned up an earlier migration (copy_is_left) */
     enum disks_state disks;
     int64_t disk_total, disk_done;
 
     /* source */
     bool copy_started;            /* by this process in this epoch, or QEMU is configured for it */
-    bool given_up;                /* by the watchdog, or because the VM is to stop */
+    bool given_up;                /* by the watchdog, or because the VM is to stop, or a step was refused; at both sides */
     char *failure;                /* why the copy was given up, for failureReason */
     struct progress progress;
     struct watchdog watchdog;
     int64_t progress_told_ms;
-    bool progress_pending;
+    bool telling;                 /* a patch is on its way beside the act */
+    int64_t asked_ms;             /* when QEMU was told last to cancel, or to end the jobs: it takes its time */
     struct direct_channel *channel;
     char *proof;                  /* signature of the grant, made when the copy starts so that it costs nothing later */
     bool grant_recorded;
@@ -79,10 +82,13 @@ struct mover {
 
     /* target */
     char *direct_proof;           /* of a direct grant, verified */
-    bool nbd_runs;
+    bool nbd_stopped;
     bool cont_sent;
     int64_t complete_since;       /* monotonic ms; 0 = not complete */
 };
+
+/* QEMU's session ended without a word to those who waited for its replies, or is a new one. */
+void mover_session_lost(struct mover *m);
 
 /* The mover of a pod, made when it is first needed. */
 struct mover *mover_of(struct mover_services *services, struct pod *p);
@@ -94,6 +100,9 @@ bool mover_refresh(struct mover *m);
 
 /* Look and act, as soon as nothing is under way. */
 void mover_kick(struct mover *m);
+
+/* One decision on what is known, and its act. */
+void mover_act(struct mover *m);
 
 /* The act is over; why is NULL or what failed (it is logged, and tried again a little later). */
 void mover_done(struct mover *m, const char *why);
@@ -110,6 +119,9 @@ void mover_send(struct mover *m, yyjson_mut_doc *patch);
 
 struct copy_names mover_names(const struct mover *m);
 bool mover_qemu_alive(const struct mover *m);
+bool mover_qmp_ready(const struct mover *m);
+/* The guest was paused by its user: whoever owns it must not let it run. */
+bool mover_paused_by_user(const struct mover *m);
 
 /* observe.c: asks QEMU; kicks the mover when all is answered. mover_event takes in what an event says at once. */
 void mover_observe(struct mover *m);
@@ -124,6 +136,9 @@ void target_act(struct mover *m);
 
 /* Ends what an earlier epoch left in memory. */
 void mover_forget(struct mover *m);
+
+/* The act was refused for good: the epoch fails for this reason. */
+void mover_refused(struct mover *m, const char *why);
 
 /* Gives up the copy for a reason that a user can act on (the first one stays). */
 void mover_fail(struct mover *m, const char *reason);

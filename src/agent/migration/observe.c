@@ -1,5 +1,8 @@
 /* What QEMU says, asked again before each decision: status, migration, jobs, and while they are not known the TLS
- * objects and whether the migration's parameters are this epoch's. Events bring the same news sooner. */
+ * objects and whether the migration's parameters are this epoch's. Events bring the same news sooner.
+ *
+ * The order of the questions matters: QEMU may go from running to completed between two of them. query-migrate comes first, so
+ * that a run state read with "completed" is never older than it. */
 #include <string.h>
 
 #include "agent/migration/mover.h"
@@ -11,20 +14,27 @@ static void answered(struct mover *m)
 {
     if (--m->observing > 0)
         return;
-    m->observed = true;
-    if (m->side == SIDE_SOURCE)
+    m->observed = !m->look_again;
+    m->look_again = false;
+    if (m->observed && m->side == SIDE_SOURCE)
         source_observed(m);
     mover_kick(m);
+}
+
+static void set_run_state(struct mover *m, const char *state)
+{
+    char *copy = xstrdup(state);
+
+    free(m->run_state);
+    m->run_state = copy;
 }
 
 static void on_status(void *userdata, yyjson_val *result, const struct qmp_fault *fault)
 {
     struct mover *m = userdata;
 
-    if (result) {
-        free(m->run_state);
-        m->run_state = xstrdup(json_str_or(result, "/status", ""));
-    }
+    if (result && !m->look_again)
+        set_run_state(m, json_str_or(result, "/status", ""));
     answered(m);
 }
 
@@ -32,7 +42,7 @@ static void on_migrate(void *userdata, yyjson_val *result, const struct qmp_faul
 {
     struct mover *m = userdata;
 
-    if (result) {
+    if (result && !m->look_again) {
         copy_read(result, &m->copy);
         free(m->copy_error);
         m->copy_error = xstrdup(m->copy.error);
@@ -72,39 +82,60 @@ static void on_parameters(void *userdata, yyjson_val *result, const struct qmp_f
     answered(m);
 }
 
+static void on_yank(void *userdata, yyjson_val *result, const struct qmp_fault *fault)
+{
+    struct mover *m = userdata;
+
+    m->earlier_copy_left = copy_is_left(result);
+    answered(m);
+}
+
 void mover_observe(struct mover *m)
 {
     struct qmp *q = m->pod->qmp;
     bool source = m->side == SIDE_SOURCE;
     bool ask_jobs = source && m->disks != DISKS_NONE;
-    bool ask_parameters = source && !m->copy_started;
+    bool before_copy = source && !m->copy_started;
 
-    m->observing = 2 + ask_jobs + ask_parameters + !m->has_credentials;
-    qmp_command(q, "query-status", NULL, on_status, m);
-    if (ask_parameters)
+    m->observing = 2 + ask_jobs + 2 * before_copy + !m->has_credentials;
+    m->look_again = false;
+    qmp_command(q, "query-migrate", NULL, on_migrate, m);
+    if (before_copy) {
         qmp_command(q, "query-migrate-parameters", NULL, on_parameters, m);
+        qmp_command(q, "query-yank", NULL, on_yank, m);
+    }
     if (ask_jobs)
         qmp_command(q, "query-jobs", NULL, on_jobs, m);
     if (!m->has_credentials)
         qmp_command(q, "qom-list", script_args("/path", "/objects", NULL), on_objects, m);
-    qmp_command(q, "query-migrate", NULL, on_migrate, m);
+    qmp_command(q, "query-status", NULL, on_status, m);
 }
 
-/* The one event that time is short for: the copy is complete. Others only hasten the next look. */
+/* The one event that time is short for: the guest stands still, and the next word is ours. Nothing is asked again before it. */
+static void completed(struct mover *m)
+{
+    m->copy.state = COPY_COMPLETED;
+    set_run_state(m, m->side == SIDE_SOURCE ? "postmigrate" : "paused");
+    if (m->side == SIDE_TARGET && !m->nbd_stopped && mirror_count(&m->pod->disks)) {
+        m->nbd_stopped = true; /* the source let go of the disks before */
+        qmp_command(m->pod->qmp, "nbd-server-stop", NULL, NULL, NULL);
+    }
+    m->look_again = m->observing > 0;
+    if (!m->busy && mover_refresh(m))
+        mover_act(m);
+}
+
 void mover_event(struct mover *m, const char *name, yyjson_val *data)
 {
-    enum copy_state state;
+    bool migration = streq(name, "MIGRATION");
 
-    if (m->side == SIDE_NONE || !streq(name, "MIGRATION"))
+    if (m->side == SIDE_NONE || (!migration && !streq(name, "JOB_STATUS_CHANGE")))
         return;
-    state = copy_state_from(json_str(data, "/status"));
-    if (state == COPY_COMPLETED || state == COPY_PRE_SWITCHOVER || state == COPY_FAILED) {
-        m->copy.state = state;
-        m->observed = m->observed && state == COPY_COMPLETED;
-        if (state == COPY_COMPLETED) {
-            free(m->run_state);
-            m->run_state = xstrdup(m->side == SIDE_SOURCE ? "postmigrate" : "paused");
-        }
+    if (migration && copy_state_from(json_str(data, "/status")) == COPY_COMPLETED) {
+        completed(m);
+        return;
     }
+    m->observed = false;
+    m->look_again = m->observing > 0;
     mover_kick(m);
 }

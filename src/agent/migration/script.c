@@ -112,6 +112,13 @@ struct script *script_cancel(struct script *s)
     return NULL;
 }
 
+struct script *script_drop(struct script *s)
+{
+    if (s)
+        release(s);
+    return NULL;
+}
+
 yyjson_mut_doc *script_args(const char *path, ...)
 {
     yyjson_mut_doc *d = json_object();

@@ -22,5 +22,8 @@ void script_run(struct script *s, script_done_fn done, void *userdata);
 /* Forgets the script without a callback; answers still to come are dropped. NULL is allowed. Returns NULL. */
 struct script *script_cancel(struct script *s);
 
+/* The same when the QMP session was freed, so that no answer comes any more. */
+struct script *script_drop(struct script *s);
+
 /* Arguments from pairs of JSON pointer and string, ended by NULL: script_args("/id", "tls1", "/props/dir", dir, NULL). */
 yyjson_mut_doc *script_args(const char *path, ...) __attribute__((sentinel));

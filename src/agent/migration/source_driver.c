@@ -7,12 +7,15 @@
 #include "agent/network/pod_network.h"
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/fs.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "client/events.h"
 
 #define PROGRESS_EVERY_MS 500
 #define GRANT_EVERY_MS 500
+#define ASK_AGAIN_MS 1000
+#define CLEAN_UP_MS 10000
 
 static yyjson_val *migration_state(const struct mover *m)
 {
@@ -30,6 +33,18 @@ static bool guest_is_here(const char *run_state)
     return run_state && !streq(run_state, "postmigrate") && !streq(run_state, "finish-migrate");
 }
 
+/* "completed" by a guest that runs is what an earlier migration left behind: its own, or the one that brought it here. It is
+ * found when the agent was killed between the last two commands of the start. */
+static bool is_left_over(const struct mover *m)
+{
+    return m->copy.state == COPY_COMPLETED && guest_is_here(m->run_state) && m->note.note == NOTE_OPEN;
+}
+
+static enum copy_state copy_state(const struct mover *m)
+{
+    return m->copy_started && !is_left_over(m) ? m->copy.state : COPY_NONE;
+}
+
 static struct source_view see(const struct mover *m)
 {
     yyjson_val *state = migration_state(m);
@@ -37,10 +52,10 @@ static struct source_view see(const struct mover *m)
     return (struct source_view){
         .note = m->note.note,
         .epoch = m->epoch.state,
-        .copy = m->copy_started ? m->copy.state : COPY_NONE,
+        .copy = copy_state(m),
         .disks = m->disks,
         .qemu_alive = mover_qemu_alive(m),
-        .guest_runs = guest_is_here(m->run_state),
+        .guest_runs = guest_is_here(m->run_state) || mover_paused_by_user(m),
         .target_ready = json_str(state, "/targetNodeAddress") && json_at(state, "/targetDirectMigrationNodePorts"),
         .credentials = m->has_credentials,
         .start_recorded = json_str(state, "/startTimestamp") != NULL,
@@ -54,32 +69,45 @@ static struct source_view see(const struct mover *m)
 
 /* --- before the copy --- */
 
+/* Signs the grant, while time is cheap. The key lies in the TLS folder, also after a restart. */
+static void make_proof(struct mover *m)
+{
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+    _cleanup_free_ char *cert_path = xasprintf("%s/client-cert.pem", m->tls_dir);
+    _cleanup_free_ char *key_path = xasprintf("%s/client-key.pem", m->tls_dir);
+    _cleanup_free_ char *text = epoch_grant_text(m->pod->vmi_uid, m->uid, m->epoch.number, m->target_node);
+    _cleanup_free_ char *cert = NULL, *signature = NULL;
+    _cleanup_key_ char *key = NULL;
+    int r = fs_read(cert_path, 0, &cert, NULL, &err);
+
+    if (r >= 0)
+        r = fs_read(key_path, 0, &key, NULL, &err);
+    if (r >= 0)
+        r = pki_sign(key, text, strlen(text), &signature, &err);
+    if (r < 0) {
+        log_warn("%s/%s: no proof of the grant: %s", m->pod->ns, m->pod->vmi_name, gw_error_message(&err));
+        return;
+    }
+    _cleanup_mut_doc_ yyjson_mut_doc *d = script_args("/certificate", cert, "/signature", signature, NULL);
+    free(m->proof);
+    m->proof = json_text(yyjson_mut_doc_get_root(d));
+}
+
 static void have_credentials(void *userdata, const char *cert_pem, const char *key_pem, const struct gw_error *failure)
 {
     struct mover *m = userdata;
     _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
     struct copy_names names = mover_names(m);
-    struct agent *a = m->services->agent;
 
     m->credentials_call = NULL;
     if (failure || mover_store_credentials(m, cert_pem, key_pem, &err) < 0) {
-        mover_done(m, gw_error_message(failure ? failure : &err));
+        mover_refused(m, gw_error_message(failure ? failure : &err));
         return;
     }
-    /* The grant is signed now, while time is cheap. */
-    _cleanup_free_ char *text = epoch_grant_text(m->pod->vmi_uid, m->uid, m->epoch.number, m->target_node);
-    _cleanup_free_ char *signature = NULL;
-    if (pki_sign(key_pem, text, strlen(text), &signature, &err) == 0) {
-        yyjson_mut_doc *d = script_args("/certificate", cert_pem, "/signature", signature, NULL);
-        free(m->proof);
-        m->proof = json_text(yyjson_mut_doc_get_root(d));
-        yyjson_mut_doc_free(d);
-    }
-    if (!qmp_is_ready(m->pod->qmp)) {
+    if (!mover_qmp_ready(m)) {
         mover_done(m, "QEMU went away");
         return;
     }
-    log_debug("%s: credentials of epoch %lld", a->config.node, (long long)m->epoch.number);
     struct script *s = script_new(m->pod->qmp);
     copy_add_credentials(s, &names, true);
     mover_run(m, s);
@@ -132,16 +160,21 @@ static void mirror_disks(struct mover *m)
     mover_run(m, s);
 }
 
+/* Ahead of need: the connection to the target's agent, and what goes over it. */
 static void open_channel(struct mover *m)
 {
     const char *address = json_str(migration_state(m), "/targetState/syncAddress");
 
+    if (!m->proof)
+        make_proof(m);
     if (!m->channel && address && m->services->cluster_ca)
         m->channel = direct_open(m->services->agent, m->services->cluster_ca, address);
 }
 
 static void copy_memory(struct mover *m)
 {
+    if (m->earlier_copy_left)
+        return; /* goes by itself; the next tick looks again */
     struct copy_names names = mover_names(m);
     struct migration_settings settings;
     struct script *s = script_new(m->pod->qmp);
@@ -163,45 +196,77 @@ static void told(void *userdata, const struct gw_error *err)
 {
     struct mover *m = userdata;
 
-    m->progress_pending = false;
+    m->telling = false;
+    if (!m->tick)
+        mover_kick(m);
 }
 
 static void tell_progress(struct mover *m, int64_t now)
 {
-    if (m->progress_pending || now - m->progress_told_ms < PROGRESS_EVERY_MS)
+    if (m->telling || now - m->progress_told_ms < PROGRESS_EVERY_MS)
         return;
     yyjson_mut_doc *patch = mover_patch(m);
     progress_write(&m->progress, patch, "/status/migrationState/progress");
-    m->progress_pending = true;
+    m->telling = true;
     m->progress_told_ms = now;
     pod_patch_vmi(m->pod, patch, told, m);
 }
 
+static void give_up(struct mover *m, const char *why)
+{
+    m->given_up = true;
+    mover_fail(m, why);
+}
+
+/* What no state of the copy says: that it must end. */
+static void check_time(struct mover *m, int64_t now, const struct copy_sample *sample)
+{
+    const char *why = watchdog_check(&m->watchdog, now, sample->ram_transferred + sample->disk_transferred);
+
+    if (why)
+        give_up(m, why);
+    else if (m->copy_started && is_left_over(m))
+        give_up(m, "the agent was restarted while the copy was being started");
+    else if (!m->copy_started && m->earlier_copy_left && now - m->watchdog.start_ms > CLEAN_UP_MS)
+        give_up(m, "QEMU has not cleaned up an earlier migration: the virtual machine must be restarted before it can migrate");
+}
+
 void source_observed(struct mover *m)
 {
+    const struct copy_sample not_begun = {.ram_total = m->pod->memory, .ram_remaining = m->pod->memory};
     int64_t now = env_now(m->services->agent->env);
-    yyjson_val *state = migration_state(m);
-    bool begun = m->note.note == NOTE_OPEN && json_str(state, "/startTimestamp");
+    bool begun = m->note.note == NOTE_OPEN && json_str(migration_state(m), "/startTimestamp");
 
-    if (!begun || m->epoch.state != EPOCH_OPEN || m->copy.state == COPY_COMPLETED)
+    if (!begun || m->epoch.state != EPOCH_OPEN || copy_state(m) == COPY_COMPLETED)
         return;
     if (!m->watchdog.start_ms)
         start_clock(m);
-    struct copy_sample sample = m->copy_started ? m->copy.sample : (struct copy_sample){.ram_total = m->pod->memory, .ram_remaining = m->pod->memory};
+    if (m->channel)
+        direct_keep(m->channel, now);
+    struct copy_sample sample = m->copy_started ? m->copy.sample : not_begun;
     sample.now_ms = now;
     sample.disk_total = m->disk_total;
     sample.disk_transferred = m->disk_done;
     progress_update(&m->progress, &sample);
-    const char *why = watchdog_check(&m->watchdog, now, sample.ram_transferred + sample.disk_transferred);
-    if (why) {
-        m->given_up = true;
-        mover_fail(m, why);
-    }
+    check_time(m, now, &sample);
     tell_progress(m, now);
+}
+
+/* True once a second: for what QEMU takes its time with. */
+static bool may_ask(struct mover *m)
+{
+    int64_t now = env_now(m->services->agent->env);
+
+    if (m->asked_ms && now - m->asked_ms < ASK_AGAIN_MS)
+        return false;
+    m->asked_ms = now;
+    return true;
 }
 
 static void detach_disks(struct mover *m)
 {
+    if (!may_ask(m))
+        return;
     struct copy_names names = mover_names(m);
     struct script *s = script_new(m->pod->qmp);
 
@@ -220,6 +285,8 @@ static void continue_copy(struct mover *m)
 
 static void cancel(struct mover *m)
 {
+    if (!may_ask(m))
+        return;
     struct script *s = script_new(m->pod->qmp);
 
     mover_fail(m, m->epoch.abort_requested              ? "Live migration has been aborted"
@@ -271,8 +338,10 @@ static void grant_written(void *userdata, const struct gw_error *err)
 {
     struct mover *m = userdata;
 
-    m->progress_pending = false;
+    m->telling = false;
     m->grant_recorded = err == NULL;
+    if (!m->tick)
+        mover_kick(m);
     if (err)
         log_warn("recording the grant of %s/%s: %s", m->pod->ns, m->pod->vmi_name, gw_error_message(err));
 }
@@ -287,7 +356,7 @@ static void record_grant(struct mover *m)
     json_set_str(patch, "/status/migrationState/handover/grant/by", "Source");
     json_set_str(patch, "/status/migrationState/handover/grant/time", now_text(m, now));
     progress_write_final(&m->progress, patch, "/status/migrationState/progress", m->copy.total_ms, m->copy.downtime_ms);
-    m->progress_pending = true;
+    m->telling = true;
     pod_patch_vmi(m->pod, patch, grant_written, m);
 }
 
@@ -304,11 +373,11 @@ static void send_grant(struct mover *m)
         direct_send_grant(m->channel, text);
         m->grant_sent_ms = now;
     }
-    if (mover_qemu_alive(m) && m->copy.total_ms < 0 && !m->figures_asked) {
+    if (mover_qemu_alive(m) && m->copy.downtime_ms < 0 && !m->figures_asked) {
         m->figures_asked = true;
         m->observed = false;
         mover_kick(m);
-    } else if (!m->grant_recorded && !m->progress_pending) {
+    } else if (!m->grant_recorded && !m->telling) {
         record_grant(m);
     }
 }
@@ -325,6 +394,7 @@ static void note_closed(struct mover *m)
         mover_kick(m);
 }
 
+/* A guest that its user paused is left as it is: `cont` will come from them. */
 static void take_back(struct mover *m)
 {
     _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
@@ -397,6 +467,7 @@ static void settled(struct mover *m)
     _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
 
     env_timer_cancel(m->services->agent->env, &m->tick);
+    fs_remove_tree(m->tls_dir, NULL);
     if (m->finished)
         return;
     if (moved && m->pod->owner && pod_set_owner(m->pod, false, &err) < 0)

@@ -7,6 +7,7 @@
 #include "agent/network/pod_network.h"
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/fs.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "client/events.h"
@@ -16,17 +17,6 @@ static char *now_text(const struct mover *m, char *buf)
     return clock_format(env_wall_ms(m->services->agent->env), buf);
 }
 
-static bool paused_by_user(const struct mover *m)
-{
-    size_t i, max;
-    yyjson_val *condition;
-
-    yyjson_arr_foreach(json_at(yyjson_doc_get_root(m->pod->vmi), "/status/conditions"), i, max, condition)
-        if (str_same(json_str(condition, "/type"), "Paused"))
-            return str_same(json_str(condition, "/status"), "True");
-    return false;
-}
-
 static enum waiting_state waiting_state(const struct mover *m)
 {
     if (!mover_qemu_alive(m))
@@ -34,7 +24,7 @@ static enum waiting_state waiting_state(const struct mover *m)
     if (m->run_state && streq(m->run_state, "running"))
         return WAITING_RUNS;
     if (m->copy.state == COPY_COMPLETED)
-        return m->cont_sent && m->note.note == NOTE_CLAIMED && paused_by_user(m) ? WAITING_RUNS : WAITING_COMPLETE;
+        return m->cont_sent && m->note.note == NOTE_CLAIMED && mover_paused_by_user(m) ? WAITING_RUNS : WAITING_COMPLETE;
     return m->copy.state == COPY_NONE && !m->copy_started ? WAITING_IDLE : WAITING_LISTENING;
 }
 
@@ -52,7 +42,7 @@ static struct target_view see(struct mover *m)
         .direct_grant = m->direct_proof || m->note.proof,
         .credentials = m->has_credentials,
         .published = json_str(state, "/targetNodeAddress") && json_at(state, "/targetDirectMigrationNodePorts"),
-        .withdrawn = m->epoch.withdrawn || m->stop_wanted,
+        .withdrawn = m->epoch.withdrawn || m->stop_wanted || m->given_up,
         .received_told = m->epoch.received,
         .cont_sent = m->cont_sent,
         .complete_ms = m->complete_since ? now - m->complete_since : -1,
@@ -75,10 +65,10 @@ static void have_credentials(void *userdata, const char *cert_pem, const char *k
 
     m->credentials_call = NULL;
     if (failure || mover_store_credentials(m, cert_pem, key_pem, &err) < 0) {
-        mover_done(m, gw_error_message(failure ? failure : &err));
+        mover_refused(m, gw_error_message(failure ? failure : &err));
         return;
     }
-    if (!qmp_is_ready(m->pod->qmp)) {
+    if (!mover_qmp_ready(m)) {
         mover_done(m, "QEMU went away");
         return;
     }
@@ -107,11 +97,11 @@ static void listen_for_source(struct mover *m)
     struct script *s = script_new(m->pod->qmp);
     const char *address = m->pod->network->pod_address;
 
+    script_try(s, "nbd-server-stop", NULL); /* of an agent that was killed here */
     if (mirror_count(&m->pod->disks))
         mirror_export(s, &names, &m->pod->disks, address, POD_NETWORK_BLOCK_PORT);
     copy_listen(s, &names, address, POD_NETWORK_MIGRATION_PORT);
     m->copy_started = true;
-    m->nbd_runs = mirror_count(&m->pod->disks) > 0;
     mover_run(m, s);
 }
 
@@ -153,12 +143,12 @@ static void run(struct mover *m)
     _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
     struct script *s = script_new(m->pod->qmp);
 
-    if (m->nbd_runs || mirror_count(&m->pod->disks))
+    if (!m->nbd_stopped)
         script_try(s, "nbd-server-stop", NULL);
-    if (!paused_by_user(m))
+    if (!mover_paused_by_user(m))
         script_add(s, "cont", NULL);
     m->cont_sent = true;
-    m->nbd_runs = false;
+    m->nbd_stopped = true;
     mover_run(m, s);
     if (pod_network_activate(m->services->agent->network, m->pod->uid, m->epoch.number, &err) < 0)
         log_error("%s: %s", m->pod->vmi_name, gw_error_message(&err));
@@ -206,6 +196,8 @@ static const char *why_destroyed(const struct mover *m)
 {
     if (!mover_qemu_alive(m))
         return m->pod->exit.message ? m->pod->exit.message : "the target's QEMU ended";
+    if (m->failure)
+        return m->failure;
     return m->epoch.withdrawn ? "asked to withdraw" : m->stop_wanted ? "the target pod is being deleted" : "the migration failed";
 }
 
@@ -240,6 +232,7 @@ static void settled(struct mover *m)
     bool ours = m->note.note == NOTE_CLAIMED;
 
     env_timer_cancel(m->services->agent->env, &m->tick);
+    fs_remove_tree(m->tls_dir, NULL);
     if (ours && !m->pod->owner && pod_set_owner(m->pod, true, &err) < 0)
         log_error("%s: %s", m->pod->vmi_name, gw_error_message(&err));
     if (m->finished || mover_qemu_alive(m))

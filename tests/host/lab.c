@@ -168,6 +168,8 @@ static void on_closed(void *userdata, const char *why)
     m->closed = true;
     m->ready = false;
     m->qmp = qmp_free(m->qmp);
+    if (m->on_closed)
+        m->on_closed(m->userdata);
 }
 
 static const struct qmp_handlers handlers = {on_ready, on_event, on_closed};

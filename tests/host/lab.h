@@ -51,6 +51,7 @@ struct machine {
     int64_t stopped, resumed;
     char status[32];              /* of the last MIGRATION event */
     machine_event_fn on_event;    /* besides; may be NULL */
+    void (*on_closed)(void *userdata);
     void *userdata;
 };
 

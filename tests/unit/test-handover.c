@@ -375,13 +375,21 @@ static void test_source_copies_disks_in_step(void **state)
     assert_int_equal(source_next(&v), SOURCE_COPY_MEMORY);
     v.copy = COPY_PRE_SWITCHOVER;
     assert_int_equal(source_next(&v), SOURCE_DETACH_DISKS);
+    v.disks = DISKS_COPYING; /* the jobs are ending: memory must not go ahead of them */
+    assert_int_equal(source_next(&v), SOURCE_WAIT);
+    v.disks = DISKS_IDLE; /* the jobs are gone, nobody knows how they ended */
+    assert_int_equal(source_next(&v), SOURCE_CANCEL);
     v.disks = DISKS_DETACHED;
+    assert_int_equal(source_next(&v), SOURCE_CONTINUE);
+    v.disks = DISKS_NONE;
     assert_int_equal(source_next(&v), SOURCE_CONTINUE);
     v.disks = DISKS_FAILED;
     assert_int_equal(source_next(&v), SOURCE_CANCEL);
     v.copy = COPY_FAILED;
     assert_int_equal(source_next(&v), SOURCE_NOTE_CLOSED);
     v.note = NOTE_CLOSED;
+    assert_int_equal(source_next(&v), SOURCE_DROP_DISKS);
+    v.disks = DISKS_DETACHED; /* of a guest that was taken back */
     assert_int_equal(source_next(&v), SOURCE_DROP_DISKS);
     v.disks = DISKS_IDLE;
     assert_int_equal(source_next(&v), SOURCE_RECORD_CLOSE);

@@ -30,11 +30,11 @@ void copy_add_credentials(struct script *s, const struct copy_names *n, bool sou
 
     json_set_bool(args, "/verify-peer", true);
     script_try(s, "object-del", script_args("/id", tls, NULL));
-    script_add(s, "object-add", args);
-    if (source)
-        return;
-    script_try(s, "object-del", script_args("/id", copy_authz_id(n->epoch, authz), NULL));
-    script_add(s, "object-add", script_args("/qom-type", "authz-simple", "/id", authz, "/identity", identity, NULL));
+    if (!source) {
+        script_try(s, "object-del", script_args("/id", copy_authz_id(n->epoch, authz), NULL));
+        script_add(s, "object-add", script_args("/qom-type", "authz-simple", "/id", authz, "/identity", identity, NULL));
+    }
+    script_add(s, "object-add", args); /* last: who finds it after a restart finds all (copy_has_credentials) */
 }
 
 bool copy_has_credentials(yyjson_val *objects, int64_t epoch)

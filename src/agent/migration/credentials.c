@@ -1,9 +1,9 @@
 #include "agent/migration/credentials.h"
 
-#include <gnutls/gnutls.h>
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/base64.h"
 #include "base/random.h"
 
 /* The signer answers within milliseconds; a server that is away is waited for. */
@@ -57,28 +57,6 @@ static void fail(struct credentials_call *c, const char *why)
     finish(c, NULL, &err);
 }
 
-static char *decode(const char *base64)
-{
-    gnutls_datum_t in = {(unsigned char *)base64, (unsigned)strlen(base64)}, out = {0};
-
-    if (gnutls_base64_decode2(&in, &out) < 0)
-        return NULL;
-    char *text = xstrndup((char *)out.data, out.size);
-    gnutls_free(out.data);
-    return text;
-}
-
-static char *encode(const char *text)
-{
-    gnutls_datum_t in = {(unsigned char *)text, (unsigned)strlen(text)}, out = {0};
-
-    if (gnutls_base64_encode2(&in, &out) < 0)
-        return xstrdup("");
-    char *base64 = xstrndup((char *)out.data, out.size);
-    gnutls_free(out.data);
-    return base64;
-}
-
 static void look(void *userdata);
 
 /* The denial's message, if there is one. */
@@ -103,8 +81,11 @@ static void looked(void *userdata, struct api_answer *answer)
 
     c->call = NULL;
     if (certificate) {
-        _cleanup_free_ char *pem = decode(certificate);
-        finish(c, pem, NULL);
+        _cleanup_free_ char *pem = NULL;
+        if (base64_decode(certificate, strlen(certificate), &pem, NULL) < 0)
+            fail(c, "the certificate is no base64");
+        else
+            finish(c, pem, NULL);
     } else if (refusal(csr)) {
         fail(c, refusal(csr));
     } else if (env_now(c->agent->env) > c->deadline) {
@@ -126,7 +107,7 @@ static yyjson_mut_doc *request_object(const char *name, const char *signer, cons
 {
     yyjson_mut_doc *d = json_object();
     yyjson_mut_val *list = yyjson_mut_arr(d);
-    _cleanup_free_ char *request = encode(csr_pem);
+    _cleanup_free_ char *request = base64_encode(csr_pem, strlen(csr_pem));
 
     json_set_str(d, "/metadata/name", name);
     json_set_str(d, "/spec/request", request);

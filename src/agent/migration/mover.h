@@ -73,7 +73,8 @@ struct mover {
     struct watchdog watchdog;
     int64_t progress_told_ms;
     bool telling;                 /* a patch is on its way beside the act */
-    int64_t asked_ms;             /* when QEMU was told last to cancel, or to end the jobs: it takes its time */
+    int asked;                    /* what QEMU was told last to do and takes its time with: an enum source_action */
+    int64_t asked_ms;
     struct direct_channel *channel;
     char *proof;                  /* signature of the grant, made when the copy starts so that it costs nothing later */
     bool grant_recorded;

@@ -252,20 +252,21 @@ void source_observed(struct mover *m)
     tell_progress(m, now);
 }
 
-/* True once a second: for what QEMU takes its time with. */
-static bool may_ask(struct mover *m)
+/* True once a second: QEMU takes its time with this, and looks unchanged until then. */
+static bool may_ask(struct mover *m, enum source_action action)
 {
     int64_t now = env_now(m->services->agent->env);
 
-    if (m->asked_ms && now - m->asked_ms < ASK_AGAIN_MS)
+    if (m->asked == (int)action && now - m->asked_ms < ASK_AGAIN_MS)
         return false;
+    m->asked = (int)action;
     m->asked_ms = now;
     return true;
 }
 
 static void detach_disks(struct mover *m)
 {
-    if (!may_ask(m))
+    if (!may_ask(m, SOURCE_DETACH_DISKS))
         return;
     struct copy_names names = mover_names(m);
     struct script *s = script_new(m->pod->qmp);
@@ -276,16 +277,17 @@ static void detach_disks(struct mover *m)
 
 static void continue_copy(struct mover *m)
 {
+    if (!may_ask(m, SOURCE_CONTINUE))
+        return;
     struct script *s = script_new(m->pod->qmp);
 
-    script_add(s, "migrate-continue", script_args("/state", "pre-switchover", NULL));
-    m->copy.state = COPY_ACTIVE;
+    script_try(s, "migrate-continue", script_args("/state", "pre-switchover", NULL));
     mover_run(m, s);
 }
 
 static void cancel(struct mover *m)
 {
-    if (!may_ask(m))
+    if (!may_ask(m, SOURCE_CANCEL))
         return;
     struct script *s = script_new(m->pod->qmp);
 
@@ -368,8 +370,8 @@ static void send_grant(struct mover *m)
     if (m->epoch.state != EPOCH_OPEN)
         return; /* recorded: the target's agent will see it */
     if (!m->grant_sent_ms || now - m->grant_sent_ms >= GRANT_EVERY_MS) {
-        _cleanup_free_ char *text = grant_json(m);
         open_channel(m);
+        _cleanup_free_ char *text = grant_json(m);
         direct_send_grant(m->channel, text);
         m->grant_sent_ms = now;
     }
@@ -513,6 +515,8 @@ void source_act(struct mover *m)
     };
     struct source_view view = see(m);
     enum source_action action = source_next(&view);
+
+    log_debug("%s/%s: source: %s", m->pod->ns, m->pod->vmi_name, source_action_string(action));
 
     if (acts[action])
         acts[action](m);

@@ -263,6 +263,8 @@ void target_act(struct mover *m)
     struct target_view view = see(m);
     enum target_action action = target_next(&view);
 
+    log_debug("%s/%s: target: %s", m->pod->ns, m->pod->vmi_name, target_action_string(action));
+
     if (acts[action])
         acts[action](m);
 }

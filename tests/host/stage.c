@@ -1,0 +1,443 @@
+#include "stage.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "agent/migration/mover.h"
+#include "agent/network/pod_network.h"
+#include "api/patch.h"
+#include "base/alloc.h"
+#include "base/base64.h"
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "client/client_curl.h"
+#include "http/http_server.h"
+
+#define SERVER_DELAY_MS 3 /* of a write, as a real one syncs */
+
+/* --- The API server, as far as it goes --- */
+
+struct queued {
+    struct queued *next;
+    struct node *node; /* NULL: the controller */
+    unsigned life;
+    int64_t due_ms;
+    yyjson_mut_doc *patch;
+    void (*done)(void *userdata, const struct gw_error *err);
+    void *userdata;
+};
+
+static struct node *node_of(struct pod *p)
+{
+    return (struct node *)((char *)p - offsetof(struct node, pod));
+}
+
+static void show(struct node *n)
+{
+    _cleanup_mut_doc_ yyjson_mut_doc *copy = json_copy(yyjson_doc_get_root(n->stage->vmi));
+
+    yyjson_doc_free(n->pod.vmi);
+    n->pod.vmi = yyjson_mut_doc_imut_copy(copy, NULL);
+    if (n->services)
+        n->hooks->vmi_changed(n->hooks_data, &n->pod);
+}
+
+static void apply(struct stage *s, yyjson_val *patch)
+{
+    _cleanup_mut_doc_ yyjson_mut_doc *d = json_copy(yyjson_doc_get_root(s->vmi));
+
+    assert_int_equal(patch_merge(d, patch, NULL), 0);
+    yyjson_doc_free(s->vmi);
+    s->vmi = yyjson_mut_doc_imut_copy(d, NULL);
+    for (size_t i = 0; i < 2; i++)
+        show(&s->nodes[i]);
+}
+
+static void queue(struct stage *s, struct node *n, yyjson_mut_doc *patch, void (*done)(void *, const struct gw_error *),
+                  void *userdata)
+{
+    struct queued *q = xnew(struct queued), **end = &s->queue;
+
+    *q = (struct queued){.node = n, .life = n ? n->life : 0, .due_ms = clock_monotonic_ms() + SERVER_DELAY_MS, .patch = patch,
+                         .done = done, .userdata = userdata};
+    while (*end)
+        end = &(*end)->next;
+    *end = q;
+}
+
+static void serve_one(struct stage *s)
+{
+    struct queued *q = s->queue;
+    _cleanup_doc_ yyjson_doc *patch = yyjson_mut_doc_imut_copy(q->patch, NULL);
+    bool alive = !q->node || (q->node->services && q->node->life == q->life);
+
+    s->queue = q->next;
+    if (alive)
+        apply(s, yyjson_doc_get_root(patch));
+    if (alive && q->done)
+        q->done(q->userdata, NULL);
+    yyjson_mut_doc_free(q->patch);
+    free(q);
+}
+
+void stage_patch(struct stage *s, const char *json)
+{
+    _cleanup_doc_ yyjson_doc *patch = NULL;
+
+    assert_int_equal(json_parse(json, strlen(json), &patch, NULL), 0);
+    apply(s, yyjson_doc_get_root(patch));
+}
+
+static char *sign(struct stage *s, yyjson_val *csr)
+{
+    bool migration = streq(json_str_or(csr, "/spec/signerName", ""), "godwit.io/migration");
+    const char *text = json_str(csr, "/spec/request");
+    _cleanup_free_ char *pem = NULL, *cert = NULL;
+    _cleanup_pki_info_ struct pki_info info = {0};
+
+    if (base64_decode(text, strlen(text), &pem, NULL) < 0 || pki_csr_read(pem, &info, NULL) < 0)
+        return NULL;
+    const char *sans[4] = {info.sans[0], info.n_sans > 1 ? info.sans[1] : NULL, NULL};
+    struct pki_subject subject = {.cn = info.cn, .sans = sans};
+    if (pki_issue(migration ? s->lab->ca : s->cluster_ca, pem, &subject, info.usages, 3600, &cert, NULL) < 0)
+        return NULL;
+    return base64_encode(cert, strlen(cert));
+}
+
+/* On a worker thread: certificates are made when they are asked for, and told by the GET, as if a signer had been by. */
+static void on_request(struct http_request *r, void *userdata)
+{
+    static char *certificates[64];
+    static char *names[64];
+    static size_t n;
+    struct stage *s = userdata;
+    _cleanup_doc_ yyjson_doc *body = NULL;
+    _cleanup_mut_doc_ yyjson_mut_doc *answer = json_object();
+    const char *target = http_target(r), *name = strrchr(target, '/') + 1;
+    size_t len;
+    const char *text = http_body(r, &len);
+
+    if (strstr(target, "/configmaps/")) {
+        json_set_str(answer, "/data/cluster-ca.crt", pki_ca_cert_pem(s->cluster_ca));
+        json_set_str(answer, "/data/migration-ca.crt", pki_ca_cert_pem(s->lab->ca));
+    } else if (streq(http_method(r), "POST") && strstr(target, "certificatesigningrequests") && json_parse(text, len, &body, NULL) == 0) {
+        names[n % 64] = xstrdup(json_str(yyjson_doc_get_root(body), "/metadata/name"));
+        certificates[n++ % 64] = sign(s, yyjson_doc_get_root(body));
+    } else if (streq(http_method(r), "GET")) {
+        for (size_t i = 0; i < 64; i++)
+            if (names[i] && streq(names[i], name))
+                json_set_str(answer, "/status/certificate", certificates[i]);
+    }
+    _cleanup_free_ char *json = json_text(yyjson_mut_doc_get_root(answer));
+    http_answer_text(r, s->server_dead ? 503 : 200, "application/json", json);
+}
+
+/* --- The core of the agents --- */
+
+void agent_add_pod_hooks(struct agent *a, const struct pod_hooks *hooks, void *userdata)
+{
+    struct node *n = (struct node *)((char *)a - offsetof(struct node, agent));
+
+    n->hooks = hooks;
+    n->hooks_data = userdata;
+}
+
+struct pod *agent_target_pod(struct agent *a, const char *migration_uid)
+{
+    struct node *n = (struct node *)((char *)a - offsetof(struct node, agent));
+
+    return str_same(n->pod.migration_uid, migration_uid) ? &n->pod : NULL;
+}
+
+int pod_set_owner(struct pod *p, bool owner, struct gw_error *err)
+{
+    p->owner = owner;
+    return 0;
+}
+
+void pod_stop(struct pod *p, int grace_s)
+{
+    node_of(p)->stops = true;
+}
+
+void pod_quit(struct pod *p)
+{
+    node_of(p)->quits = true;
+    p->step = POD_STOPPING;
+    if (p->qmp)
+        qmp_command(p->qmp, "quit", NULL, NULL, NULL);
+}
+
+void pod_finish(struct pod *p, bool succeeded, const char *reason, const char *message)
+{
+    struct node *n = node_of(p);
+
+    assert_false(n->finished);
+    n->finished = true;
+    n->succeeded = succeeded;
+    free(n->finish_reason);
+    n->finish_reason = xstrdup(message);
+}
+
+void pod_event(struct pod *p, const char *type, const char *reason, const char *fmt, ...)
+{
+}
+
+void pod_patch_vmi(struct pod *p, yyjson_mut_doc *patch, void (*done)(void *userdata, const struct gw_error *err), void *userdata)
+{
+    queue(node_of(p)->stage, node_of(p), patch, done, userdata);
+}
+
+int pod_network_activate(struct network *n, const char *uid, int64_t epoch, struct gw_error *err)
+{
+    return 0;
+}
+
+/* The network is the stage here. */
+int pod_network_forward(struct network *network, const char *uid, const char *target_node, struct gw_error *err)
+{
+    struct stage *s = (struct stage *)network;
+
+    s->nodes[0].forwards = true;
+    if (s->on_forward)
+        s->on_forward(s);
+    return 0;
+}
+
+static void on_event(void *userdata, const char *name, yyjson_val *data, int64_t time_us)
+{
+    struct node *n = userdata;
+
+    log_debug("%s: %s %s", n->pod.name, name, json_str_or(data, "/status", ""));
+    if (n->services)
+        n->hooks->event(n->hooks_data, &n->pod, name, data, time_us);
+}
+
+static void on_closed(void *userdata)
+{
+    ((struct node *)userdata)->pod.qmp = NULL;
+}
+
+static void notice_end(struct node *n)
+{
+    if (n->pod.step >= POD_ENDED || machine_lives(n->machine) || !n->services)
+        return;
+    n->pod.qmp = NULL;
+    n->machine->qmp = qmp_free(n->machine->qmp);
+    n->pod.step = POD_ENDED;
+    n->pod.exit = (struct pod_exit){.known = true, .reason = n->quits ? "host-qmp-quit" : "crashed", .code = -1, .message = "it ended"};
+    n->hooks->ended(n->hooks_data, &n->pod);
+}
+
+void node_start_agent(struct node *n)
+{
+    n->life++;
+    assert_int_equal(migration_start(&n->agent, &n->services, NULL), 0);
+    show(n);
+    if (machine_lives(n->machine)) {
+        machine_reopen(n->machine);
+        n->pod.qmp = n->machine->qmp;
+        n->hooks->attached(n->hooks_data, &n->pod);
+    } else {
+        n->pod.step = POD_UP;
+        notice_end(n);
+    }
+}
+
+void node_kill_agent(struct node *n)
+{
+    if (!n->services)
+        return;
+    n->hooks->gone(n->hooks_data, &n->pod);
+    n->services = migration_stop(n->services);
+    n->pod.qmp = NULL;
+    n->machine->qmp = qmp_free(n->machine->qmp);
+}
+
+void node_kill_qemu(struct node *n)
+{
+    machine_kill(n->machine);
+}
+
+/* --- The play --- */
+
+static void node_init(struct stage *s, size_t i, struct machine *m)
+{
+    struct node *n = &s->nodes[i];
+    _cleanup_free_ char *cn = xasprintf("system:node:node-%c", (char)('a' + i)), *url = xasprintf("https://127.0.0.1:%d", s->server_port);
+    const char *groups[] = {"system:nodes", NULL};
+
+    n->stage = s;
+    n->machine = m;
+    m->on_event = on_event;
+    m->on_closed = on_closed;
+    m->userdata = n;
+    n->agent.config.node = xasprintf("node-%c", (char)('a' + i));
+    n->agent.config.address = xstrdup("127.0.0.1");
+    n->agent.loop = s->lab->loop;
+    n->agent.network = (struct network *)s;
+    assert_int_equal(pki_issue_with_key(s->cluster_ca, &(struct pki_subject){.cn = cn, .o = groups}, PKI_CLIENT, 3600,
+                                        &n->agent.cert_pem, &n->agent.key_pem, NULL), 0);
+    struct client_config config = {.server = url, .ca = (char *)pki_ca_cert_pem(s->cluster_ca), .cert = n->agent.cert_pem, .key = n->agent.key_pem};
+    assert_int_equal(client_curl_new(s->lab->loop, &config, &n->agent.client, NULL), 0);
+    n->agent.env = env_sd_new(s->lab->loop, n->agent.client);
+    n->pod = (struct pod){
+        .agent = &n->agent,
+        .uid = xasprintf("pod-uid-%zu", i),
+        .ns = xstrdup("default"),
+        .name = xasprintf("pod-%zu", i),
+        .vmi_name = xstrdup("vm"),
+        .vmi_uid = xstrdup("vmi-uid"),
+        .migration_uid = i ? xstrdup("mig-uid") : NULL,
+        .dir = xasprintf("%s/pod-%zu", s->lab->dir, i),
+        .run_dir = xasprintf("%s/pod-%zu/run", s->lab->dir, i),
+        .step = POD_UP,
+        .owner = i == 0,
+        .disks = m->disks,
+        .memory = 64 << 20,
+    };
+    struct pod_network *network = xnew(struct pod_network);
+    network->pod_address = xstrdup("127.0.0.1");
+    n->pod.network = network;
+    assert_int_equal(fs_mkdirs(n->pod.run_dir, 0700, NULL), 0);
+}
+
+static int on_pump(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    struct stage *s = userdata;
+
+    while (s->queue && !s->server_dead && s->queue->due_ms <= clock_monotonic_ms())
+        serve_one(s);
+    for (size_t i = 0; i < 2; i++)
+        notice_end(&s->nodes[i]);
+    sd_event_source_set_time_relative(source, 1000);
+    return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+static void start_server(struct stage *s)
+{
+    const char *sans[] = {"127.0.0.1", NULL};
+    _cleanup_free_ char *cert = NULL;
+    _cleanup_key_ char *key = NULL;
+
+    assert_int_equal(pki_ca_new("cluster", 3600, &s->cluster_ca, NULL), 0);
+    assert_int_equal(pki_issue_with_key(s->cluster_ca, &(struct pki_subject){.cn = "server", .sans = sans}, PKI_SERVER, 3600, &cert, &key, NULL), 0);
+    const struct http_config config = {.address = "127.0.0.1", .cert_pem = cert, .key_pem = key, .handler = on_request, .userdata = s, .workers = 1};
+    assert_int_equal(http_server_new(s->lab->loop, &config, &s->server, NULL), 0);
+    s->server_port = http_server_port(s->server);
+}
+
+struct stage *stage_new(int64_t bandwidth)
+{
+    static const char vmi[] =
+        "{\"metadata\":{\"name\":\"vm\",\"namespace\":\"default\",\"uid\":\"vmi-uid\"},\"status\":{\"nodeName\":\"node-a\","
+        "\"migrationState\":{\"migrationUid\":\"mig-uid\",\"sourceNode\":\"node-a\",\"sourcePod\":\"pod-0\",\"targetNode\":\"node-b\","
+        "\"targetPod\":\"pod-1\",\"migrationConfiguration\":{},\"handover\":{\"epoch\":1}}}}";
+    struct stage *s = xnew(struct stage);
+    _cleanup_free_ char *limit =
+        xasprintf("{\"status\":{\"migrationState\":{\"migrationConfiguration\":{\"bandwidthPerMigration\":\"%lld\"}}}}", (long long)bandwidth);
+
+    s->lab = lab_new();
+    start_server(s);
+    assert_int_equal(json_parse(vmi, strlen(vmi), &s->vmi, NULL), 0);
+    node_init(s, 0, machine_start(s->lab, "source", false));
+    node_init(s, 1, machine_start(s->lab, "target", true));
+    lab_pass(s->lab, 1500); /* the guest boots */
+    stage_patch(s, limit);
+    assert_true(sd_event_add_time_relative(s->lab->loop, &s->pump, CLOCK_MONOTONIC, 1000, 100, on_pump, s) >= 0);
+    for (size_t i = 0; i < 2; i++)
+        node_start_agent(&s->nodes[i]);
+    return s;
+}
+
+static void node_done(struct node *n)
+{
+    struct pod *p = &n->pod;
+    struct pod_network *network = (struct pod_network *)p->network;
+
+    node_kill_agent(n);
+    api_client_free(n->agent.client);
+    env_sd_free(n->agent.env);
+    char *texts[] = {n->agent.config.node, n->agent.config.address, n->agent.cert_pem, n->agent.key_pem, n->finish_reason, p->uid, p->ns,
+                     p->name, p->vmi_name, p->vmi_uid, p->migration_uid, p->dir, p->run_dir, network->pod_address};
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+        free(texts[i]);
+    free(network);
+    yyjson_doc_free(p->vmi);
+}
+
+void stage_free(struct stage *s)
+{
+    s->server_dead = false;
+    for (size_t i = 0; i < 2; i++)
+        node_done(&s->nodes[i]);
+    while (s->queue)
+        serve_one(s);
+    sd_event_source_disable_unref(s->pump);
+    http_server_free(s->server);
+    pki_ca_free(s->cluster_ca);
+    yyjson_doc_free(s->vmi);
+    lab_free(s->lab);
+    free(s);
+}
+
+struct reach {
+    struct stage *s;
+    const char *state;
+};
+
+static const char *epoch_now(struct stage *s)
+{
+    struct epoch e;
+
+    epoch_read(yyjson_doc_get_root(s->vmi), &e);
+    return epoch_state_string(e.state);
+}
+
+static bool has_reached(void *data)
+{
+    struct reach *r = data;
+
+    return streq(epoch_now(r->s), r->state);
+}
+
+bool stage_reaches(struct stage *s, const char *epoch_state, double seconds)
+{
+    struct reach r = {s, epoch_state};
+
+    if (lab_wait(s->lab, seconds, has_reached, &r))
+        return true;
+    _cleanup_blob_ struct blob *text = json_encode_val(json_at(yyjson_doc_get_root(s->vmi), "/status"));
+    print_message("epoch is %s, not %s: %s\n", epoch_now(s), epoch_state, text->data);
+    return false;
+}
+
+static bool has_settled(void *data)
+{
+    struct stage *s = data;
+
+    if (streq(epoch_now(s), "Claimed"))
+        return s->nodes[0].finished;
+    return streq(epoch_now(s), "Closed") && s->nodes[1].finished;
+}
+
+bool stage_settles(struct stage *s, double seconds)
+{
+    if (lab_wait(s->lab, seconds, has_settled, s))
+        return true;
+    _cleanup_blob_ struct blob *text = json_encode_val(json_at(yyjson_doc_get_root(s->vmi), "/status"));
+    print_message("not settled: %s\n", text->data);
+    return false;
+}
+
+const char *stage_text(struct stage *s, const char *path)
+{
+    return json_str_or(yyjson_doc_get_root(s->vmi), path, "");
+}

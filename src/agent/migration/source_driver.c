@@ -437,7 +437,7 @@ static void record_figures(struct mover *m)
 {
     yyjson_mut_doc *patch = mover_patch(m);
 
-    if (m->copy.total_ms < 0 && !m->figures_asked) {
+    if (m->copy.downtime_ms < 0 && !m->figures_asked) {
         yyjson_mut_doc_free(patch);
         m->figures_asked = true;
         m->observed = false;

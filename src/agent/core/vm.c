@@ -13,7 +13,7 @@
 
 #define RETRY_FIRST_MS 500
 #define RETRY_MAX_MS 30000
-#define POWERDOWN_AGAIN_MS 5000
+#define POWERDOWN_AGAIN_MS 2000
 #define STOPPING_LOOK_MS 100
 
 /* --- What is known --- */
@@ -343,9 +343,10 @@ void vm_conclude(struct vm *vm, bool succeeded, const char *reason, const char *
     vm->ended_ms = vm->ended_ms ? vm->ended_ms : env_wall_ms(vm->core->agent->env);
     if (vm_note_write(vm, &err) < 0)
         log_failure(-1, &err, "pod %s/%s", vm->pod.ns, vm->pod.name);
-    if (vm->pod.owner)
-        pod_event(&vm->pod, succeeded ? EVENT_NORMAL : EVENT_WARNING, "Stopped", succeeded
-                  ? "The VirtualMachineInstance was shut down (%s)." : "The VirtualMachineInstance crashed (%s).", reason);
+    if (vm->pod.owner && succeeded)
+        pod_event(&vm->pod, EVENT_NORMAL, "Stopped", "The VirtualMachineInstance was shut down (%s).", reason);
+    else if (vm->pod.owner)
+        pod_event(&vm->pod, EVENT_WARNING, "Stopped", "The VirtualMachineInstance crashed (%s): %s", reason, message);
     vm_touch(vm);
     vm_kick(vm);
 }

@@ -2,15 +2,25 @@
  * over early only if its version is above `seen`: below, the watch has told of it already and perhaps of its end. Events
  * at or below `seen` are repetitions. Events above it but below the version of an object taken over early are history.
  *
+ * Memory. Objects are kept encoded, which takes less than half, and decoded when somebody reads them; cache_rest drops the
+ * decoded form of those that nobody has read for a while. A cache at rest is its texts.
+ *
  * A delete that was acknowledged leaves the uid in `gone` until the watch tells of it, so that older news cannot bring the
  * object back. */
 #include "client/cache.h"
 
+#include <malloc.h>
 #include <string.h>
 
+/* So many objects at once going to rest are worth giving the memory back. */
+#define TRIM_FROM 1000
+
 struct entry {
-    yyjson_doc *doc;
+    yyjson_doc *doc; /* decoded, or NULL */
+    const char *text; /* encoded; lies behind key */
+    size_t len;
     uint64_t version;
+    bool read;       /* since the last cache_rest */
     char key[];
 };
 
@@ -28,7 +38,9 @@ struct cache {
     char *api_version;
     const char *const *keep;
     cache_fn changed;
+    void (*woke)(void *userdata);
     void *userdata;
+    struct entry_vec awake; /* those that are decoded */
     struct map *entries;
     struct index_vec indexes;
     uint64_t seen;
@@ -43,25 +55,18 @@ struct index_values {
     bool remove;
 };
 
-static yyjson_val *entry_obj(const struct entry *e)
-{
-    return e ? yyjson_doc_get_root(e->doc) : NULL;
-}
-
-static void entry_free(struct entry *e)
+static yyjson_val *entry_obj(struct cache *c, struct entry *e)
 {
     if (!e)
-        return;
-    yyjson_doc_free(e->doc);
-    free(e);
-}
-
-/* --- indexes --- */
-
-static void free_vec(void *p)
-{
-    entry_vec_done(p);
-    free(p);
+        return NULL;
+    e->read = true;
+    if (!e->doc) {
+        e->doc = yyjson_read(e->text, e->len, 0);
+        entry_vec_push(&c->awake, e);
+        if (c->awake.len == 1)
+            c->woke(c->userdata);
+    }
+    return yyjson_doc_get_root(e->doc);
 }
 
 static void vec_drop(struct entry_vec *v, const struct entry *e)
@@ -71,6 +76,44 @@ static void vec_drop(struct entry_vec *v, const struct entry *e)
             v->items[i] = v->items[--v->len];
             return;
         }
+}
+
+static void entry_free(struct cache *c, struct entry *e)
+{
+    if (!e)
+        return;
+    if (e->doc)
+        vec_drop(&c->awake, e);
+    yyjson_doc_free(e->doc);
+    free(e);
+}
+
+size_t cache_rest(struct cache *c)
+{
+    size_t kept = 0, had = c->awake.len;
+
+    for (size_t i = 0; i < had; i++) {
+        struct entry *e = c->awake.items[i];
+        if (e->read) {
+            e->read = false;
+            c->awake.items[kept++] = e;
+        } else {
+            yyjson_doc_free(e->doc);
+            e->doc = NULL;
+        }
+    }
+    c->awake.len = kept;
+    if (had - kept > TRIM_FROM)
+        malloc_trim(0);
+    return kept;
+}
+
+/* --- indexes --- */
+
+static void free_vec(void *p)
+{
+    entry_vec_done(p);
+    free(p);
 }
 
 void index_value(struct index_values *out, const char *value)
@@ -93,7 +136,7 @@ static void index_entry(struct cache *c, struct entry *e, bool remove)
     VEC_EACH(&c->indexes, index)
     {
         struct index_values out = {.values = index->values, .entry = e, .remove = remove};
-        index->fn(entry_obj(e), &out);
+        index->fn(entry_obj(c, e), &out);
     }
 }
 
@@ -117,7 +160,7 @@ void cache_add_index(struct cache *c, const char *name, index_fn fn)
     index_vec_push(&c->indexes, index);
     for (size_t at = 0; map_next(c->entries, &at, NULL, &e);) {
         struct index_values out = {.values = index.values, .entry = e};
-        fn(entry_obj(e), &out);
+        fn(entry_obj(c, e), &out);
     }
 }
 
@@ -135,24 +178,33 @@ static void swap(struct cache *c, const char *key, struct entry *e)
         index_entry(c, e, false);
     }
     if (old || e)
-        c->changed(c->userdata, e ? e->key : old->key, entry_obj(old), entry_obj(e));
-    entry_free(old);
+        c->changed(c->userdata, e ? e->key : old->key, entry_obj(c, old), entry_obj(c, e));
+    entry_free(c, old);
+}
+
+/* An entry in one piece of exactly its size. */
+static struct entry *entry_new(struct cache *c, const char *key, yyjson_val *obj, uint64_t version)
+{
+    _cleanup_doc_ yyjson_doc *doc = object_trim(obj, c->api_version, c->resource->kind, c->keep);
+    size_t len, key_size = strlen(key) + 1;
+    _cleanup_free_ char *text = yyjson_write(doc, 0, &len);
+    struct entry *e = xmalloc(sizeof(*e) + key_size + len);
+
+    *e = (struct entry){.len = len, .version = version};
+    memcpy(e->key, key, key_size);
+    e->text = memcpy(e->key + key_size, text, len);
+    return e;
 }
 
 static void take(struct cache *c, const char *key, yyjson_val *obj, uint64_t version)
 {
     const struct entry *old = map_get(c->entries, key);
-    size_t len = strlen(key) + 1;
 
     if (old && version && old->version >= version)
         return;
     if (map_has(c->gone, json_str_or(obj, "/metadata/uid", "")))
         return;
-    struct entry *e = xmalloc(sizeof(*e) + len);
-    e->doc = object_trim(obj, c->api_version, c->resource->kind, c->keep);
-    e->version = version;
-    memcpy(e->key, key, len);
-    swap(c, key, e);
+    swap(c, key, entry_new(c, key, obj, version));
 }
 
 void cache_event(struct cache *c, enum api_event_type type, yyjson_val *obj)
@@ -250,9 +302,9 @@ uint64_t cache_seen(const struct cache *c)
     return c->seen;
 }
 
-yyjson_val *cache_get(const struct cache *c, const char *key)
+yyjson_val *cache_get(struct cache *c, const char *key)
 {
-    return entry_obj(map_get(c->entries, key));
+    return entry_obj(c, map_get(c->entries, key));
 }
 
 size_t cache_len(const struct cache *c)
@@ -260,29 +312,30 @@ size_t cache_len(const struct cache *c)
     return map_len(c->entries);
 }
 
-bool cache_next(const struct cache *c, size_t *cursor, const char **ret_key, yyjson_val **ret_obj)
+bool cache_next(struct cache *c, size_t *cursor, const char **ret_key, yyjson_val **ret_obj)
 {
     void *e;
 
     if (!map_next(c->entries, cursor, ret_key, &e))
         return false;
-    *ret_obj = entry_obj(e);
+    *ret_obj = entry_obj(c, e);
     return true;
 }
 
-void cache_select(const struct cache *c, const char *name, const char *value, struct val_vec *ret)
+void cache_select(struct cache *c, const char *name, const char *value, struct val_vec *ret)
 {
     VEC_EACH(&c->indexes, index)
     {
         struct entry_vec *v = value && streq(index->name, name) ? map_get(index->values, value) : NULL;
         for (size_t i = 0; v && i < v->len; i++)
-            val_vec_push(ret, entry_obj(v->items[i]));
+            val_vec_push(ret, entry_obj(c, v->items[i]));
     }
 }
 
 /* --- life --- */
 
-struct cache *cache_new(const struct api_resource *resource, const char *const *keep, cache_fn changed, void *userdata)
+struct cache *cache_new(const struct api_resource *resource, const char *const *keep, cache_fn changed,
+                        void (*woke)(void *userdata), void *userdata)
 {
     struct cache *c = xnew(struct cache);
 
@@ -290,6 +343,7 @@ struct cache *cache_new(const struct api_resource *resource, const char *const *
     c->api_version = api_resource_version(resource);
     c->keep = keep;
     c->changed = changed;
+    c->woke = woke;
     c->userdata = userdata;
     c->entries = map_new(NULL);
     c->gone = map_new(NULL);
@@ -304,7 +358,8 @@ struct cache *cache_free(struct cache *c)
     if (!c)
         return NULL;
     for (size_t at = 0; map_next(c->entries, &at, NULL, &e);)
-        entry_free(e);
+        entry_free(c, e);
+    entry_vec_done(&c->awake);
     VEC_EACH(&c->indexes, index)
     {
         free(index->name);

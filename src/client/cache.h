@@ -9,7 +9,9 @@ struct cache;
 /* Called for each change, after it was made; old is freed when it returns. */
 typedef void (*cache_fn)(void *userdata, const char *key, yyjson_val *old, yyjson_val *obj);
 
-struct cache *cache_new(const struct api_resource *resource, const char *const *keep, cache_fn changed, void *userdata);
+/* woke is called when an object was decoded while none was; then cache_rest is wanted after a while. */
+struct cache *cache_new(const struct api_resource *resource, const char *const *keep, cache_fn changed,
+                        void (*woke)(void *userdata), void *userdata);
 struct cache *cache_free(struct cache *c);
 
 void cache_add_index(struct cache *c, const char *name, index_fn fn);
@@ -29,7 +31,11 @@ void cache_list_end(struct cache *c);
 /* The version up to which the watch has reported everything. */
 uint64_t cache_seen(const struct cache *c);
 
-yyjson_val *cache_get(const struct cache *c, const char *key);
+/* Values are valid until the next change or cache_rest. */
+yyjson_val *cache_get(struct cache *c, const char *key);
 size_t cache_len(const struct cache *c);
-bool cache_next(const struct cache *c, size_t *cursor, const char **ret_key, yyjson_val **ret_obj);
-void cache_select(const struct cache *c, const char *index, const char *value, struct val_vec *ret);
+bool cache_next(struct cache *c, size_t *cursor, const char **ret_key, yyjson_val **ret_obj);
+void cache_select(struct cache *c, const char *index, const char *value, struct val_vec *ret);
+
+/* Drops the decoded form of what was not read since the last call; how many objects are still decoded. */
+size_t cache_rest(struct cache *c);

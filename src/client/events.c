@@ -11,16 +11,16 @@
 #include "base/str.h"
 
 #define MESSAGE_MAX 1024
-#define SERIES_MAX 2048
+#define SERIES_MAX 1024
 #define SERIES_KEEP_MS 600000
 #define TRIES 5
 
 struct series {
     struct event_recorder *rec;
-    yyjson_mut_doc *event;
+    struct blob *event;     /* encoded, with count and lastTimestamp of its beginning */
     char *ns, *name;
     int64_t count, written; /* how often it happened; what the server knows */
-    int64_t last_ms;
+    int64_t last_ms, last_wall_ms;
     bool exists;            /* the server has the Event object */
     unsigned failures;
     struct api_call *call;
@@ -37,6 +37,7 @@ struct event_recorder {
     char *component, *host;
     struct map *series;  /* key -> struct series */
     struct map *budgets; /* uid -> struct budget */
+    size_t room;         /* so many of either before it is looked for what can go */
 };
 
 static void series_free(void *p)
@@ -45,7 +46,7 @@ static void series_free(void *p)
 
     api_cancel(s->call);
     env_timer_cancel(s->rec->env, &s->timer);
-    yyjson_mut_doc_free(s->event);
+    blob_unref(s->event);
     free(s->ns);
     free(s->name);
     free(s);
@@ -75,26 +76,28 @@ static void on_written(void *userdata, struct api_answer *answer)
         s->timer = env_timer(s->rec->env, env_backoff(s->rec->env, s->failures, 500, 8000), write_series, s);
 }
 
-static void patch_count(struct series *s)
+static void set_count(struct series *s, yyjson_mut_doc *d)
 {
-    _cleanup_mut_doc_ yyjson_mut_doc *d = json_object();
+    char time[CLOCK_TEXT_MAX];
 
     json_set_int(d, "/count", s->count);
-    json_set_str(d, "/lastTimestamp", json_mut_str(s->event, "/lastTimestamp"));
-    s->call = api_patch(s->rec->env->client, &API_EVENTS, s->ns, s->name, NULL, API_PATCH_MERGE, d, on_written, s);
+    json_set_str(d, "/lastTimestamp", clock_format(s->last_wall_ms, time));
 }
 
 static void write_series(void *userdata)
 {
     struct series *s = userdata;
+    struct api_client *c = s->rec->env->client;
 
     s->timer = NULL;
     s->written = s->count;
-    json_set_int(s->event, "/count", s->count);
+    _cleanup_doc_ yyjson_doc *event = yyjson_read(s->event->data, s->event->len, 0);
+    _cleanup_mut_doc_ yyjson_mut_doc *d = s->exists ? json_object() : json_copy(yyjson_doc_get_root(event));
+    set_count(s, d);
     if (s->exists)
-        patch_count(s);
+        s->call = api_patch(c, &API_EVENTS, s->ns, s->name, NULL, API_PATCH_MERGE, d, on_written, s);
     else
-        s->call = api_create(s->rec->env->client, &API_EVENTS, s->ns, s->event, on_written, s);
+        s->call = api_create(c, &API_EVENTS, s->ns, d, on_written, s);
 }
 
 static yyjson_mut_doc *event_object(struct event_recorder *rec, yyjson_val *obj, const char *type, const char *reason,
@@ -131,12 +134,12 @@ static struct series *series_new(struct event_recorder *rec, yyjson_val *obj, yy
     struct series *s = xnew(struct series);
 
     s->rec = rec;
-    s->event = event;
     s->ns = xstrdup(json_str_or(obj, "/metadata/namespace", "default"));
     s->name = xasprintf("%.200s.%016llx", json_str_or(obj, "/metadata/name", "unknown"),
                         (unsigned long long)env_random(rec->env));
     json_set_str(event, "/metadata/name", s->name);
     json_set_str(event, "/metadata/namespace", s->ns);
+    s->event = json_encode(yyjson_mut_doc_get_root(event));
     return s;
 }
 
@@ -161,32 +164,34 @@ static bool spend(struct event_recorder *rec, const char *uid)
     return true;
 }
 
-/* Forgets what has been quiet for long, when there is much of it. */
+/* Forgets what has been quiet for long, or of too much also what is young. Seldom: the room doubles where little could go. */
 static void make_room(struct event_recorder *rec)
 {
     int64_t before = env_now(rec->env) - SERIES_KEEP_MS;
+    bool crowded = map_len(rec->series) >= SERIES_MAX * 2;
     const char *key;
     void *value;
 
-    if (map_len(rec->series) < SERIES_MAX && map_len(rec->budgets) < SERIES_MAX)
+    if (MAX(map_len(rec->series), map_len(rec->budgets)) < rec->room)
         return;
     for (size_t at = 0; map_next(rec->series, &at, &key, &value);) {
         const struct series *s = value;
-        if (!s->call && !s->timer && (s->last_ms < before || map_len(rec->series) > SERIES_MAX * 2))
+        if (!s->call && !s->timer && (crowded || s->last_ms < before))
             map_remove(rec->series, key);
     }
     for (size_t at = 0; map_next(rec->budgets, &at, &key, &value);) {
         const struct budget *b = value;
-        if (b->since_ms < before)
+        if (b->since_ms < before || (crowded && b->tokens > EVENTS_BURST / 2))
             map_remove(rec->budgets, key);
     }
+    rec->room = MAX((size_t)SERIES_MAX, 2 * MAX(map_len(rec->series), map_len(rec->budgets)));
 }
 
 void event_record(struct event_recorder *rec, yyjson_val *object, const char *type, const char *reason, const char *fmt,
                   ...)
 {
     const char *uid = json_str_or(object, "/metadata/uid", "");
-    char message[MESSAGE_MAX], now[CLOCK_TEXT_MAX];
+    char message[MESSAGE_MAX];
     va_list ap;
 
     va_start(ap, fmt);
@@ -198,12 +203,13 @@ void event_record(struct event_recorder *rec, yyjson_val *object, const char *ty
     _cleanup_free_ char *key = xasprintf("%s\n%s\n%s\n%s", uid, type, reason, message);
     struct series *s = map_get(rec->series, key);
     if (!s) {
-        s = series_new(rec, object, event_object(rec, object, type, reason, message));
+        _cleanup_mut_doc_ yyjson_mut_doc *event = event_object(rec, object, type, reason, message);
+        s = series_new(rec, object, event);
         map_put(rec->series, key, s);
     }
     s->count++;
     s->last_ms = env_now(rec->env);
-    json_set_str(s->event, "/lastTimestamp", clock_format(env_wall_ms(rec->env), now));
+    s->last_wall_ms = env_wall_ms(rec->env);
     if (!s->call && !s->timer)
         write_series(s);
 }
@@ -217,6 +223,7 @@ struct event_recorder *event_recorder_new(struct env *env, const char *component
     rec->host = xstrdup(host);
     rec->series = map_new(series_free);
     rec->budgets = map_new(free);
+    rec->room = SERIES_MAX;
     return rec;
 }
 

@@ -12,6 +12,8 @@
 /* The server is asked to end each watch after 5 to 10 minutes: load spreads over servers again, lost ends show. */
 #define WATCH_S_MIN 300
 #define WATCH_S_SPREAD 300
+/* What nobody has read for one to two of these is kept encoded only. */
+#define REST_MS 5000
 
 struct handler {
     informer_fn fn;
@@ -27,6 +29,7 @@ struct informer {
     struct handler_vec handlers;
     struct api_call *call;   /* the list or watch under way */
     struct env_timer *timer; /* or the wait before the next */
+    struct env_timer *rest_timer;
     char *page;              /* metadata.continue of the list under way */
     bool synced;
     bool must_list;
@@ -43,6 +46,23 @@ static void changed(void *userdata, const char *key, yyjson_val *old, yyjson_val
 
     VEC_EACH(&inf->handlers, h)
         h->fn(h->userdata, key, old, obj);
+}
+
+static void rest(void *userdata)
+{
+    struct informer *inf = userdata;
+
+    inf->rest_timer = NULL;
+    if (cache_rest(inf->cache))
+        inf->rest_timer = env_timer(inf->env, REST_MS, rest, inf);
+}
+
+static void woke(void *userdata)
+{
+    struct informer *inf = userdata;
+
+    if (!inf->rest_timer)
+        inf->rest_timer = env_timer(inf->env, REST_MS, rest, inf);
 }
 
 static void clear_failure(struct informer *inf)
@@ -184,7 +204,7 @@ struct informer *informer_new(struct env *env, const struct informer_config *cfg
     inf->ns = xstrdup(cfg->ns);
     inf->label_selector = xstrdup(cfg->label_selector);
     inf->field_selector = xstrdup(cfg->field_selector);
-    inf->cache = cache_new(cfg->resource, cfg->keep, changed, inf);
+    inf->cache = cache_new(cfg->resource, cfg->keep, changed, woke, inf);
     for (const struct informer_index *i = cfg->indexes; i && i->name; i++)
         cache_add_index(inf->cache, i->name, i->fn);
     inf->must_list = true;
@@ -198,6 +218,7 @@ struct informer *informer_free(struct informer *inf)
         return NULL;
     api_cancel(inf->call);
     env_timer_cancel(inf->env, &inf->timer);
+    env_timer_cancel(inf->env, &inf->rest_timer);
     cache_free(inf->cache);
     handler_vec_done(&inf->handlers);
     gw_error_done(&inf->error);

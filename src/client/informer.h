@@ -46,7 +46,7 @@ struct informer_config {
     const char *label_selector;
     const char *field_selector;
     /* What to keep besides apiVersion, kind and metadata (without managedFields): JSON pointers, NULL-terminated; NULL
-     * keeps all. Memory: a kept value costs 16 bytes and its text, so controllers list what they read. */
+     * keeps all. Memory: objects are kept as text, and decoded (two to three times that) while they are being read. */
     const char *const *keep;
     const struct informer_index *indexes;
 };

@@ -60,6 +60,7 @@ void keys_add_ns(struct keys *out, const char *ns, const char *name);
 /* All keys of a kind's cache: for changes that may concern everybody. */
 void keys_add_all(struct keys *out, const struct api_resource *r);
 struct informer *keys_informer(struct keys *out, const struct api_resource *r);
+void *keys_state(struct keys *out); /* what the controller's start returned */
 
 struct controller_watch {
     const struct api_resource *resource; /* NULL ends the table */

@@ -53,6 +53,11 @@ struct informer *keys_informer(struct keys *out, const struct api_resource *r)
     return inf;
 }
 
+void *keys_state(struct keys *out)
+{
+    return out->running->state;
+}
+
 /* --- from a change to keys --- */
 
 static void map_owner(struct keys *out, yyjson_val *obj, const char *kind)

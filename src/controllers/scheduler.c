@@ -3,7 +3,8 @@
  * There is one key for all pods: a run takes a snapshot of the caches once and places a batch of waiting pods on it, each
  * counting for the next. The cache holds what was bound (the frame reads each pod after its binding), so the next run sees
  * the room as it is. A pod that fits nowhere gets condition PodScheduled False with the reason for each node, and is tried
- * again when a node, a pod or a claim changes.
+ * again when a node, a pod or a claim changes: such a change begins a new epoch, and each pod is tried once in an epoch,
+ * those that were tried longest ago first.
  *
  * Claims of a class that waits for its consumer get the node by annotation; their pod is bound when the volume is there,
  * which then says itself which nodes reach it. */
@@ -17,12 +18,43 @@
 
 #define KEY "pods"
 #define BATCH 64
-/* Nobody relies on it; a lost event would be made good. */
-#define AGAIN_MS 300000
 
 #define INDEX_WAITING "waiting"
 
 /* --- which pods, and when --- */
+
+struct scheduler {
+    intptr_t epoch;
+    struct map *tried; /* uid -> epoch in which the pod was last tried */
+};
+
+static void *start(_unused_ struct env *env)
+{
+    struct scheduler *s = xnew(struct scheduler);
+
+    s->epoch = 1;
+    s->tried = map_new(NULL);
+    return s;
+}
+
+static void stop(void *state)
+{
+    struct scheduler *s = state;
+
+    map_free(s->tried);
+    free(s);
+}
+
+static void begin_epoch(struct keys *out)
+{
+    ((struct scheduler *)keys_state(out))->epoch++;
+    keys_add(out, KEY);
+}
+
+static intptr_t tried(const struct scheduler *s, yyjson_val *pod)
+{
+    return (intptr_t)map_get(s->tried, meta_uid(pod));
+}
 
 static bool is_waiting(yyjson_val *pod)
 {
@@ -49,7 +81,11 @@ static bool takes_room(yyjson_val *pod)
 /* A new pod that waits, or room that has become free. */
 static void map_pod(struct keys *out, yyjson_val *old, yyjson_val *pod)
 {
-    if ((is_waiting(pod) && !is_waiting(old)) || (takes_room(old) && !takes_room(pod)))
+    if (old && !is_waiting(pod))
+        map_remove(((struct scheduler *)keys_state(out))->tried, meta_uid(old));
+    if (takes_room(old) && !takes_room(pod))
+        begin_epoch(out);
+    else if (is_waiting(pod) && !is_waiting(old))
         keys_add(out, KEY);
 }
 
@@ -63,12 +99,19 @@ static void map_node(struct keys *out, yyjson_val *old, yyjson_val *node)
     for (size_t i = 0; !changed && i < ARRAY_SIZE(relevant); i++)
         changed = !json_equal(json_at(old, relevant[i]), json_at(node, relevant[i]));
     if (changed)
-        keys_add(out, KEY);
+        begin_epoch(out);
 }
 
-static void map_any(struct keys *out, _unused_ yyjson_val *old, _unused_ yyjson_val *obj)
+static void map_claim(struct keys *out, _unused_ yyjson_val *old, _unused_ yyjson_val *claim)
 {
-    keys_add(out, KEY);
+    begin_epoch(out);
+}
+
+/* What a claim needs to know of its volume does not change after the volume has come. */
+static void map_volume(struct keys *out, yyjson_val *old, _unused_ yyjson_val *volume)
+{
+    if (!old)
+        begin_epoch(out);
 }
 
 /* --- claims --- */
@@ -211,35 +254,57 @@ static void take_snapshot(struct task *t, struct sched_state *s)
         sched_add_pod(s, obj, NULL);
 }
 
-/* The oldest first; names decide among those of one second. */
-static int by_age(const void *a, const void *b)
+/* Who was tried longest ago first, then the oldest; names decide among those of one second. */
+static int by_turn(const void *a, const void *b, void *scheduler)
 {
     yyjson_val *x = *(yyjson_val *const *)a, *y = *(yyjson_val *const *)b;
-    int64_t d = meta_created(x) - meta_created(y);
+    intptr_t d = tried(scheduler, x) - tried(scheduler, y);
+    int64_t age = meta_created(x) - meta_created(y);
 
-    return d ? (d > 0 ? 1 : -1) : strcmp(meta_name(x), meta_name(y));
+    if (d || age)
+        return d ? (d > 0 ? 1 : -1) : age > 0 ? 1 : -1;
+    return strcmp(meta_name(x), meta_name(y));
+}
+
+/* Those that were not tried in this epoch, in their order. */
+static void take_turns(struct task *t, struct val_vec *ret)
+{
+    struct scheduler *s = task_state(t);
+    _cleanup_val_vec_ struct val_vec waiting = {0};
+
+    task_select(t, &API_PODS, INDEX_WAITING, "yes", &waiting);
+    VEC_EACH(&waiting, pod)
+        if (tried(s, *pod) < s->epoch)
+            val_vec_push(ret, *pod);
+    if (ret->len)
+        qsort_r(ret->items, ret->len, sizeof(*ret->items), by_turn, s);
 }
 
 static void reconcile(struct task *t, _unused_ const char *key)
 {
+    struct scheduler *scheduler = task_state(t);
     _cleanup_val_vec_ struct val_vec pods = {0};
     _cleanup_sched_state_ struct sched_state s = {0};
 
-    task_select(t, &API_PODS, INDEX_WAITING, "yes", &pods);
+    if (task_failures(t)) /* of a batch that failed nobody knows who was placed */
+        scheduler->epoch++;
+    take_turns(t, &pods);
     if (!pods.len)
         return;
-    qsort(pods.items, pods.len, sizeof(*pods.items), by_age);
     take_snapshot(t, &s);
-    /* A batch that failed begins elsewhere the next time, so that no pod is in the way of the others for ever. */
-    size_t first = task_failures(t) * (size_t)BATCH / 2 % pods.len, n = MIN(pods.len, (size_t)BATCH);
-    for (size_t i = 0; i < n; i++)
-        place(t, &s, pods.items[(first + i) % pods.len]);
-    task_requeue(t, pods.len > n ? 0 : AGAIN_MS);
+    for (size_t i = 0; i < MIN(pods.len, (size_t)BATCH); i++) {
+        map_put(scheduler->tried, meta_uid(pods.items[i]), (void *)scheduler->epoch);
+        place(t, &s, pods.items[i]);
+    }
+    if (pods.len > BATCH)
+        task_requeue(t, 0);
 }
 
 const struct controller scheduler_controller = {
     .name = "scheduler",
     .reconcile = reconcile,
+    .start = start,
+    .stop = stop,
     .watches =
         (const struct controller_watch[]){
             {.resource = &API_PODS,
@@ -252,10 +317,10 @@ const struct controller scheduler_controller = {
              .map = map_node,
              .keep = (const char *const[]){"/spec", "/status/allocatable", "/status/conditions", NULL}},
             {.resource = &API_PERSISTENTVOLUMECLAIMS,
-             .map = map_any,
+             .map = map_claim,
              .keep = (const char *const[]){"/spec", "/status/phase", NULL}},
-            {.resource = &API_PERSISTENTVOLUMES, .silent = true, .keep = (const char *const[]){"/spec", "/status/phase", NULL}},
-            {.resource = &API_STORAGECLASSES, .silent = true, .keep = (const char *const[]){"/volumeBindingMode", NULL}},
+            {.resource = &API_PERSISTENTVOLUMES, .map = map_volume, .keep = (const char *const[]){"/spec", "/status/phase", NULL}},
+            {.resource = &API_STORAGECLASSES, .map = map_claim, .keep = (const char *const[]){"/volumeBindingMode", NULL}},
             {.resource = &API_NAMESPACES, .silent = true, .keep = (const char *const[]){NULL}},
             {0},
         },

@@ -145,7 +145,7 @@ void query_init(struct query *q, const struct sched_state *s, const struct sched
     add_required(q, &q->anti, "/spec/affinity/podAntiAffinity/" REQUIRED);
     add_preferred(q, "/spec/affinity/podAffinity/" PREFERRED, 1);
     add_preferred(q, "/spec/affinity/podAntiAffinity/" PREFERRED, -1);
-    VEC_EACH(&s->pods, p)
+    VEC_EACH(&s->hermits, p)
         add_repelled(q, p);
 }
 

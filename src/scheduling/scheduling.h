@@ -40,6 +40,7 @@ VEC_DEFINE(sched_placed_vec, struct sched_placed);
 struct sched_state {
     struct sched_node_vec nodes;
     struct sched_placed_vec pods;
+    struct sched_placed_vec hermits; /* those of them with required anti-affinity */
     struct map *by_name;    /* node name -> its index + 1 */
     struct map *namespaces; /* name -> labels, for namespaceSelector */
 };

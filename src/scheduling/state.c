@@ -119,6 +119,8 @@ void sched_add_pod(struct sched_state *s, yyjson_val *pod, const char *node)
     n->n_pods++;
     resource_vec_done(&requests);
     sched_placed_vec_push(&s->pods, placed);
+    if (yyjson_arr_size(json_at(pod, "/spec/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution")))
+        sched_placed_vec_push(&s->hermits, placed);
 }
 
 void sched_state_done(struct sched_state *s)
@@ -130,6 +132,7 @@ void sched_state_done(struct sched_state *s)
     }
     sched_node_vec_done(&s->nodes);
     sched_placed_vec_done(&s->pods);
+    sched_placed_vec_done(&s->hermits);
     map_free(s->by_name);
     map_free(s->namespaces);
     *s = (struct sched_state){0};

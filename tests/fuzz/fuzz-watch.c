@@ -20,6 +20,10 @@ static void changed(_unused_ void *userdata, const char *key, yyjson_val *old, y
         abort();
 }
 
+static void woke(_unused_ void *userdata)
+{
+}
+
 static void on_event(void *userdata, enum api_event_type type, yyjson_val *object, _unused_ yyjson_doc **event)
 {
     cache_event(userdata, type, object);
@@ -29,7 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct api_client_ops ops = {start, cancel, NULL};
     struct api_client client = {.ops = &ops};
-    struct cache *cache = cache_new(&API_PODS, NULL, changed, NULL);
+    struct cache *cache = cache_new(&API_PODS, NULL, changed, woke, NULL);
     struct api_call *call = api_watch(&client, &API_PODS, NULL, NULL, on_event, NULL, cache);
 
     while (size > 1) {

@@ -31,6 +31,10 @@ static void changed(void *userdata, const char *key, yyjson_val *old, yyjson_val
         str_printf(&f->log, "-%s ", key);
 }
 
+static void ignore_waking(_unused_ void *userdata)
+{
+}
+
 static void by_node(yyjson_val *obj, struct index_values *out)
 {
     index_value(out, json_str(obj, "/spec/nodeName"));
@@ -44,7 +48,7 @@ static int set_up(void **state)
     f->v = virtual_new(7);
     f->c = script_client();
     f->env = virtual_env(f->v, f->c);
-    f->cache = cache_new(&API_PODS, NULL, changed, f);
+    f->cache = cache_new(&API_PODS, NULL, changed, ignore_waking, f);
     cache_add_index(f->cache, "node", by_node);
     *state = f;
     return 0;
@@ -276,6 +280,23 @@ static void test_list_begun_anew(void **state)
     expect(f, "+d/a:3 +d/b:8 -d/a ");
 }
 
+static void test_rest(void **state)
+{
+    struct fixture *f = *state;
+
+    event(f, API_ADDED, "a", 5, "ua");
+    event(f, API_ADDED, "b", 6, "ub");
+    assert_int_equal(cache_rest(f->cache), 2); /* both were just shown to the handler */
+    assert_string_equal(json_str(cache_get(f->cache, "d/a"), "/metadata/uid"), "ua");
+    assert_int_equal(cache_rest(f->cache), 1);
+    assert_int_equal(cache_rest(f->cache), 0);
+    assert_int_equal(selected(f, "node", "n1"), 2); /* read anew */
+    event(f, API_DELETED, "a", 9, "ua");
+    assert_int_equal(cache_rest(f->cache), 1);
+    assert_string_equal(json_str(cache_get(f->cache, "d/b"), "/metadata/uid"), "ub");
+    expect(f, "+d/a:5 +d/b:6 -d/a ");
+}
+
 static void test_trim(void **state)
 {
     static const char text[] =
@@ -500,6 +521,7 @@ int main(void)
         T(test_list_after_observed_delete),
         T(test_server_restored_from_older_state),
         T(test_list_begun_anew),
+        T(test_rest),
         T(test_trim),
         T(test_keys),
         T(test_list_in_pages_then_watch),

@@ -1,5 +1,6 @@
-/* Wiring. The order follows from what needs what: QEMU's facts -> identity -> Node (with its podCIDR) -> network -> pods and
- * migrations. VMs that run go on running meanwhile; they are taken over as soon as the network's notes are read. */
+/* Wiring. The order follows from what needs what: QEMU's facts -> identity -> Node (with its podCIDR) -> network ->
+ * pods and migrations. VMs that run go on running meanwhile; they are taken over as soon as the network's notes are
+ * read. */
 #include "agent/agent.h"
 
 #include <errno.h>
@@ -40,8 +41,11 @@ static void give_up(struct daemon *d, struct gw_error *err)
 static int open_network(struct daemon *d, const char *pod_cidr, struct gw_error *err)
 {
     struct agent *a = &d->agent;
-    const struct network_config config = {.node = a->config.node, .node_address = a->config.address, .pod_cidr = pod_cidr,
-                                          .cluster_cidr = a->config.cluster_cidr, .run_dir = a->config.run_dir};
+    const struct network_config config = {.node = a->config.node,
+                                          .node_address = a->config.address,
+                                          .pod_cidr = pod_cidr,
+                                          .cluster_cidr = a->config.cluster_cidr,
+                                          .run_dir = a->config.run_dir};
     int r = network_open(&config, &a->network, err);
 
     if (r < 0)
@@ -125,8 +129,8 @@ static int probe(struct agent *a, struct gw_error *err)
     if (r < 0)
         return r;
     a->qemu = facts;
-    log_info("QEMU %s, %s%s%s, machine %s, host model %s", facts->version, qemu_accelerator(facts), facts->kvm ? "" : ": ",
-             facts->kvm_reason, facts->machine, facts->host_model);
+    log_info("QEMU %s, %s%s%s, machine %s, host model %s", facts->version, qemu_accelerator(facts),
+             facts->kvm ? "" : ": ", facts->kvm_reason, facts->machine, facts->host_model);
     if (qemu_migration_blocker(facts))
         log_warn("%s", qemu_migration_blocker(facts));
     return 0;

@@ -13,20 +13,20 @@ struct network;
 struct qemu_facts;
 
 struct agent_config {
-    char *server;       /* "https://host:port" */
-    char *ca_file;      /* of the cluster */
-    char *token_file;   /* bootstrap token; needed until there is a certificate */
-    char *node;         /* name of the Node */
-    char *address;      /* by which peers and users reach the node */
-    char *state_dir;    /* durable: certificates, pods */
-    char *run_dir;      /* until reboot: network notes */
+    char *server;     /* "https://host:port" */
+    char *ca_file;    /* of the cluster */
+    char *token_file; /* bootstrap token; needed until there is a certificate */
+    char *node;       /* name of the Node */
+    char *address;    /* by which peers and users reach the node */
+    char *state_dir;  /* durable: certificates, pods */
+    char *run_dir;    /* until reboot: network notes */
     char *images_dir;
     char *shared_dir;   /* a folder that all nodes see, for ReadWriteMany volumes; NULL: none */
     char *local_dir;    /* this node's own, for ReadWriteOnce volumes; NULL: none */
     char *cluster_cidr; /* holds all podCIDRs and VM addresses */
     char *qemu;         /* binary */
     unsigned qemu_uid, qemu_gid;
-    int listen_port;    /* agents' direct channel */
+    int listen_port; /* agents' direct channel */
 };
 
 struct agent {
@@ -42,5 +42,6 @@ struct agent {
     struct core *core;        /* core/'s own */
 };
 
-/* Runs the agent until it is asked to end by SIGTERM or SIGINT; VMs go on. Blocks. The config's strings stay the caller's. */
+/* Runs the agent until it is asked to end by SIGTERM or SIGINT; VMs go on. Blocks. The config's strings stay the
+ * caller's. */
 int agent_run(const struct agent_config *config, struct gw_error *err);

@@ -1,4 +1,5 @@
-/* A list of owned strings that always ends with NULL, as argv wants it. Zero-initialised is empty (items is then NULL). */
+/* A list of owned strings that always ends with NULL, as argv wants it. Zero-initialised is empty (items is then NULL).
+ */
 #pragma once
 
 #include <stdbool.h>

@@ -13,14 +13,16 @@ static int usage(void)
 {
     fputs("usage: godwit image import NAME FILE [--store DIR]\n"
           "       godwit image list [--store DIR]\n\n"
-          "FILE is a qcow2 or raw disk, or an archive of a container image (docker save, or an OCI layout in a tar file)\n"
-          "with its disk in /disk or with kernel and initrd. DIR is " DEFAULT_STORE " unless said otherwise.\n", stderr);
+          "FILE is a qcow2 or raw disk, or an archive of a container image (docker save, or an OCI layout in a tar "
+          "file)\n"
+          "with its disk in /disk or with kernel and initrd. DIR is " DEFAULT_STORE " unless said otherwise.\n",
+          stderr);
     return 2;
 }
 
 static void print_image(void *userdata, const struct image *image)
 {
-    VEC_EACH(&image->files, f)
+    VEC_EACH (&image->files, f)
         printf("%-48s %.19s  %-24s %-6s %" PRId64 " MiB\n", image->name, image->digest, f->path, f->format,
                (f->virtual_size + (1 << 20) - 1) >> 20);
 }

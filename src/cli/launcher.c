@@ -1,5 +1,5 @@
-/* godwit launcher SPEC.json: becomes godwit-launcher, which lies beside this program (agent/launcher/launcher.h says why it
- * is a program of its own). */
+/* godwit launcher SPEC.json: becomes godwit-launcher, which lies beside this program (agent/launcher/launcher.h says
+ * why it is a program of its own). */
 #include <libgen.h>
 #include <limits.h>
 #include <stdio.h>

@@ -1,8 +1,8 @@
 /* One session: CONNECTING (retry timer) -> GREETING -> NEGOTIATING (qmp_capabilities sent) -> READY -> CLOSED.
  *
- * Every command is one `struct command` that goes from the outbox (not yet, or only partly, written) to the list of those
- * that wait for their reply. Callbacks can free the client, so each is bracketed by enter and leave: qmp_free within a
- * callback only marks the client, the memory goes when the outermost callback has returned. */
+ * Every command is one `struct command` that goes from the outbox (not yet, or only partly, written) to the list of
+ * those that wait for their reply. Callbacks can free the client, so each is bracketed by enter and leave: qmp_free
+ * within a callback only marks the client, the memory goes when the outermost callback has returned. */
 #include "qmp/qmp.h"
 
 #include <errno.h>
@@ -65,7 +65,7 @@ static struct command *command_free(struct command *c)
 
 static void commands_done(struct command_vec *v)
 {
-    VEC_EACH(v, c)
+    VEC_EACH (v, c)
         command_free(*c);
     command_vec_done(v);
 }
@@ -300,7 +300,7 @@ static void handle_greeting(struct qmp *q, yyjson_doc **doc)
     c = command_new(q, "qmp_capabilities", NULL, on_capabilities, q);
     command_vec_push(&q->outbox, c);
     flush(q);
-    VEC_EACH(&later, l)
+    VEC_EACH (&later, l)
         command_vec_push(&q->outbox, *l);
     command_vec_done(&later);
 }
@@ -321,7 +321,8 @@ static struct command *take_waiting(struct qmp *q, uint64_t id)
 static void handle_reply(struct qmp *q, yyjson_val *root, yyjson_val *result, yyjson_val *error)
 {
     struct command *c = take_waiting(q, (uint64_t)json_int(root, "/id", 0));
-    struct qmp_fault fault = {json_str_or(error, "/class", "GenericError"), json_str_or(error, "/desc", "no reason given")};
+    struct qmp_fault fault = {json_str_or(error, "/class", "GenericError"),
+                              json_str_or(error, "/desc", "no reason given")};
 
     if (!c)
         return;

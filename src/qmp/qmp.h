@@ -5,9 +5,9 @@
  * is ready are kept and sent then.
  *
  * What it cannot promise: QEMU keeps no events for clients. What happened while nobody was connected, or while another
- * client held the socket (a QMP socket serves one client at a time), is lost. So whoever connects to a QEMU that already
- * runs must read its state by query-* commands in `ready`, and again after every reconnect: an event is a hint to look,
- * the answer to a query is the truth. A client never reconnects by itself: after `closed`, make a new one.
+ * client held the socket (a QMP socket serves one client at a time), is lost. So whoever connects to a QEMU that
+ * already runs must read its state by query-* commands in `ready`, and again after every reconnect: an event is a hint
+ * to look, the answer to a query is the truth. A client never reconnects by itself: after `closed`, make a new one.
  *
  * Callbacks run from the loop, never from within a call of this interface. They may call everything here, also
  * qmp_free: nothing is called after that. Values handed to a callback live until it returns. */
@@ -29,8 +29,8 @@ struct qmp_fault {
 };
 #define QMP_CLASS_LOST "ConnectionLost"
 
-/* The reply to one command: exactly one of result and fault is not NULL. Called exactly once per command, unless qmp_free
- * comes before. */
+/* The reply to one command: exactly one of result and fault is not NULL. Called exactly once per command, unless
+ * qmp_free comes before. */
 typedef void (*qmp_reply_fn)(void *userdata, yyjson_val *result, const struct qmp_fault *fault);
 
 struct qmp_handlers {
@@ -44,8 +44,8 @@ struct qmp_handlers {
 };
 
 /* A client of the socket at path (of any length; paths beyond sun_path are reached through their folder). Connecting is
- * retried; when the session is not ready after timeout_ms, `closed` is called. handlers must outlive the client; each of its
- * members may be NULL. */
+ * retried; when the session is not ready after timeout_ms, `closed` is called. handlers must outlive the client; each
+ * of its members may be NULL. */
 int qmp_new(sd_event *loop, const char *path, int timeout_ms, const struct qmp_handlers *handlers, void *userdata,
             struct qmp **ret, struct gw_error *err);
 
@@ -61,13 +61,15 @@ DEFINE_CLEANUP(struct qmp *, qmp_free)
 bool qmp_is_ready(const struct qmp *q);
 bool qmp_is_closed(const struct qmp *q);
 
-/* Sends a command. arguments may be NULL; the client takes the document. reply may be NULL: a failure then goes unseen. */
+/* Sends a command. arguments may be NULL; the client takes the document. reply may be NULL: a failure then goes unseen.
+ */
 void qmp_command(struct qmp *q, const char *name, yyjson_mut_doc *arguments, qmp_reply_fn reply, void *userdata);
 
 /* The same with a file descriptor sent along by SCM_RIGHTS, as `getfd` and `add-fd` want it. fd is duplicated. */
 void qmp_command_fd(struct qmp *q, const char *name, yyjson_mut_doc *arguments, int fd, qmp_reply_fn reply,
                     void *userdata);
 
-/* One command with string arguments only, for the common case: qmp_command_str(q, "getfd", fn, u, "fdname", "mig0", NULL). */
+/* One command with string arguments only, for the common case: qmp_command_str(q, "getfd", fn, u, "fdname", "mig0",
+ * NULL). */
 void qmp_command_str(struct qmp *q, const char *name, qmp_reply_fn reply, void *userdata, ...)
     __attribute__((sentinel));

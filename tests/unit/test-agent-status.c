@@ -29,9 +29,11 @@ static yyjson_doc *json(const char *text)
 static struct qemu_facts *facts(const char *extra)
 {
     _cleanup_free_ char *text = xasprintf(
-        "{'binary':'q','version':'10.0.2','kvm':false,'kvmReason':'no device','machine':'pc-q35-10.0','vendor':'GenuineIntel',"
+        "{'binary':'q','version':'10.0.2','kvm':false,'kvmReason':'no "
+        "device','machine':'pc-q35-10.0','vendor':'GenuineIntel',"
         "'machines':['pc-q35-10.0','q35'],'features':['aes','sse4.2'],'hostModel':'Westmere','hostFeatures':['x'],"
-        "'models':[{'name':'Westmere','missing':[]},{'name':'Haswell','missing':['pcid']}]%s}", extra);
+        "'models':[{'name':'Westmere','missing':[]},{'name':'Haswell','missing':['pcid']}]%s}",
+        extra);
     _cleanup_doc_ yyjson_doc *doc = json(text);
     struct qemu_facts *f = NULL;
 
@@ -43,8 +45,7 @@ static struct qemu_facts *facts(const char *extra)
 static yyjson_doc *apply(yyjson_val *object, yyjson_mut_doc *patch)
 {
     _cleanup_doc_ yyjson_doc *p = yyjson_mut_doc_imut_copy(patch, NULL);
-    yyjson_mut_doc *d = yyjson_mut_doc_new(NULL);
-    _cleanup_mut_doc_ yyjson_mut_doc *keep = d;
+    _cleanup_mut_doc_ yyjson_mut_doc *d = yyjson_mut_doc_new(NULL);
 
     yyjson_mut_doc_set_root(d, yyjson_merge_patch(d, object, yyjson_doc_get_root(p)));
     return yyjson_mut_doc_imut_copy(d, NULL);
@@ -65,7 +66,8 @@ static void test_difference(void **state)
 {
     _cleanup_doc_ yyjson_doc *have = json("{'a':{'b':1,'c':[1,2]},'d':'x'}"), *same = json("{'a':{'c':[1,2]}}"),
                              *other = json("{'a':{'b':1,'c':[2]},'e':true}");
-    _cleanup_mut_doc_ yyjson_mut_doc *want_same = json_copy(yyjson_doc_get_root(same)), *want = json_copy(yyjson_doc_get_root(other));
+    _cleanup_mut_doc_ yyjson_mut_doc *want_same = json_copy(yyjson_doc_get_root(same)),
+                                     *want = json_copy(yyjson_doc_get_root(other));
 
     assert_null(json_difference(yyjson_doc_get_root(have), want_same));
     _cleanup_mut_doc_ yyjson_mut_doc *got = json_difference(yyjson_doc_get_root(have), want);
@@ -73,15 +75,21 @@ static void test_difference(void **state)
     assert_string_equal(text, "{\"a\":{\"c\":[2]},\"e\":true}");
 }
 
-#define VMI "{'metadata':{'name':'vm1','namespace':'ns','resourceVersion':'7'},'spec':{'domain':{'cpu':{'cores':2},'devices':{" \
-            "'disks':[{'name':'root','disk':{}},{'name':'cd','cdrom':{}},{'name':'data','disk':{}}],'interfaces':[{'name':'default'," \
-            "'masquerade':{}}]}},'networks':[{'name':'default','pod':{}}],'volumes':[{'name':'root','containerDisk':{'image':'i'}}," \
-            "{'name':'cd','containerDisk':{'image':'i'}},{'name':'data','persistentVolumeClaim':{'claimName':'c'}}]}," \
-            "'status':{'phase':'Scheduling','phaseTransitionTimestamps':[{'phase':'Pending','phaseTransitionTimestamp':'t'}]," \
-            "'conditions':[{'type':'Other','status':'True'},{'type':'Synchronized','status':'False'}]}}"
+#define VMI \
+    "{'metadata':{'name':'vm1','namespace':'ns','resourceVersion':'7'},'spec':{'domain':{'cpu':{'cores':2},'devices':" \
+    "{" \
+    "'disks':[{'name':'root','disk':{}},{'name':'cd','cdrom':{}},{'name':'data','disk':{}}],'interfaces':[{'name':'" \
+    "default'," \
+    "'masquerade':{}}]}},'networks':[{'name':'default','pod':{}}],'volumes':[{'name':'root','containerDisk':{'image':" \
+    "'i'}}," \
+    "{'name':'cd','containerDisk':{'image':'i'}},{'name':'data','persistentVolumeClaim':{'claimName':'c'}}]}," \
+    "'status':{'phase':'Scheduling','phaseTransitionTimestamps':[{'phase':'Pending','phaseTransitionTimestamp':'t'}]," \
+    "'conditions':[{'type':'Other','status':'True'},{'type':'Synchronized','status':'False'}]}}"
 
 static struct disk three_disks[] = {
-    {.name = "root", .size = 100}, {.name = "cd", .size = 5, .read_only = true}, {.name = "data", .size = 7, .shared = true},
+    {.name = "root", .size = 100},
+    {.name = "cd", .size = 5, .read_only = true},
+    {.name = "data", .size = 7, .shared = true},
 };
 static char *three_digests[] = {"sha256:aa", "sha256:aa", ""};
 
@@ -90,9 +98,19 @@ static struct vmi_report report(const struct qemu_facts *f)
     static const struct disk_vec disks = {three_disks, 3, 3};
     static const struct strv digests = {three_digests, 3, 3};
 
-    return (struct vmi_report){.node = "node-a", .pod_uid = "p-1", .phase = VM_RUNNING, .ready = true, .vm_address = "10.244.128.7",
-                               .machine = "pc-q35-10.0", .cpu = "Westmere-v1", .disks = &disks, .digests = &digests, .facts = f,
-                               .memory = 128 << 20, .now_ms = 1000, .version = "1"};
+    return (struct vmi_report){.node = "node-a",
+                               .pod_uid = "p-1",
+                               .phase = VM_RUNNING,
+                               .ready = true,
+                               .vm_address = "10.244.128.7",
+                               .machine = "pc-q35-10.0",
+                               .cpu = "Westmere-v1",
+                               .disks = &disks,
+                               .digests = &digests,
+                               .facts = f,
+                               .memory = 128 << 20,
+                               .now_ms = 1000,
+                               .version = "1"};
 }
 
 static void test_a_running_vm(void **state)
@@ -150,7 +168,8 @@ static void test_changes_are_small(void **state)
     assert_string_equal(condition(yyjson_doc_get_root(paused), "Paused", "reason"), "PausedIOError");
     assert_string_equal(condition(yyjson_doc_get_root(paused), "Ready", "reason"), "GuestNotRunning");
     assert_string_equal(condition(yyjson_doc_get_root(paused), "Ready", "lastTransitionTime"), "1970-01-01T00:00:05Z");
-    assert_string_equal(condition(yyjson_doc_get_root(paused), "LiveMigratable", "lastTransitionTime"), "1970-01-01T00:00:01Z");
+    assert_string_equal(condition(yyjson_doc_get_root(paused), "LiveMigratable", "lastTransitionTime"),
+                        "1970-01-01T00:00:01Z");
 
     r.paused_reason = NULL;
     r.phase = VM_FAILED;
@@ -190,16 +209,20 @@ static void test_what_hinders_a_migration(void **state)
     assert_blocked("{'spec':{}}", false, "", 10, "none");
     assert_blocked("{'spec':{" CLAIMED "}}", true, "", 10, "none");
     assert_blocked("{'spec':{" CLAIMED "}}", false, "", 10, "DisksNotLiveMigratable");
-    assert_blocked("{'spec':{" CLAIMED ",'networks':[{'name':'n','pod':{}}],'domain':{'devices':{'interfaces':[{'name':'n','bridge':{}}]}}}}",
-                   false, "", 10, "InterfaceNotLiveMigratable");
+    assert_blocked(
+        "{'spec':{" CLAIMED
+        ",'networks':[{'name':'n','pod':{}}],'domain':{'devices':{'interfaces':[{'name':'n','bridge':{}}]}}}}",
+        false, "", 10, "InterfaceNotLiveMigratable");
     assert_blocked("{'spec':{'networks':[{'name':'n','pod':{}}]}}", false, "", 10, "none");
     assert_blocked("{'spec':{}}", false, "", 7, "NotMigratable");
 }
 
 static void test_migration_method(void **state)
 {
-    _cleanup_doc_ yyjson_doc *claims = json("{'spec':{'domain':{'devices':{'disks':[{'name':'d','disk':{}},{'name':'cd','cdrom':{}}]}}," CLAIMED "}}");
-    _cleanup_doc_ yyjson_doc *seed = json("{'spec':{'domain':{'devices':{'disks':[{'name':'s','disk':{}}]}},'volumes':[{'name':'s','cloudInitNoCloud':{}}]}}");
+    _cleanup_doc_ yyjson_doc *claims =
+        json("{'spec':{'domain':{'devices':{'disks':[{'name':'d','disk':{}},{'name':'cd','cdrom':{}}]}}," CLAIMED "}}");
+    _cleanup_doc_ yyjson_doc *seed = json("{'spec':{'domain':{'devices':{'disks':[{'name':'s','disk':{}}]}},'volumes':["
+                                          "{'name':'s','cloudInitNoCloud':{}}]}}");
 
     assert_string_equal(vmi_migration_method(yyjson_doc_get_root(claims)), "LiveMigration");
     assert_string_equal(vmi_migration_method(yyjson_doc_get_root(seed)), "BlockMigration");
@@ -207,10 +230,15 @@ static void test_migration_method(void **state)
 
 static void test_pods(void **state)
 {
-    _cleanup_doc_ yyjson_doc *pod = json("{'metadata':{'uid':'u','resourceVersion':'3'},'spec':{'containers':[{'name':'compute','image':'i'}]},"
-                                         "'status':{'phase':'Pending','conditions':[{'type':'PodScheduled','status':'True'}]}}");
-    struct pod_report r = {.phase = "Pending", .waiting_reason = "ErrImagePull", .waiting_message = "m", .host_ip = "1.2.3.4",
-                           .now_ms = 1000, .version = "godwit://1"};
+    _cleanup_doc_ yyjson_doc *pod =
+        json("{'metadata':{'uid':'u','resourceVersion':'3'},'spec':{'containers':[{'name':'compute','image':'i'}]},"
+             "'status':{'phase':'Pending','conditions':[{'type':'PodScheduled','status':'True'}]}}");
+    struct pod_report r = {.phase = "Pending",
+                           .waiting_reason = "ErrImagePull",
+                           .waiting_message = "m",
+                           .host_ip = "1.2.3.4",
+                           .now_ms = 1000,
+                           .version = "godwit://1"};
     _cleanup_mut_doc_ yyjson_mut_doc *p1 = pod_status_patch(yyjson_doc_get_root(pod), &r);
     _cleanup_doc_ yyjson_doc *waiting = apply(yyjson_doc_get_root(pod), p1);
     yyjson_val *v = yyjson_doc_get_root(waiting);
@@ -250,17 +278,30 @@ static void test_pods(void **state)
 static void test_a_node(void **state)
 {
     struct qemu_facts *f = facts("");
-    const struct host_facts h = {.node = "n1", .address = "10.0.0.1", .cpus = 4, .memory = 8LL << 30, .disk = 1 << 30, .machine_id = "m",
-                                 .kernel = "6.1", .os_image = "Debian", .version = "1", .shared_dir = "/s"};
+    const struct host_facts h = {.node = "n1",
+                                 .address = "10.0.0.1",
+                                 .cpus = 4,
+                                 .memory = 8LL << 30,
+                                 .disk = 1 << 30,
+                                 .machine_id = "m",
+                                 .kernel = "6.1",
+                                 .os_image = "Debian",
+                                 .version = "1",
+                                 .shared_dir = "/s"};
     _cleanup_doc_ yyjson_doc *old = json("{'metadata':{'labels':{'cpu-model.node.kubevirt.io/Penryn':'true','mine':'x',"
                                          "'cpu-model.node.kubevirt.io/Westmere':'true'}}}");
     _cleanup_mut_doc_ yyjson_mut_doc *meta = node_metadata(&h, f, yyjson_doc_get_root(old), 0);
     _cleanup_doc_ yyjson_doc *labelled = apply(yyjson_doc_get_root(old), meta);
     yyjson_val *labels = json_at(yyjson_doc_get_root(labelled), "/metadata/labels");
     static const char *const expected[] = {
-        "kubevirt.io/schedulable", "cpu-model.node.kubevirt.io/Westmere", "cpu-model-migration.node.kubevirt.io/Haswell",
-        "cpu-feature.node.kubevirt.io/sse4.2", "host-model-cpu.node.kubevirt.io/Westmere", "cpu-vendor.node.kubevirt.io/GenuineIntel",
-        "host-model-required-features.node.kubevirt.io/x", "machine-type.node.kubevirt.io/pc-q35-10.0",
+        "kubevirt.io/schedulable",
+        "cpu-model.node.kubevirt.io/Westmere",
+        "cpu-model-migration.node.kubevirt.io/Haswell",
+        "cpu-feature.node.kubevirt.io/sse4.2",
+        "host-model-cpu.node.kubevirt.io/Westmere",
+        "cpu-vendor.node.kubevirt.io/GenuineIntel",
+        "host-model-required-features.node.kubevirt.io/x",
+        "machine-type.node.kubevirt.io/pc-q35-10.0",
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(expected); i++)
@@ -280,9 +321,13 @@ static void test_a_node(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_difference), cmocka_unit_test(test_a_running_vm), cmocka_unit_test(test_changes_are_small),
+        cmocka_unit_test(test_difference),
+        cmocka_unit_test(test_a_running_vm),
+        cmocka_unit_test(test_changes_are_small),
         cmocka_unit_test(test_what_hinders_a_migration),
-        cmocka_unit_test(test_migration_method), cmocka_unit_test(test_pods), cmocka_unit_test(test_a_node),
+        cmocka_unit_test(test_migration_method),
+        cmocka_unit_test(test_pods),
+        cmocka_unit_test(test_a_node),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,8 +13,16 @@
 #define GATEWAY 0x0a000201u
 
 static const struct dhcp_answers answers = {
-    .server_mac = {2, 0, 0, 0, 0, 1}, .guest_mac = {2, 0, 0, 0, 0, 2}, .address = ADDRESS, .gateway = GATEWAY,
-    .prefix_len = 24, .mtu = 1400, .dns = {0x0a60000a, 0x08080808}, .n_dns = 2, .hostname = "vm1", .search = "x.local",
+    .server_mac = {2, 0, 0, 0, 0, 1},
+    .guest_mac = {2, 0, 0, 0, 0, 2},
+    .address = ADDRESS,
+    .gateway = GATEWAY,
+    .prefix_len = 24,
+    .mtu = 1400,
+    .dns = {0x0a60000a, 0x08080808},
+    .n_dns = 2,
+    .hostname = "vm1",
+    .search = "x.local",
 };
 
 struct frame {
@@ -139,12 +147,11 @@ static void test_request(void **state)
         uint32_t requested, client, server;
         int answer; /* DHCP type, 0: none */
     } rows[] = {
-        {ADDRESS, 0, GATEWAY, 5},         /* selecting */
-        {ADDRESS, 0, 0, 5},               /* init-reboot */
-        {0, ADDRESS, 0, 5},               /* renewing */
-        {0x0a000205, 0, 0, 6},            /* its address of another life */
-        {0, 0xc0a80001, 0, 6},
-        {ADDRESS, 0, 0x0a000263, 0},      /* it chose another server */
+        {ADDRESS, 0, GATEWAY, 5},                              /* selecting */
+        {ADDRESS, 0, 0, 5},                                    /* init-reboot */
+        {0, ADDRESS, 0, 5},                                    /* renewing */
+        {0x0a000205, 0, 0, 6},                                 /* its address of another life */
+        {0, 0xc0a80001, 0, 6},    {ADDRESS, 0, 0x0a000263, 0}, /* it chose another server */
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -195,16 +202,16 @@ static void test_others_get_no_answer(void **state)
         int at;
         uint8_t value;
     } faults[] = {
-        {12, 0x86},       /* not IPv4 */
-        {14, 0x65},       /* IP version 6 */
-        {14, 0x44},       /* a header of 16 bytes */
-        {14 + 6, 0x20},   /* a fragment */
-        {14 + 9, 6},      /* TCP */
-        {34 + 3, 68},     /* to the client's port */
-        {42, 2},          /* a reply */
-        {42 + 2, 16},     /* not Ethernet */
-        {42 + 33, 9},     /* somebody else's MAC */
-        {42 + 236, 0},    /* no magic cookie */
+        {12, 0x86},     /* not IPv4 */
+        {14, 0x65},     /* IP version 6 */
+        {14, 0x44},     /* a header of 16 bytes */
+        {14 + 6, 0x20}, /* a fragment */
+        {14 + 9, 6},    /* TCP */
+        {34 + 3, 68},   /* to the client's port */
+        {42, 2},        /* a reply */
+        {42 + 2, 16},   /* not Ethernet */
+        {42 + 33, 9},   /* somebody else's MAC */
+        {42 + 236, 0},  /* no magic cookie */
     };
 
     for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {

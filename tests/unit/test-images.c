@@ -123,7 +123,8 @@ static void test_a_docker_archive_with_whiteouts(void **state)
     _cleanup_image_ struct image image = {0};
     const struct image_file *f;
 
-    sh("mkdir -p d/l1/disk d/l1/boot/old d/l2/disk d/l2/boot d/x1 d/x2; echo old >d/l1/disk/disk.img; echo k >d/l1/boot/vmlinuz;"
+    sh("mkdir -p d/l1/disk d/l1/boot/old d/l2/disk d/l2/boot d/x1 d/x2; echo old >d/l1/disk/disk.img; echo k "
+       ">d/l1/boot/vmlinuz;"
        "echo gone >d/l1/boot/old/file; echo keep >d/l1/keep; touch d/l2/disk/.wh.disk.img; echo new >d/l2/disk/new.img;"
        "touch d/l2/boot/.wh..wh..opq; echo k2 >d/l2/boot/kernel;"
        "tar -C d/l1 -cf d/x1/layer.tar .; tar -C d/l2 -czf d/x2/layer.tar .;"
@@ -145,8 +146,11 @@ static void test_an_oci_archive(void **state)
     const struct image_file *f;
 
     sh("mkdir -p o/blobs/sha256 o/l/disk; echo disk >o/l/disk/d.img; tar -C o/l -czf o/blobs/sha256/aaa disk;"
-       "echo '{\"layers\":[{\"digest\":\"sha256:aaa\"}]}' >o/blobs/sha256/bbb; echo '{\"imageLayoutVersion\":\"1.0.0\"}' >o/oci-layout;"
-       "echo '{\"manifests\":[{\"digest\":\"sha256:zzz\",\"platform\":{\"architecture\":\"arm64\"}},{\"digest\":\"sha256:bbb\"}]}'"
+       "echo '{\"layers\":[{\"digest\":\"sha256:aaa\"}]}' >o/blobs/sha256/bbb; echo "
+       "'{\"imageLayoutVersion\":\"1.0.0\"}' >o/oci-layout;"
+       "echo "
+       "'{\"manifests\":[{\"digest\":\"sha256:zzz\",\"platform\":{\"architecture\":\"arm64\"}},{\"digest\":\"sha256:"
+       "bbb\"}]}'"
        " >o/index.json; tar -C o -cf oci.tar oci-layout index.json blobs");
     import("oci:1", "oci.tar", &image);
     assert_return_code(image_find(&image, "/disk/d.img", &f, NULL), 0);

@@ -39,12 +39,26 @@ static int remove_folder(void **state)
 static void test_a_spec_is_read_as_it_was_written(void **state)
 {
     _cleanup_free_ char *path = xasprintf("%s/spec", (char *)*state);
-    _cleanup_launcher_spec_ struct launcher_spec s = {
-        .dir = xstrdup("/d"), .run_dir = xstrdup("/d/run"), .netns = xstrdup("/n"), .uid = 107, .gid = 36,
-        .cgroup = xstrdup("godwit/u"), .memory_max = 1LL << 40, .cpu_milli = 1500, .console_log_max = 77,
-        .dhcp = {.interface = xstrdup("tap0"), .mac = xstrdup("02:00:00:00:00:01"), .address = xstrdup("10.0.2.2"),
-                 .gateway = xstrdup("10.0.2.1"), .prefix_len = 24, .mtu = 1400, .hostname = xstrdup("h")},
-    }, got = {0};
+    _cleanup_launcher_spec_ struct launcher_spec s =
+                                                     {
+                                                         .dir = xstrdup("/d"),
+                                                         .run_dir = xstrdup("/d/run"),
+                                                         .netns = xstrdup("/n"),
+                                                         .uid = 107,
+                                                         .gid = 36,
+                                                         .cgroup = xstrdup("godwit/u"),
+                                                         .memory_max = 1LL << 40,
+                                                         .cpu_milli = 1500,
+                                                         .console_log_max = 77,
+                                                         .dhcp = {.interface = xstrdup("tap0"),
+                                                                  .mac = xstrdup("02:00:00:00:00:01"),
+                                                                  .address = xstrdup("10.0.2.2"),
+                                                                  .gateway = xstrdup("10.0.2.1"),
+                                                                  .prefix_len = 24,
+                                                                  .mtu = 1400,
+                                                                  .hostname = xstrdup("h")},
+                                                     },
+                                                 got = {0};
 
     strv_push(&s.argv, "/usr/bin/qemu");
     strv_push(&s.argv, "with \"quotes\" and, commas");

@@ -49,7 +49,8 @@ static void set_up(struct fixture *f)
 {
     *f = (struct fixture){.time = virtual_new(1), .client = script_client()};
     f->env = virtual_env(f->time, f->client);
-    f->patches = patches_new(&(struct patches_config){f->env, &API_PODS, "status", "ns", "p", on_wanted, on_written, NULL, f});
+    f->patches =
+        patches_new(&(struct patches_config){f->env, &API_PODS, "status", "ns", "p", on_wanted, on_written, NULL, f});
 }
 
 static void tear_down(struct fixture *f)
@@ -126,7 +127,8 @@ static void test_what_passes_is_tried_again(void **state)
         set_up(&f);
         patches_add(f.patches, patch("a"), on_done, &f);
         virtual_run(f.time, 0);
-        script_answer(script_call(f.client, 0), codes[i], codes[i] == 409 ? "{\"kind\":\"Status\",\"reason\":\"Conflict\"}" : NULL);
+        script_answer(script_call(f.client, 0), codes[i],
+                      codes[i] == 409 ? "{\"kind\":\"Status\",\"reason\":\"Conflict\"}" : NULL);
         virtual_run(f.time, 2000);
         assert_string_equal(body(&f), "{\"v\":\"a\"}");
         script_fail(script_call(f.client, 0), GW_SERVICE_UNAVAILABLE, "nobody there");
@@ -179,8 +181,10 @@ static void test_a_conflict_asks_anew(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_what_is_wanted_is_asked_when_its_turn_comes), cmocka_unit_test(test_patches_go_in_order_and_first),
-        cmocka_unit_test(test_what_passes_is_tried_again), cmocka_unit_test(test_a_refusal_is_final),
+        cmocka_unit_test(test_what_is_wanted_is_asked_when_its_turn_comes),
+        cmocka_unit_test(test_patches_go_in_order_and_first),
+        cmocka_unit_test(test_what_passes_is_tried_again),
+        cmocka_unit_test(test_a_refusal_is_final),
         cmocka_unit_test(test_a_conflict_asks_anew),
     };
 

@@ -42,12 +42,17 @@ static void test_whoever_is_busy_waits(void **state)
 {
     for (enum pod_step s = POD_NEW; s < POD_STEP_MAX; s++)
         for (int stop = 0; stop < 2; stop++)
-            assert_next((struct pod_view){.step = s, .busy = true, .stop_wanted = stop, .launcher = LAUNCHER_DEAD}, POD_DO_WAIT);
+            assert_next((struct pod_view){.step = s, .busy = true, .stop_wanted = stop, .launcher = LAUNCHER_DEAD},
+                        POD_DO_WAIT);
 }
 
 static void test_a_target_is_not_run(void **state)
 {
-    struct pod_view v = {.step = POD_UP, .object = OBJECT_PRESENT, .has_vmi = true, .launcher = LAUNCHER_ALIVE, .session = true,
+    struct pod_view v = {.step = POD_UP,
+                         .object = OBJECT_PRESENT,
+                         .has_vmi = true,
+                         .launcher = LAUNCHER_ALIVE,
+                         .session = true,
                          .prelaunch = true};
 
     assert_next(v, POD_DO_WAIT);
@@ -57,8 +62,14 @@ static void test_a_target_is_not_run(void **state)
 
 static void test_stops(void **state)
 {
-    struct pod_view up = {.step = POD_UP, .object = OBJECT_DELETING, .has_vmi = true, .launcher = LAUNCHER_ALIVE, .session = true,
-                          .may_run = true, .stop_wanted = true}, v;
+    struct pod_view up = {.step = POD_UP,
+                          .object = OBJECT_DELETING,
+                          .has_vmi = true,
+                          .launcher = LAUNCHER_ALIVE,
+                          .session = true,
+                          .may_run = true,
+                          .stop_wanted = true},
+                    v;
 
     assert_next(up, POD_DO_POWERDOWN);
     v = up, v.powerdown_sent = true;
@@ -111,11 +122,19 @@ struct world {
 static void restart(struct world *w)
 {
     struct pod_view *v = &w->v;
-    enum launcher_state launcher = w->qemu ? LAUNCHER_ALIVE : w->launches || w->exit_noted ? LAUNCHER_DEAD : LAUNCHER_NONE;
+    enum launcher_state launcher = w->qemu                        ? LAUNCHER_ALIVE
+                                   : w->launches || w->exit_noted ? LAUNCHER_DEAD
+                                                                  : LAUNCHER_NONE;
 
-    *v = (struct pod_view){.step = v->step, .object = v->object, .has_vmi = v->has_vmi, .launcher = launcher,
-                           .may_run = true, .stop_wanted = v->stop_wanted, .grace_over = v->grace_over,
-                           .concluded = v->concluded, .has_network = w->resources};
+    *v = (struct pod_view){.step = v->step,
+                           .object = v->object,
+                           .has_vmi = v->has_vmi,
+                           .launcher = launcher,
+                           .may_run = true,
+                           .stop_wanted = v->stop_wanted,
+                           .grace_over = v->grace_over,
+                           .concluded = v->concluded,
+                           .has_network = w->resources};
 }
 
 static void apply(struct world *w, enum pod_action a)
@@ -125,26 +144,61 @@ static void apply(struct world *w, enum pod_action a)
     if (pod_step_after(a) != POD_STEP_MAX && pod_step_after(a) > v->step)
         v->step = pod_step_after(a);
     switch (a) {
-    case POD_DO_GET_VMI: v->has_vmi = true; break;
-    case POD_DO_GET_OBJECTS: v->has_objects = true; break;
-    case POD_DO_PREPARE_VOLUMES: v->has_volumes = true; break;
-    case POD_DO_MAKE_NETWORK: v->has_network = w->resources = true; break;
+    case POD_DO_GET_VMI:
+        v->has_vmi = true;
+        break;
+    case POD_DO_GET_OBJECTS:
+        v->has_objects = true;
+        break;
+    case POD_DO_PREPARE_VOLUMES:
+        v->has_volumes = true;
+        break;
+    case POD_DO_MAKE_NETWORK:
+        v->has_network = w->resources = true;
+        break;
     case POD_DO_LAUNCH:
         assert_false(w->qemu);
         w->launches++;
         w->qemu = true;
         v->launcher = LAUNCHER_ALIVE;
         break;
-    case POD_DO_CONNECT: v->session = w->qemu; v->prelaunch = !w->guest_ran; if (!w->qemu) v->launcher = LAUNCHER_DEAD; break;
-    case POD_DO_RUN: v->prelaunch = false; w->guest_ran = true; break;
-    case POD_DO_POWERDOWN: v->powerdown_sent = true; break;
-    case POD_DO_KILL: v->quits = true; w->qemu = false; v->launcher = LAUNCHER_DEAD; break;
-    case POD_DO_GIVE_UP: w->exit_noted = true; break;
-    case POD_DO_CONCLUDE: v->concluded = true; break;
-    case POD_DO_RELEASE: assert_false(w->qemu); w->resources = false; v->has_network = false; break;
-    case POD_DO_DELETE_OBJECT: v->object = OBJECT_GONE; break;
-    case POD_DO_FORGET: w->forgotten = true; break;
-    default: break;
+    case POD_DO_CONNECT:
+        v->session = w->qemu;
+        v->prelaunch = !w->guest_ran;
+        if (!w->qemu)
+            v->launcher = LAUNCHER_DEAD;
+        break;
+    case POD_DO_RUN:
+        v->prelaunch = false;
+        w->guest_ran = true;
+        break;
+    case POD_DO_POWERDOWN:
+        v->powerdown_sent = true;
+        break;
+    case POD_DO_KILL:
+        v->quits = true;
+        w->qemu = false;
+        v->launcher = LAUNCHER_DEAD;
+        break;
+    case POD_DO_GIVE_UP:
+        w->exit_noted = true;
+        break;
+    case POD_DO_CONCLUDE:
+        v->concluded = true;
+        break;
+    case POD_DO_RELEASE:
+        assert_false(w->qemu);
+        w->resources = false;
+        v->has_network = false;
+        break;
+    case POD_DO_DELETE_OBJECT:
+        v->object = OBJECT_GONE;
+        break;
+    case POD_DO_FORGET:
+        w->forgotten = true;
+        break;
+    default:
+        break;
     }
 }
 
@@ -192,8 +246,11 @@ static void test_every_life_ends_clean(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_start_in_order), cmocka_unit_test(test_whoever_is_busy_waits),
-        cmocka_unit_test(test_a_target_is_not_run), cmocka_unit_test(test_stops), cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_a_start_in_order),
+        cmocka_unit_test(test_whoever_is_busy_waits),
+        cmocka_unit_test(test_a_target_is_not_run),
+        cmocka_unit_test(test_stops),
+        cmocka_unit_test(test_ends),
         cmocka_unit_test(test_every_life_ends_clean),
     };
 

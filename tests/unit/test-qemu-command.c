@@ -13,7 +13,8 @@
 
 static const char FACTS_TCG[] =
     "{'binary':'qemu','version':'10.0.2','kvm':false,'kvmReason':'no','machine':'pc-q35-10.0','vendor':'GenuineIntel',"
-    "'machines':['pc-q35-10.0','pc-q35-9.2','q35'],'features':['aes','sse4.2'],'hostModel':'Westmere','hostFeatures':[],"
+    "'machines':['pc-q35-10.0','pc-q35-9.2','q35'],'features':['aes','sse4.2'],'hostModel':'Westmere','hostFeatures':[]"
+    ","
     "'models':[{'name':'Westmere','missing':[]},{'name':'Haswell','missing':['pcid','invpcid']}]}";
 static const char FACTS_KVM[] =
     "{'binary':'qemu','version':'7.2.22','kvm':true,'machine':'pc-q35-7.2','vendor':'GenuineIntel',"
@@ -75,8 +76,12 @@ static bool has_word(const struct strv *v, const char *part)
     return false;
 }
 
-static const struct qemu_setup base_setup = {.binary = "/usr/bin/qemu", .accelerator = "tcg", .machine = "pc-q35-10.0",
-                                             .cpu = "Westmere-v1", .console_fd = 3, .qmp_fd = 4};
+static const struct qemu_setup base_setup = {.binary = "/usr/bin/qemu",
+                                             .accelerator = "tcg",
+                                             .machine = "pc-q35-10.0",
+                                             .cpu = "Westmere-v1",
+                                             .console_fd = 3,
+                                             .qmp_fd = 4};
 
 static void build(const char *spec, const struct qemu_setup *s, struct strv *out)
 {
@@ -98,15 +103,17 @@ static void assert_refused(const char *spec, const struct qemu_setup *s, const c
         fail_msg("\"%s\" does not say \"%s\"", gw_error_message(&err), message);
 }
 
-#define SMALL "{'metadata':{'namespace':'ns','name':'vm1','uid':'11111111-2222-3333-4444-555555555555'}," \
-              "'spec':{'domain':{'memory':{'guest':'128Mi'}"
+#define SMALL \
+    "{'metadata':{'namespace':'ns','name':'vm1','uid':'11111111-2222-3333-4444-555555555555'}," \
+    "'spec':{'domain':{'memory':{'guest':'128Mi'}"
 
 static void test_the_smallest_machine(void **state)
 {
     _cleanup_strv_ struct strv out = {0};
 
     build(SMALL "}}}", &base_setup, &out);
-    assert_words(&out, "/usr/bin/qemu", NULL,
+    assert_words(
+        &out, "/usr/bin/qemu", NULL,
         "/usr/bin/qemu -name guest=ns_vm1 -uuid 11111111-2222-3333-4444-555555555555 -rtc base=utc "
         "-boot menu=off,strict=on "
         "-sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny "
@@ -134,10 +141,13 @@ static void test_what_a_spec_can_turn_off_or_set(void **state)
     s.kernel = "/images/a,b/vmlinuz";
     s.initrd = "/images/a,b/initrd";
     build("{'metadata':{'name':'v'},'spec':{'domain':{'resources':{'requests':{'memory':'1G','cpu':'1500m'}},"
-          "'firmware':{'uuid':'aaaaaaaa-2222-3333-4444-555555555555','serial':'S1','kernelBoot':{'kernelArgs':'console=ttyS0'}},"
-          "'devices':{'autoattachSerialConsole':false,'autoattachMemBalloon':false}}}}", &s, &out);
+          "'firmware':{'uuid':'aaaaaaaa-2222-3333-4444-555555555555','serial':'S1','kernelBoot':{'kernelArgs':'console="
+          "ttyS0'}},"
+          "'devices':{'autoattachSerialConsole':false,'autoattachMemBalloon':false}}}}",
+          &s, &out);
     assert_words(&out, "-uuid", "-rtc", "-uuid aaaaaaaa-2222-3333-4444-555555555555 -smbios type=1,serial=S1");
-    assert_words(&out, "-accel", "-object", "-accel kvm -cpu Haswell,enforce -smp cpus=2,sockets=2,cores=1,threads=1 "
+    assert_words(&out, "-accel", "-object",
+                 "-accel kvm -cpu Haswell,enforce -smp cpus=2,sockets=2,cores=1,threads=1 "
                  "-m size=1000000000b");
     assert_words(&out, "-kernel", "-chardev",
                  "-kernel /images/a,b/vmlinuz -initrd /images/a,b/initrd -append console=ttyS0");
@@ -151,7 +161,11 @@ static void test_what_a_spec_can_turn_off_or_set(void **state)
 static void test_disks_of_all_kinds(void **state)
 {
     const struct disk disks[] = {
-        {.name = "root", .path = "/d/root.qcow2", .format = "qcow2", .backing = "/i/disk.img", .backing_format = "raw",
+        {.name = "root",
+         .path = "/d/root.qcow2",
+         .format = "qcow2",
+         .backing = "/i/disk.img",
+         .backing_format = "raw",
          .direct = true},
         {.name = "init", .path = "/d/init.iso", .format = "raw", .read_only = true},
         {.name = "data", .path = "/d/data.img", .format = "raw", .direct = true, .shared = true},
@@ -165,7 +179,8 @@ static void test_disks_of_all_kinds(void **state)
     build(DISKS("{'name':'root','disk':{'bus':'virtio'},'serial':'R'},{'name':'init','cdrom':{}},"
                 "{'name':'data','disk':{},'io':'native'},{'name':'extra','disk':{'bus':'scsi'},'cache':'writeback'}"),
           &s, &out);
-    assert_words(&out, "-blockdev", NULL,
+    assert_words(
+        &out, "-blockdev", NULL,
         "-blockdev {'driver':'file','node-name':'disk0-base-file','filename':'/i/disk.img','read-only':true,"
         "'cache':{'direct':true},'aio':'threads'} "
         "-blockdev {'driver':'raw','node-name':'disk0-base','file':'disk0-base-file','read-only':true} "
@@ -195,7 +210,8 @@ static void test_disks_of_all_kinds(void **state)
 
 static void test_a_given_boot_order_is_the_only_one(void **state)
 {
-    const struct disk disks[] = {{.name = "a", .path = "/a", .format = "raw"}, {.name = "b", .path = "/b", .format = "raw"}};
+    const struct disk disks[] = {{.name = "a", .path = "/a", .format = "raw"},
+                                 {.name = "b", .path = "/b", .format = "raw"}};
     struct qemu_setup s = base_setup;
     _cleanup_strv_ struct strv out = {0};
 
@@ -203,7 +219,8 @@ static void test_a_given_boot_order_is_the_only_one(void **state)
     s.n_disks = 2;
     build(DISKS("{'name':'a','disk':{'bus':'sata'}},{'name':'b','disk':{},'bootOrder':7}"), &s, &out);
     assert_true(has_word(&out, "\"drive\":\"disk0\",\"bus\":\"ide.0\",\"write-cache\":\"off\"}"));
-    assert_true(has_word(&out, "\"drive\":\"disk1\",\"bus\":\"pcie.0\",\"addr\":\"0x8.0x0\",\"multifunction\":true,\"bootindex\":7"));
+    assert_true(has_word(
+        &out, "\"drive\":\"disk1\",\"bus\":\"pcie.0\",\"addr\":\"0x8.0x0\",\"multifunction\":true,\"bootindex\":7"));
 }
 
 static void test_thirty_disks_have_thirty_places(void **state)
@@ -238,8 +255,10 @@ static void test_network(void **state)
     s.nics = nics;
     s.n_nics = 2;
     build(SMALL ",'devices':{'interfaces':[{'name':'default','masquerade':{},'macAddress':'52-54-00-12-34-56'},"
-                "{'name':'x','model':'e1000e','macAddress':'52:54:00:00:00:01'}]}}}}", &s, &out);
-    assert_words(&out, "-netdev", NULL,
+                "{'name':'x','model':'e1000e','macAddress':'52:54:00:00:00:01'}]}}}}",
+          &s, &out);
+    assert_words(
+        &out, "-netdev", NULL,
         "-netdev {'type':'tap','id':'net0','ifname':'tap0','script':'no','downscript':'no','vhost':true} "
         "-device {'driver':'virtio-net-pci','id':'net0-dev','netdev':'net0','mac':'52:54:00:12:34:56','bus':'pcie.0',"
         "'addr':'0x4.0x0','multifunction':true,'romfile':''} "
@@ -312,9 +331,10 @@ static void test_cpu(void **state)
     assert_cpu(FACTS_TCG, "{'model':'Haswell'}", "recorded,+x", "recorded,+x");
     assert_cpu(FACTS_KVM, "{}", NULL, "Haswell,+md-clear,+ssbd,enforce");
     assert_cpu(FACTS_KVM, "{'model':'host-passthrough'}", NULL, "host,enforce");
-    assert_cpu(FACTS_KVM, "{'model':'Haswell','features':[{'name':'aes'},{'name':'pcid','policy':'optional'},"
-               "{'name':'nope','policy':'optional'},{'name':'avx9','policy':'force'},{'name':'b','policy':'forbid'}]}", NULL,
-               "Haswell,+aes,+pcid,+avx9,enforce");
+    assert_cpu(FACTS_KVM,
+               "{'model':'Haswell','features':[{'name':'aes'},{'name':'pcid','policy':'optional'},"
+               "{'name':'nope','policy':'optional'},{'name':'avx9','policy':'force'},{'name':'b','policy':'forbid'}]}",
+               NULL, "Haswell,+aes,+pcid,+avx9,enforce");
     assert_cpu(FACTS_KVM, "{'features':[{'name':'nope'}]}", NULL,
                "spec.domain.cpu.features: this node cannot give feature nope");
     assert_cpu(FACTS_KVM, "{'features':[{'name':'aes','policy':'forbid'}]}", NULL,

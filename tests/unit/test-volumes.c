@@ -37,7 +37,8 @@ static int set_up(void **state)
     assert_non_null(mkdtemp(template));
     folder = xstrdup(template);
     store = xasprintf("%s/images", folder);
-    sh("truncate -s 3M root.img; mkdir -p kernel/boot share; echo k >kernel/boot/k; echo i >kernel/boot/i; tar -C kernel -cf k.tar boot");
+    sh("truncate -s 3M root.img; mkdir -p kernel/boot share; echo k >kernel/boot/k; echo i >kernel/boot/i; tar -C "
+       "kernel -cf k.tar boot");
     _cleanup_free_ char *disk = xasprintf("%s/root.img", folder), *kernel = xasprintf("%s/k.tar", folder);
     assert_return_code(image_import(store, "guest:1", disk, &image, NULL), 0);
     image_done(&image);
@@ -73,10 +74,12 @@ static yyjson_val *look_up(void *userdata, const char *kind, const char *name)
     return yyjson_obj_get(yyjson_doc_get_root(userdata), key);
 }
 
-#define VMI(disks, volumes) "{'metadata':{'name':'vm1','namespace':'ns'},'spec':{'domain':{'devices':{'disks':[" disks "]}}," \
-                            "'volumes':[" volumes "]}}"
+#define VMI(disks, volumes) \
+    "{'metadata':{'name':'vm1','namespace':'ns'},'spec':{'domain':{'devices':{'disks':[" disks "]}}," \
+    "'volumes':[" volumes "]}}"
 
-static int plan(const char *vmi_text, const char *objects_text, struct volume_plan *ret, const char **reason, struct gw_error *err)
+static int plan(const char *vmi_text, const char *objects_text, struct volume_plan *ret, const char **reason,
+                struct gw_error *err)
 {
     _cleanup_doc_ yyjson_doc *vmi = json(vmi_text), *objects = json(objects_text);
 
@@ -102,23 +105,30 @@ static void test_what_cannot_be_planned_says_why(void **state)
     assert_plan_fails(VMI("{'name':'a','disk':{}}", ""), "{}", "InvalidVolume", "disk a has no volume");
     assert_plan_fails(ONE("'hostDisk':{}"), "{}", "InvalidVolume", "volume a: its source is not supported");
     assert_plan_fails(ONE("'emptyDisk':{}"), "{}", "InvalidVolume", "emptyDisk.capacity");
-    assert_plan_fails(ONE("'cloudInitNoCloud':{'secretRef':{'name':'s'}}"), "{}", "FailedMount", "secret s is not there");
-    assert_plan_fails(ONE("'cloudInitNoCloud':{'secretRef':{'name':'s'}}"), "{'Secret/s':{'data':{}}}", "FailedMount", "no key userdata");
+    assert_plan_fails(ONE("'cloudInitNoCloud':{'secretRef':{'name':'s'}}"), "{}", "FailedMount",
+                      "secret s is not there");
+    assert_plan_fails(ONE("'cloudInitNoCloud':{'secretRef':{'name':'s'}}"), "{'Secret/s':{'data':{}}}", "FailedMount",
+                      "no key userdata");
     assert_plan_fails(ONE("'cloudInitNoCloud':{'userDataBase64':'!'}"), "{}", "InvalidVolume", "not base64");
     assert_plan_fails(ONE("'persistentVolumeClaim':{'claimName':'c'}"), "{}", "FailedMount", "claim c is not there");
-    assert_plan_fails(ONE("'persistentVolumeClaim':{'claimName':'c'}"), "{'PersistentVolumeClaim/c':{}}", "FailedMount", "not bound");
-    assert_plan_fails(ONE("'persistentVolumeClaim':{'claimName':'c'}"),
-                      "{'PersistentVolumeClaim/c':{'spec':{'volumeName':'v'}},'PersistentVolume/v':{'spec':{'nfs':{}}}}",
-                      "FailedMount", "only hostPath and local");
-    assert_plan_fails(VMI("{'name':'a','disk':{'bus':'sata','readonly':true}}", "{'name':'a','emptyDisk':{'capacity':'1Mi'}}"), "{}",
-                      "InvalidVolume", "cannot be read-only");
+    assert_plan_fails(ONE("'persistentVolumeClaim':{'claimName':'c'}"), "{'PersistentVolumeClaim/c':{}}", "FailedMount",
+                      "not bound");
+    assert_plan_fails(
+        ONE("'persistentVolumeClaim':{'claimName':'c'}"),
+        "{'PersistentVolumeClaim/c':{'spec':{'volumeName':'v'}},'PersistentVolume/v':{'spec':{'nfs':{}}}}",
+        "FailedMount", "only hostPath and local");
+    assert_plan_fails(
+        VMI("{'name':'a','disk':{'bus':'sata','readonly':true}}", "{'name':'a','emptyDisk':{'capacity':'1Mi'}}"), "{}",
+        "InvalidVolume", "cannot be read-only");
 }
 
 static void test_needs(void **state)
 {
-    _cleanup_doc_ yyjson_doc *vmi = json(VMI("", "{'name':'a','cloudInitNoCloud':{'secretRef':{'name':'s'},'networkDataSecretRef':"
-                                             "{'name':'s'}}},{'name':'b','persistentVolumeClaim':{'claimName':'c'}}"));
-    _cleanup_doc_ yyjson_doc *none = json("{}"), *claim = json("{'PersistentVolumeClaim/c':{'spec':{'volumeName':'v'}}}");
+    _cleanup_doc_ yyjson_doc *vmi =
+        json(VMI("", "{'name':'a','cloudInitNoCloud':{'secretRef':{'name':'s'},'networkDataSecretRef':"
+                     "{'name':'s'}}},{'name':'b','persistentVolumeClaim':{'claimName':'c'}}"));
+    _cleanup_doc_ yyjson_doc *none = json("{}"),
+                             *claim = json("{'PersistentVolumeClaim/c':{'spec':{'volumeName':'v'}}}");
     _cleanup_strv_ struct strv first = {0}, second = {0};
 
     volumes_needs(yyjson_doc_get_root(vmi), look_up, none, &first);
@@ -139,21 +149,26 @@ static void prepare(const struct volume_plan *p, const char *place_name, struct 
         fail_msg("%s: %s", reason, gw_error_message(&err));
 }
 
-#define ALL_DISKS "{'name':'root','disk':{}},{'name':'seed','disk':{}},{'name':'scratch','disk':{}},{'name':'data','disk':{}}," \
-                  "{'name':'local','disk':{}},{'name':'cd','cdrom':{}}"
-#define ALL_VOLUMES "{'name':'cd','containerDisk':{'image':'guest:1'}},{'name':'root','containerDisk':{'image':'guest:1'}}," \
-                    "{'name':'seed','cloudInitNoCloud':{'secretRef':{'name':'s'},'networkData':'version: 2'}}," \
-                    "{'name':'scratch','emptyDisk':{'capacity':'5Mi'}},{'name':'data','persistentVolumeClaim':{'claimName':'c'}}," \
-                    "{'name':'local','persistentVolumeClaim':{'claimName':'l'}}"
+#define ALL_DISKS \
+    "{'name':'root','disk':{}},{'name':'seed','disk':{}},{'name':'scratch','disk':{}},{'name':'data','disk':{}}," \
+    "{'name':'local','disk':{}},{'name':'cd','cdrom':{}}"
+#define ALL_VOLUMES \
+    "{'name':'cd','containerDisk':{'image':'guest:1'}},{'name':'root','containerDisk':{'image':'guest:1'}}," \
+    "{'name':'seed','cloudInitNoCloud':{'secretRef':{'name':'s'},'networkData':'version: 2'}}," \
+    "{'name':'scratch','emptyDisk':{'capacity':'5Mi'}},{'name':'data','persistentVolumeClaim':{'claimName':'c'}}," \
+    "{'name':'local','persistentVolumeClaim':{'claimName':'l'}}"
 
 static void plan_all(struct volume_plan *ret)
 {
     _cleanup_free_ char *objects = xasprintf(
         "{'Secret/s':{'data':{'userdata':'I2Nsb3VkLWNvbmZpZwo='}},"
-        "'PersistentVolumeClaim/c':{'spec':{'volumeName':'v','accessModes':['ReadWriteMany'],'resources':{'requests':{'storage':'8Mi'}}}},"
+        "'PersistentVolumeClaim/"
+        "c':{'spec':{'volumeName':'v','accessModes':['ReadWriteMany'],'resources':{'requests':{'storage':'8Mi'}}}},"
         "'PersistentVolume/v':{'spec':{'hostPath':{'path':'%s/share'}}},"
-        "'PersistentVolumeClaim/l':{'spec':{'volumeName':'w','accessModes':['ReadWriteOnce']},'status':{'capacity':{'storage':'2Mi'}}},"
-        "'PersistentVolume/w':{'spec':{'local':{'path':'%s/node'}}}}", folder, folder);
+        "'PersistentVolumeClaim/"
+        "l':{'spec':{'volumeName':'w','accessModes':['ReadWriteOnce']},'status':{'capacity':{'storage':'2Mi'}}},"
+        "'PersistentVolume/w':{'spec':{'local':{'path':'%s/node'}}}}",
+        folder, folder);
     const char *reason;
 
     assert_return_code(plan(VMI(ALL_DISKS, ALL_VOLUMES), objects, ret, &reason, NULL), 0);
@@ -197,7 +212,8 @@ static void test_every_kind_of_volume(void **state)
     prepared_volumes_done(&got);
 }
 
-/* What a target prepares: the same sizes, the same seed, the very same shared file; and again, which changes nothing. */
+/* What a target prepares: the same sizes, the same seed, the very same shared file; and again, which changes nothing.
+ */
 static void test_a_target_prepares_the_same(void **state)
 {
     _cleanup_volume_plan_ struct volume_plan p = {0};
@@ -235,16 +251,20 @@ static void assert_prepare_fails(const char *vmi, const char *objects, const cha
 
 static void test_what_cannot_be_prepared_says_why(void **state)
 {
-    assert_prepare_fails(ONE("'containerDisk':{'image':'none:1'}"), "{}", "ErrImagePull", "volume a: image none:1 is not in");
+    assert_prepare_fails(ONE("'containerDisk':{'image':'none:1'}"), "{}", "ErrImagePull",
+                         "volume a: image none:1 is not in");
     assert_prepare_fails(ONE("'containerDisk':{'image':'kernel:1'}"), "{}", "ErrImagePull", "not exactly one disk");
-    assert_prepare_fails("{'spec':{'domain':{'devices':{'disks':[{'name':'a','disk':{}}]}},'volumes':[{'name':'a','containerDisk':"
-                         "{'image':'guest:1'}}]},'status':{'volumeStatus':[{'name':'a','containerDiskVolume':{'digest':'sha256:00'}}]}}",
-                         "{}", "ErrImagePull", "with digest sha256:00");
+    assert_prepare_fails(
+        "{'spec':{'domain':{'devices':{'disks':[{'name':'a','disk':{}}]}},'volumes':[{'name':'a','containerDisk':"
+        "{'image':'guest:1'}}]},'status':{'volumeStatus':[{'name':'a','containerDiskVolume':{'digest':'sha256:00'}}]}}",
+        "{}", "ErrImagePull", "with digest sha256:00");
     assert_prepare_fails(ONE("'persistentVolumeClaim':{'claimName':'c'}"),
-                         "{'PersistentVolumeClaim/c':{'spec':{'volumeName':'v'}},'PersistentVolume/v':{'spec':{'local':{'path':'/nope'}}}}",
+                         "{'PersistentVolumeClaim/c':{'spec':{'volumeName':'v'}},'PersistentVolume/"
+                         "v':{'spec':{'local':{'path':'/nope'}}}}",
                          "FailedMount", "folder /nope on this node");
-    assert_prepare_fails("{'spec':{'domain':{'firmware':{'kernelBoot':{'container':{'image':'kernel:1','kernelPath':'/boot/x'}}}}}}",
-                         "{}", "ErrImagePull", "no file /boot/x");
+    assert_prepare_fails(
+        "{'spec':{'domain':{'firmware':{'kernelBoot':{'container':{'image':'kernel:1','kernelPath':'/boot/x'}}}}}}",
+        "{}", "ErrImagePull", "no file /boot/x");
 }
 
 static void test_a_full_disk_is_said(void **state)
@@ -266,8 +286,11 @@ static void test_kernel_boot(void **state)
     struct prepared_volumes got = {0};
     const char *reason;
 
-    assert_return_code(plan("{'spec':{'domain':{'firmware':{'kernelBoot':{'container':{'image':'kernel:1','kernelPath':'/boot/k',"
-                            "'initrdPath':'/boot/i'}}}}}}", "{}", &p, &reason, NULL), 0);
+    assert_return_code(
+        plan("{'spec':{'domain':{'firmware':{'kernelBoot':{'container':{'image':'kernel:1','kernelPath':'/boot/k',"
+             "'initrdPath':'/boot/i'}}}}}}",
+             "{}", &p, &reason, NULL),
+        0);
     prepare(&p, "pod-k", &got);
     assert_non_null(strstr(got.kernel, "/boot/k"));
     assert_non_null(strstr(got.initrd, "/boot/i"));
@@ -278,7 +301,8 @@ static void test_kernel_boot(void **state)
 /* Another implementation reads what ours writes. */
 static void test_iso_images_are_read_by_others(void **state)
 {
-    const struct iso_file files[] = {{"meta-data", "{}", 2}, {"network-config", "", 0}, {"user-data", "#cloud-config\n", 14}};
+    const struct iso_file files[] = {
+        {"meta-data", "{}", 2}, {"network-config", "", 0}, {"user-data", "#cloud-config\n", 14}};
     _cleanup_str_ struct str a = {0}, b = {0};
     _cleanup_free_ char *path = xasprintf("%s/seed.iso", folder);
 
@@ -290,12 +314,14 @@ static void test_iso_images_are_read_by_others(void **state)
     sh("test \"$(blkid -o value -s LABEL seed.iso)\" = cidata; rm -rf out; mkdir out;"
        "xorriso -osirrox on -indev seed.iso -extract / out >xorriso.log 2>&1; ls out >names;"
        "printf 'meta-data\\nnetwork-config\\nuser-data\\n' | cmp - names;"
-       "printf '#cloud-config\\n' | cmp - out/user-data; test ! -s out/network-config; ! grep -iE 'corrupt|damaged' xorriso.log");
+       "printf '#cloud-config\\n' | cmp - out/user-data; test ! -s out/network-config; ! grep -iE 'corrupt|damaged' "
+       "xorriso.log");
 }
 
 static void test_iso_images_hold_big_files(void **state)
 {
-    _cleanup_free_ char *big = xcalloc(1, 1000000), *path = xasprintf("%s/big.iso", folder), *data = xasprintf("%s/big", folder);
+    _cleanup_free_ char *big = xcalloc(1, 1000000), *path = xasprintf("%s/big.iso", folder),
+                        *data = xasprintf("%s/big", folder);
     _cleanup_str_ struct str iso = {0};
 
     memset(big, 'x', 1000000);
@@ -303,7 +329,8 @@ static void test_iso_images_hold_big_files(void **state)
     iso_write("cidata", files, 2, &iso);
     assert_return_code(fs_write(path, iso.data, iso.len, 0600, NULL), 0);
     assert_return_code(fs_write(data, big, 1000000, 0600, NULL), 0);
-    sh("rm -rf out2; mkdir out2; xorriso -osirrox on -indev big.iso -extract / out2 >/dev/null 2>&1; cmp out2/user-data big");
+    sh("rm -rf out2; mkdir out2; xorriso -osirrox on -indev big.iso -extract / out2 >/dev/null 2>&1; cmp "
+       "out2/user-data big");
 }
 
 int main(void)

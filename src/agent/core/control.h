@@ -7,7 +7,8 @@
 
 struct control;
 
-/* ended is called once, from the loop, when the launcher closes the connection: QEMU has ended, or the launcher was killed. */
+/* ended is called once, from the loop, when the launcher closes the connection: QEMU has ended, or the launcher was
+ * killed. */
 int control_open(sd_event *loop, const char *dir, void (*ended)(void *userdata), void *userdata, struct control **ret,
                  struct gw_error *err);
 struct control *control_close(struct control *c);

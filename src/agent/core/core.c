@@ -29,13 +29,15 @@ static bool is_ours(yyjson_val *pod)
 {
     const char *phase = json_str_or(pod, "/status/phase", "");
 
-    return json_key_str(pod, "/metadata/labels", "kubevirt.io/created-by") && !streq(phase, "Succeeded") && !streq(phase, "Failed");
+    return json_key_str(pod, "/metadata/labels", "kubevirt.io/created-by") && !streq(phase, "Succeeded") &&
+           !streq(phase, "Failed");
 }
 
 static struct vm *adopt_object(struct core *core, yyjson_val *pod)
 {
     _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
-    struct vm *vm = vm_new(core, json_str(pod, "/metadata/uid"), json_str(pod, "/metadata/namespace"), json_str(pod, "/metadata/name"));
+    struct vm *vm = vm_new(core, json_str(pod, "/metadata/uid"), json_str(pod, "/metadata/namespace"),
+                           json_str(pod, "/metadata/name"));
 
     vm->pod.vmi_uid = xstrdup(json_key_str(pod, "/metadata/labels", "kubevirt.io/created-by"));
     vm->pod.vmi_name = xstrdup(json_key_str(pod, "/metadata/annotations", "kubevirt.io/domain"));
@@ -49,14 +51,17 @@ static struct vm *adopt_object(struct core *core, yyjson_val *pod)
     return vm;
 }
 
-/* A final or vanishing pod that we know nothing about has nothing on this node; but a deleted one still waits for us. */
+/* A final or vanishing pod that we know nothing about has nothing on this node; but a deleted one still waits for us.
+ */
 static void delete_stranger(struct core *core, yyjson_val *pod)
 {
     if (!json_str(pod, "/metadata/deletionTimestamp"))
         return;
-    _cleanup_free_ char *path = api_path(&API_PODS, json_str(pod, "/metadata/namespace"), json_str(pod, "/metadata/name"), NULL, NULL);
+    _cleanup_free_ char *path =
+        api_path(&API_PODS, json_str(pod, "/metadata/namespace"), json_str(pod, "/metadata/name"), NULL, NULL);
     _cleanup_free_ char *text = xasprintf("{\"kind\":\"DeleteOptions\",\"apiVersion\":\"v1\",\"gracePeriodSeconds\":0,"
-                                          "\"preconditions\":{\"uid\":\"%s\"}}", json_str(pod, "/metadata/uid"));
+                                          "\"preconditions\":{\"uid\":\"%s\"}}",
+                                          json_str(pod, "/metadata/uid"));
     _cleanup_blob_ struct blob *body = blob_text(text);
     api_request(core->agent->client, "DELETE", path, "application/json", body, 0, NULL, NULL);
 }
@@ -139,7 +144,8 @@ static void tick(void *userdata)
     for (size_t c = 0; map_next(core->agent->pods, &c, NULL, &value);) {
         struct vm *vm = value;
         heed_absent_pods(core, vm);
-        if (vm->pod.step > POD_NEW && (vm->pod.step < POD_ENDED || !patches_idle(vm->vmi_patches)) && !is_followed(core, vm))
+        if (vm->pod.step > POD_NEW && (vm->pod.step < POD_ENDED || !patches_idle(vm->vmi_patches)) &&
+            !is_followed(core, vm))
             vm_refresh_vmi(vm);
     }
 }
@@ -197,7 +203,8 @@ static void read_resolvers(struct strv *ret)
             strv_push(ret, address);
 }
 
-static struct informer *follow(struct core *core, const struct api_resource *r, const char *labels, const char *fields, informer_fn fn)
+static struct informer *follow(struct core *core, const struct api_resource *r, const char *labels, const char *fields,
+                               informer_fn fn)
 {
     const struct informer_config c = {.resource = r, .label_selector = labels, .field_selector = fields};
     struct informer *inf = informer_new(core->agent->env, &c);
@@ -327,7 +334,7 @@ static int64_t grace_of(const struct vm *vm, int grace_s)
 
 static bool some_hook_stops(struct vm *vm)
 {
-    VEC_EACH(&vm->core->hooks, h)
+    VEC_EACH (&vm->core->hooks, h)
         if (h->hooks->stopping && h->hooks->stopping(h->userdata, &vm->pod))
             return true;
     return false;
@@ -390,7 +397,8 @@ void pod_event(struct pod *p, const char *type, const char *reason, const char *
         event_record(p->agent->events, yyjson_doc_get_root(p->vmi), type, reason, "%s", text);
 }
 
-void pod_patch_vmi(struct pod *p, yyjson_mut_doc *patch, void (*done)(void *userdata, const struct gw_error *err), void *userdata)
+void pod_patch_vmi(struct pod *p, yyjson_mut_doc *patch, void (*done)(void *userdata, const struct gw_error *err),
+                   void *userdata)
 {
     struct vm *vm = vm_of(p);
 

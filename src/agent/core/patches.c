@@ -24,7 +24,7 @@ struct patches {
     struct env_timer *timer;
     bool sending_entry; /* the call under way is queue.items[0], else it is what was wanted */
     bool touched;
-    bool conflicted;    /* and nothing newer was heard of since */
+    bool conflicted; /* and nothing newer was heard of since */
     unsigned failures;
 };
 
@@ -54,7 +54,7 @@ struct patches *patches_free(struct patches *p)
         return NULL;
     api_cancel(p->call);
     env_timer_cancel(p->config.env, &p->timer);
-    VEC_EACH(&p->queue, e)
+    VEC_EACH (&p->queue, e)
         yyjson_mut_doc_free(e->patch);
     entry_vec_done(&p->queue);
     free(p->ns);
@@ -102,7 +102,8 @@ static void on_written(void *userdata, struct api_answer *answer)
         p->conflicted = answer->err->reason == GW_CONFLICT && p->failures < CONFLICTS_SOON;
         if (!p->conflicted)
             log_debug("%s %s/%s: %s", p->config.resource->plural, p->ns, p->name, answer->err->message);
-        schedule(p, p->conflicted ? CONFLICT_MS : env_backoff(p->config.env, p->failures, RETRY_FIRST_MS, RETRY_MAX_MS));
+        schedule(p,
+                 p->conflicted ? CONFLICT_MS : env_backoff(p->config.env, p->failures, RETRY_FIRST_MS, RETRY_MAX_MS));
         if (p->conflicted && p->config.stale)
             p->config.stale(p->config.userdata);
         return;
@@ -122,8 +123,8 @@ static void on_written(void *userdata, struct api_answer *answer)
 
 static void send(struct patches *p, yyjson_mut_doc *patch)
 {
-    p->call = api_patch(p->config.env->client, p->config.resource, p->ns, p->name, p->config.sub, API_PATCH_MERGE, patch,
-                        on_written, p);
+    p->call = api_patch(p->config.env->client, p->config.resource, p->ns, p->name, p->config.sub, API_PATCH_MERGE,
+                        patch, on_written, p);
 }
 
 static void next(void *userdata)

@@ -30,7 +30,10 @@ static void put_terminated(yyjson_mut_doc *d, yyjson_mut_val *state, const struc
 {
     yyjson_mut_val *t = yyjson_mut_obj_add_obj(d, state, "terminated");
 
-    yyjson_mut_obj_add_int(d, t, "exitCode", streq(r->phase, "Succeeded") ? 0 : r->exit_code > 0 ? r->exit_code : 128 + r->signal);
+    yyjson_mut_obj_add_int(d, t, "exitCode",
+                           streq(r->phase, "Succeeded") ? 0
+                           : r->exit_code > 0           ? r->exit_code
+                                                        : 128 + r->signal);
     if (r->signal)
         yyjson_mut_obj_add_int(d, t, "signal", r->signal);
     put_text(d, t, "reason", streq(r->phase, "Succeeded") ? "Completed" : r->reason);

@@ -7,14 +7,14 @@
 #include "base/json.h"
 
 struct pod_report {
-    const char *phase;           /* "Pending", "Running", "Succeeded", "Failed" */
-    const char *waiting_reason;  /* why it is not up yet: "ContainerCreating", "ErrImagePull", "FailedMount", ... */
+    const char *phase;          /* "Pending", "Running", "Succeeded", "Failed" */
+    const char *waiting_reason; /* why it is not up yet: "ContainerCreating", "ErrImagePull", "FailedMount", ... */
     const char *waiting_message;
-    bool ready;                  /* QEMU answers */
+    bool ready;                   /* QEMU answers */
     const char *reason, *message; /* of an end */
     int exit_code, signal;
     const char *host_ip, *pod_ip;
-    int64_t started_ms;          /* wall clock; 0: not yet */
+    int64_t started_ms; /* wall clock; 0: not yet */
     int64_t finished_ms;
     int64_t now_ms;
     const char *version;

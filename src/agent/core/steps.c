@@ -5,8 +5,8 @@
 #include "base/cleanup.h"
 
 static const char *const step_names[] = {
-    [POD_NEW] = "New",           [POD_VOLUMES] = "Volumes",   [POD_NETWORK] = "Network", [POD_LAUNCHING] = "Launching",
-    [POD_UP] = "Up",             [POD_STOPPING] = "Stopping", [POD_ENDED] = "Ended",     [POD_RELEASED] = "Released",
+    [POD_NEW] = "New", [POD_VOLUMES] = "Volumes",   [POD_NETWORK] = "Network", [POD_LAUNCHING] = "Launching",
+    [POD_UP] = "Up",   [POD_STOPPING] = "Stopping", [POD_ENDED] = "Ended",     [POD_RELEASED] = "Released",
 };
 static_assert(ARRAY_SIZE(step_names) == POD_STEP_MAX, "a name for each step");
 

@@ -1,5 +1,6 @@
-/* What to do next for a pod: a function from what is known about it to one action. The core does the action, looks again
- * and asks again; it keeps nothing in between that is not in the notes, so a restart at any point is nothing special. */
+/* What to do next for a pod: a function from what is known about it to one action. The core does the action, looks
+ * again and asks again; it keeps nothing in between that is not in the notes, so a restart at any point is nothing
+ * special. */
 #pragma once
 
 #include <stdbool.h>
@@ -7,35 +8,35 @@
 #include "agent/pod.h"
 
 enum object_state {
-    OBJECT_UNKNOWN,  /* the server has not been heard yet */
+    OBJECT_UNKNOWN, /* the server has not been heard yet */
     OBJECT_PRESENT,
     OBJECT_DELETING, /* deletionTimestamp is set */
     OBJECT_GONE,
 };
 
 enum launcher_state {
-    LAUNCHER_NONE,    /* none was started, as far as the notes know */
+    LAUNCHER_NONE, /* none was started, as far as the notes know */
     LAUNCHER_ALIVE,
-    LAUNCHER_DEAD,    /* with its QEMU: exit.json or its absence tells how it ended */
+    LAUNCHER_DEAD, /* with its QEMU: exit.json or its absence tells how it ended */
 };
 
 struct pod_view {
     enum pod_step step;
     enum object_state object;
-    bool busy;             /* a call, a job or a back-off is under way */
+    bool busy; /* a call, a job or a back-off is under way */
     bool has_vmi;
-    bool has_objects;      /* secrets, claims and volumes that the VMI names */
+    bool has_objects; /* secrets, claims and volumes that the VMI names */
     bool has_volumes;
     bool has_network;
     enum launcher_state launcher;
-    bool session;          /* QMP is ready */
-    bool may_run;          /* owner of the guest, and not a target that still receives it */
-    bool prelaunch;        /* QEMU holds a guest that has never run */
-    bool stop_wanted;      /* and no hook has put it off */
-    bool powerdown_sent;   /* within the last seconds: guests may miss it while they boot */
+    bool session;        /* QMP is ready */
+    bool may_run;        /* owner of the guest, and not a target that still receives it */
+    bool prelaunch;      /* QEMU holds a guest that has never run */
+    bool stop_wanted;    /* and no hook has put it off */
+    bool powerdown_sent; /* within the last seconds: guests may miss it while they boot */
     bool grace_over;
-    bool quits;            /* killed or asked to quit: nothing but its end is awaited */
-    bool concluded;        /* what the pod ended as is known */
+    bool quits;     /* killed or asked to quit: nothing but its end is awaited */
+    bool concluded; /* what the pod ended as is known */
 };
 
 enum pod_action {
@@ -45,9 +46,9 @@ enum pod_action {
     POD_DO_PREPARE_VOLUMES,
     POD_DO_MAKE_NETWORK,
     POD_DO_LAUNCH,
-    POD_DO_CONNECT,      /* to a launcher that runs */
-    POD_DO_RUN,          /* let the guest begin */
-    POD_DO_GIVE_UP,      /* it is to stop and was never started */
+    POD_DO_CONNECT, /* to a launcher that runs */
+    POD_DO_RUN,     /* let the guest begin */
+    POD_DO_GIVE_UP, /* it is to stop and was never started */
     POD_DO_POWERDOWN,
     POD_DO_KILL,
     POD_DO_READ_EXIT,

@@ -56,19 +56,22 @@ static void give_up(struct vm *vm)
 {
     struct pod_exit *e = &vm->pod.exit;
 
-    *e = (struct pod_exit){.known = true, .reason = xstrdup("never-started"), .code = -1,
-                           .message = xstrdup(vm->waiting_message ? vm->waiting_message : "stopped before it was started")};
+    *e = (struct pod_exit){.known = true,
+                           .reason = xstrdup("never-started"),
+                           .code = -1,
+                           .message =
+                               xstrdup(vm->waiting_message ? vm->waiting_message : "stopped before it was started")};
 }
 
-/* Without anybody else's say: by the reason of QEMU's end. A guest that switched itself off, or was switched off by its grace
- * period, has succeeded (as KubeVirt has it); what crashed, or lost its host, has failed. */
+/* Without anybody else's say: by the reason of QEMU's end. A guest that switched itself off, or was switched off by its
+ * grace period, has succeeded (as KubeVirt has it); what crashed, or lost its host, has failed. */
 static void conclude(struct vm *vm)
 {
-    static const char *const good[] = {"guest-shutdown", "host-qmp-quit", "grace-period-over", "host-signal", "stopped"};
+    static const char *const good[] = {"guest-shutdown", "host-qmp-quit", "grace-period-over", "stopped"};
     const struct pod_exit *e = &vm->pod.exit;
     bool ok = false;
 
-    VEC_EACH(&vm->core->hooks, h)
+    VEC_EACH (&vm->core->hooks, h)
         if (h->hooks->ended && h->hooks->ended(h->userdata, &vm->pod)) {
             vm->conclude_deferred = !vm->concluded;
             return;
@@ -96,7 +99,8 @@ static void delete_object(struct vm *vm)
 {
     _cleanup_free_ char *path = api_path(&API_PODS, vm->pod.ns, vm->pod.name, NULL, NULL);
     _cleanup_free_ char *text = xasprintf("{\"kind\":\"DeleteOptions\",\"apiVersion\":\"v1\",\"gracePeriodSeconds\":0,"
-                                          "\"preconditions\":{\"uid\":\"%s\"}}", vm->pod.uid);
+                                          "\"preconditions\":{\"uid\":\"%s\"}}",
+                                          vm->pod.uid);
     _cleanup_blob_ struct blob *body = blob_text(text);
 
     vm->call = api_request(vm->core->agent->client, "DELETE", path, "application/json", body, 0, on_object_deleted, vm);
@@ -265,7 +269,8 @@ static void on_vmi(void *userdata, struct api_answer *answer)
 void vm_refresh_vmi(struct vm *vm)
 {
     if (!vm->vmi_call && vm->pod.vmi_name)
-        vm->vmi_call = api_get(vm->core->agent->client, &API_VIRTUALMACHINEINSTANCES, vm->pod.ns, vm->pod.vmi_name, on_vmi, vm);
+        vm->vmi_call =
+            api_get(vm->core->agent->client, &API_VIRTUALMACHINEINSTANCES, vm->pod.ns, vm->pod.vmi_name, on_vmi, vm);
 }
 
 void vm_set_object(struct vm *vm, yyjson_val *object)
@@ -319,12 +324,13 @@ void vm_touch(struct vm *vm)
     struct env *env = vm->core->agent->env;
 
     if (!vm->pod_patches)
-        vm->pod_patches = patches_new(&(struct patches_config){env, &API_PODS, "status", vm->pod.ns, vm->pod.name, vm_wanted_pod,
-                                                               pod_written, NULL, vm});
+        vm->pod_patches = patches_new(&(struct patches_config){env, &API_PODS, "status", vm->pod.ns, vm->pod.name,
+                                                               vm_wanted_pod, pod_written, NULL, vm});
     patches_touch(vm->pod_patches);
     if (!vm->vmi_patches && vm->pod.vmi_name)
-        vm->vmi_patches = patches_new(&(struct patches_config){env, &API_VIRTUALMACHINEINSTANCES, NULL, vm->pod.ns,
-                                                               vm->pod.vmi_name, vm_wanted_vmi, vmi_written, vmi_stale, vm});
+        vm->vmi_patches =
+            patches_new(&(struct patches_config){env, &API_VIRTUALMACHINEINSTANCES, NULL, vm->pod.ns, vm->pod.vmi_name,
+                                                 vm_wanted_vmi, vmi_written, vmi_stale, vm});
     if (vm->vmi_patches)
         patches_touch(vm->vmi_patches);
 }
@@ -392,9 +398,10 @@ void vm_free(struct vm *vm)
     disks_done(&vm->pod.disks);
     yyjson_doc_free(vm->object);
     yyjson_doc_free(vm->pod.vmi);
-    char *texts[] = {vm->pod.uid, vm->pod.ns, vm->pod.name, vm->pod.vmi_name, vm->pod.vmi_uid, vm->pod.migration_uid, vm->pod.dir,
-                     vm->pod.run_dir, vm->pod.machine, vm->pod.cpu, vm->pod.exit.reason, vm->pod.exit.message, vm->run_state,
-                     vm->end_reason, vm->end_message, vm->waiting_reason, vm->waiting_message};
+    char *texts[] = {vm->pod.uid,           vm->pod.ns,           vm->pod.name,    vm->pod.vmi_name, vm->pod.vmi_uid,
+                     vm->pod.migration_uid, vm->pod.dir,          vm->pod.run_dir, vm->pod.machine,  vm->pod.cpu,
+                     vm->pod.exit.reason,   vm->pod.exit.message, vm->run_state,   vm->end_reason,   vm->end_message,
+                     vm->waiting_reason,    vm->waiting_message};
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
         free(texts[i]);
     free(vm);

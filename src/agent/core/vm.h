@@ -21,26 +21,26 @@ VEC_DEFINE(hook_vec, struct hook);
 
 struct core {
     struct agent *agent;
-    struct informer *pods;        /* bound to this node */
-    struct informer *vmis;        /* label kubevirt.io/nodeName: this node */
-    struct informer *arriving;    /* label kubevirt.io/migrationTargetNodeName: this node */
+    struct informer *pods;     /* bound to this node */
+    struct informer *vmis;     /* label kubevirt.io/nodeName: this node */
+    struct informer *arriving; /* label kubevirt.io/migrationTargetNodeName: this node */
     struct hook_vec hooks;
-    struct strv dns;              /* of the node, for guests */
+    struct strv dns; /* of the node, for guests */
     struct env_timer *tick;
 };
 
 struct vm {
-    struct pod pod;               /* first: &vm->pod is what others hold */
+    struct pod pod; /* first: &vm->pod is what others hold */
     struct core *core;
 
     /* What the server says */
-    yyjson_doc *object;           /* the Pod; NULL until heard */
+    yyjson_doc *object; /* the Pod; NULL until heard */
     enum object_state object_state;
-    struct map *objects;          /* "Kind/name" -> yyjson_doc: what volumes refer to */
-    struct strv missing;          /* still to be asked for */
+    struct map *objects; /* "Kind/name" -> yyjson_doc: what volumes refer to */
+    struct strv missing; /* still to be asked for */
     bool objects_complete;
     struct api_call *call;
-    struct api_call *vmi_call;    /* a fresh look at the VMI, beside whatever else is under way */
+    struct api_call *vmi_call; /* a fresh look at the VMI, beside whatever else is under way */
 
     /* What was made on the node */
     struct volume_plan plan;
@@ -48,32 +48,32 @@ struct vm {
     bool has_volumes;
     struct launcher_note launcher;
     enum launcher_state launcher_state;
-    struct control *control;      /* open while the launcher lives */
-    struct qmp *session;          /* being made, or ready (then pod.qmp is the same) */
+    struct control *control; /* open while the launcher lives */
+    struct qmp *session;     /* being made, or ready (then pod.qmp is the same) */
     struct job *job;
-    struct env_timer *retry;      /* back-off after a failure */
+    struct env_timer *retry; /* back-off after a failure */
     unsigned failures;
 
     /* The guest */
-    char *run_state;              /* QEMU's, NULL while unknown */
-    bool started;                 /* the guest has been run here, or arrived running: noted in pod.json */
+    char *run_state; /* QEMU's, NULL while unknown */
+    bool started;    /* the guest has been run here, or arrived running: noted in pod.json */
     const char *paused_reason;
     int64_t started_ms, ended_ms; /* wall clock */
 
     /* Its end */
     bool stop_wanted;
-    int64_t stop_deadline_ms;     /* wall clock, noted: a restarted agent keeps it */
-    int64_t powerdown_ms;         /* monotonic, of the last one sent; 0 */
-    bool stop_deferred;           /* a hook sees to it */
+    int64_t stop_deadline_ms; /* wall clock, noted: a restarted agent keeps it */
+    int64_t powerdown_ms;     /* monotonic, of the last one sent; 0 */
+    bool stop_deferred;       /* a hook sees to it */
     bool quits, killed;
-    bool conclude_deferred;       /* a hook decides */
+    bool conclude_deferred; /* a hook decides */
     bool concluded, succeeded;
     char *end_reason, *end_message;
 
     char *waiting_reason, *waiting_message;
     struct patches *pod_patches, *vmi_patches;
-    struct env_timer *turn;       /* vm_turn is due */
-    bool gone;                    /* forgotten: to be freed in the next turn */
+    struct env_timer *turn; /* vm_turn is due */
+    bool gone;              /* forgotten: to be freed in the next turn */
 };
 
 static inline struct vm *vm_of(struct pod *p)
@@ -125,6 +125,6 @@ yyjson_mut_doc *vm_wanted_vmi(void *userdata);
 
 /* Calls a hook member on all. */
 #define HOOKS_CALL(vm, member, ...) \
-    VEC_EACH(&(vm)->core->hooks, h_) \
+    VEC_EACH (&(vm)->core->hooks, h_) \
         if (h_->hooks->member) \
     h_->hooks->member(h_->userdata, &(vm)->pod __VA_OPT__(, ) __VA_ARGS__)

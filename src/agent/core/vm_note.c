@@ -1,5 +1,5 @@
-/* STATE/pods/<uid>/pod.json is what the agent must remember though the server may be away when it restarts; vmi.json is the
- * VMI as the pod was started with. */
+/* STATE/pods/<uid>/pod.json is what the agent must remember though the server may be away when it restarts; vmi.json is
+ * the VMI as the pod was started with. */
 #include <string.h>
 
 #include "agent/core/vm.h"
@@ -99,11 +99,16 @@ static void read_disks(yyjson_val *list, struct vm *vm)
 
     while ((item = yyjson_arr_iter_next(&it))) {
         disk_vec_push(&vm->pod.disks, (struct disk){
-            .name = get(item, "/name"), .path = get(item, "/path"), .format = get(item, "/format"),
-            .backing = get(item, "/backing"), .backing_format = get(item, "/backingFormat"),
-            .size = json_int(item, "/size", 0), .read_only = json_bool(item, "/readOnly", false),
-            .shared = json_bool(item, "/shared", false), .direct = json_bool(item, "/direct", false),
-        });
+                                          .name = get(item, "/name"),
+                                          .path = get(item, "/path"),
+                                          .format = get(item, "/format"),
+                                          .backing = get(item, "/backing"),
+                                          .backing_format = get(item, "/backingFormat"),
+                                          .size = json_int(item, "/size", 0),
+                                          .read_only = json_bool(item, "/readOnly", false),
+                                          .shared = json_bool(item, "/shared", false),
+                                          .direct = json_bool(item, "/direct", false),
+                                      });
         strv_push(&vm->volumes.digests, json_str_or(item, "/digest", ""));
     }
 }

@@ -17,11 +17,19 @@ yyjson_mut_doc *vm_wanted_pod(void *userdata)
     struct vm *vm = userdata;
     const struct pod_network *n = vm->pod.network;
     struct pod_report r = {
-        .phase = pod_phase(vm), .waiting_reason = vm->waiting_reason, .waiting_message = vm->waiting_message,
+        .phase = pod_phase(vm),
+        .waiting_reason = vm->waiting_reason,
+        .waiting_message = vm->waiting_message,
         .ready = vm->pod.step >= POD_UP && vm->pod.step < POD_ENDED && vm->started_ms && !vm->concluded,
-        .reason = vm->end_reason, .message = vm->end_message, .exit_code = vm->pod.exit.code, .signal = vm->pod.exit.signal,
-        .host_ip = vm->core->agent->config.address, .pod_ip = n ? vm->pod.owner ? n->vm_address : n->pod_address : NULL,
-        .started_ms = vm->started_ms, .finished_ms = vm->ended_ms, .now_ms = env_wall_ms(vm->core->agent->env),
+        .reason = vm->end_reason,
+        .message = vm->end_message,
+        .exit_code = vm->pod.exit.code,
+        .signal = vm->pod.exit.signal,
+        .host_ip = vm->core->agent->config.address,
+        .pod_ip = n ? vm->pod.owner ? n->vm_address : n->pod_address : NULL,
+        .started_ms = vm->started_ms,
+        .finished_ms = vm->ended_ms,
+        .now_ms = env_wall_ms(vm->core->agent->env),
         .version = "godwit://" GODWIT_VERSION,
     };
 
@@ -44,8 +52,8 @@ static bool is_final(yyjson_val *v)
     return streq(phase, "Succeeded") || streq(phase, "Failed");
 }
 
-/* The owner's words only; a final phase is the last. Before the pod is up the controllers speak for the VM. While QEMU moves
- * the guest, the states that it goes through are the migration's business and do not make the VM less ready. */
+/* The owner's words only; a final phase is the last. Before the pod is up the controllers speak for the VM. While QEMU
+ * moves the guest, the states that it goes through are the migration's business and do not make the VM less ready. */
 yyjson_mut_doc *vm_wanted_vmi(void *userdata)
 {
     struct vm *vm = userdata;
@@ -55,14 +63,24 @@ yyjson_mut_doc *vm_wanted_vmi(void *userdata)
     if (!v || !vm->pod.owner || is_final(v) || (vm->pod.step < POD_UP && !vm->concluded))
         return NULL;
     struct vmi_report r = {
-        .node = vm->core->agent->config.node, .pod_uid = vm->pod.uid, .phase = vmi_phase(vm), .reason = vm->end_reason,
-        .message = vm->end_message, .ready = vm->started && !vm->concluded && (!vm->pod.qmp || !streq(state, "prelaunch")) &&
-                                             !vm->paused_reason && vm->pod.step < POD_ENDED,
+        .node = vm->core->agent->config.node,
+        .pod_uid = vm->pod.uid,
+        .phase = vmi_phase(vm),
+        .reason = vm->end_reason,
+        .message = vm->end_message,
+        .ready = vm->started && !vm->concluded && (!vm->pod.qmp || !streq(state, "prelaunch")) && !vm->paused_reason &&
+                 vm->pod.step < POD_ENDED,
         .paused_reason = vm->concluded ? NULL : vm->paused_reason,
         .vm_address = vm->pod.network ? vm->pod.network->vm_address : NULL,
-        .machine = vm->pod.machine, .cpu = vm->pod.cpu, .kernel_digest = vm->volumes.kernel_digest, .disks = &vm->pod.disks,
-        .digests = &vm->volumes.digests, .facts = vm->core->agent->qemu, .memory = vm->pod.memory,
-        .now_ms = env_wall_ms(vm->core->agent->env), .version = GODWIT_VERSION,
+        .machine = vm->pod.machine,
+        .cpu = vm->pod.cpu,
+        .kernel_digest = vm->volumes.kernel_digest,
+        .disks = &vm->pod.disks,
+        .digests = &vm->volumes.digests,
+        .facts = vm->core->agent->qemu,
+        .memory = vm->pod.memory,
+        .now_ms = env_wall_ms(vm->core->agent->env),
+        .version = GODWIT_VERSION,
     };
     return vmi_status_patch(v, &r);
 }

@@ -1,4 +1,5 @@
-/* A pod whose launcher runs: the sessions with launcher and QEMU, letting the guest run, its end, and what is cleaned up. */
+/* A pod whose launcher runs: the sessions with launcher and QEMU, letting the guest run, its end, and what is cleaned
+ * up. */
 #include <errno.h>
 #include <string.h>
 
@@ -95,7 +96,8 @@ static void on_status(void *userdata, yyjson_val *result, const struct qmp_fault
 /* Events only say that something changed. During a migration STOP is its doing. */
 static void on_event(void *userdata, const char *name, yyjson_val *data, int64_t time_us)
 {
-    static const char *const about_state[] = {"STOP", "RESUME", "BLOCK_IO_ERROR", "GUEST_PANICKED", "SUSPEND", "WAKEUP"};
+    static const char *const about_state[] = {"STOP",           "RESUME",  "BLOCK_IO_ERROR",
+                                              "GUEST_PANICKED", "SUSPEND", "WAKEUP"};
     struct vm *vm = userdata;
 
     HOOKS_CALL(vm, event, name, data, time_us);
@@ -170,8 +172,8 @@ static void on_cont(void *userdata, yyjson_val *result, const struct qmp_fault *
     vm_fail(vm, "FailedToRun", &err);
 }
 
-/* The guest's address is announced and the fact noted before the first instruction, so that no guest has run without a trace
- * of it. A target only gets up. */
+/* The guest's address is announced and the fact noted before the first instruction, so that no guest has run without a
+ * trace of it. A target only gets up. */
 void vm_run(struct vm *vm)
 {
     _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
@@ -239,8 +241,9 @@ void vm_read_exit(struct vm *vm)
     vm_disconnect(vm);
     vm->control = control_close(vm->control);
     if (ending_read(vm->pod.dir, &e, NULL) == 0) {
-        _cleanup_free_ char *plain = e.signal ? xasprintf("QEMU was ended by signal %d (%s)", e.signal, strsignal(e.signal))
-                                              : xasprintf("QEMU ended with code %d", e.code);
+        _cleanup_free_ char *plain = e.signal
+                                         ? xasprintf("QEMU was ended by signal %d (%s)", e.signal, strsignal(e.signal))
+                                         : xasprintf("QEMU ended with code %d", e.code);
         set_exit(vm, e.reason, e.code, e.signal, *e.message ? e.message : plain);
         vm->ended_ms = e.at_ms;
     } else if (!*vm->launcher.boot_id) {
@@ -251,8 +254,8 @@ void vm_read_exit(struct vm *vm)
         set_exit(vm, "launcher-killed", -1, 9, "the launcher of the VM was killed, and QEMU with it");
     }
     ending_done(&e);
-    log_info("pod %s/%s: QEMU ended: %s (code %d, signal %d) %s", vm->pod.ns, vm->pod.name, vm->pod.exit.reason, vm->pod.exit.code,
-             vm->pod.exit.signal, vm->pod.exit.message);
+    log_info("pod %s/%s: QEMU ended: %s (code %d, signal %d) %s", vm->pod.ns, vm->pod.name, vm->pod.exit.reason,
+             vm->pod.exit.code, vm->pod.exit.signal, vm->pod.exit.message);
 }
 
 /* Idempotent; what cannot be removed now is tried again. */

@@ -1,5 +1,5 @@
-/* From a pod bound to this node to a launcher that runs: the VMI, the objects it names, disks, network, QEMU's command line.
- * Each part is an action of steps.h; what fails is shown in the pod's status and tried again. */
+/* From a pod bound to this node to a launcher that runs: the VMI, the objects it names, disks, network, QEMU's command
+ * line. Each part is an action of steps.h; what fails is shown in the pod's status and tried again. */
 #include <errno.h>
 #include <libgen.h>
 #include <limits.h>
@@ -60,8 +60,8 @@ static yyjson_val *look_up(void *userdata, const char *kind, const char *name)
     return doc ? yyjson_doc_get_root(doc) : NULL;
 }
 
-/* The first object that is needed and was not asked for yet; NULL when all were. Absent ones are kept as NULL, so that the
- * plan can name them. */
+/* The first object that is needed and was not asked for yet; NULL when all were. Absent ones are kept as NULL, so that
+ * the plan can name them. */
 static const char *next_missing(struct vm *vm)
 {
     strv_done(&vm->missing);
@@ -97,7 +97,8 @@ void vm_get_objects(struct vm *vm)
     }
     _cleanup_free_ char *kind = xstrndup(key, strcspn(key, "/"));
     const struct api_resource *r = api_resource_find("", kind);
-    vm->call = api_get(vm->core->agent->client, r, r->namespaced ? vm->pod.ns : NULL, key + strlen(kind) + 1, on_object, vm);
+    vm->call =
+        api_get(vm->core->agent->client, r, r->namespaced ? vm->pod.ns : NULL, key + strlen(kind) + 1, on_object, vm);
 }
 
 /* --- Volumes, on a worker --- */
@@ -189,9 +190,11 @@ static size_t read_ports(yyjson_val *nic, struct pod_port *ports, size_t max)
 
 static const char *vm_address(const struct vm *vm)
 {
-    const char *on_vmi = json_key_str(yyjson_doc_get_root(vm->pod.vmi), "/metadata/annotations", "godwit.io/pod-address");
-    const char *on_pod = vm->object ? json_key_str(yyjson_doc_get_root(vm->object), "/metadata/annotations", "godwit.io/pod-address")
-                                    : NULL;
+    const char *on_vmi =
+        json_key_str(yyjson_doc_get_root(vm->pod.vmi), "/metadata/annotations", "godwit.io/pod-address");
+    const char *on_pod =
+        vm->object ? json_key_str(yyjson_doc_get_root(vm->object), "/metadata/annotations", "godwit.io/pod-address")
+                   : NULL;
 
     return on_vmi ? on_vmi : on_pod;
 }
@@ -205,8 +208,13 @@ void vm_make_network(struct vm *vm)
     struct pod_port ports[64];
     char mac[MAC_TEXT] = "02:00:00:00:00:01";
     struct pod_network_spec spec = {
-        .uid = vm->pod.uid, .vmi = who, .vm_address = vm_address(vm), .guest_mac = nic ? qemu_mac(v, 0, mac) : mac,
-        .vm_cidr = json_str(v, "/spec/networks/0/pod/vmNetworkCIDR"), .tap_owner = vm->pod.qemu_uid, .ports = ports,
+        .uid = vm->pod.uid,
+        .vmi = who,
+        .vm_address = vm_address(vm),
+        .guest_mac = nic ? qemu_mac(v, 0, mac) : mac,
+        .vm_cidr = json_str(v, "/spec/networks/0/pod/vmNetworkCIDR"),
+        .tap_owner = vm->pod.qemu_uid,
+        .ports = ports,
         .n_ports = read_ports(nic, ports, ARRAY_SIZE(ports)),
     };
 
@@ -303,7 +311,8 @@ static int build_command(struct vm *vm, yyjson_val *v, struct strv *argv, struct
 
     int r = qemu_machine_type(f, v, recorded(vm, vm->pod.machine, json_str(v, "/status/machine/type")), &machine, err);
     if (r == 0)
-        r = qemu_cpu(f, v, recorded(vm, vm->pod.cpu, json_key_str(v, "/metadata/annotations", "godwit.io/cpu")), &cpu, err);
+        r = qemu_cpu(f, v, recorded(vm, vm->pod.cpu, json_key_str(v, "/metadata/annotations", "godwit.io/cpu")), &cpu,
+                     err);
     if (r < 0)
         return r;
     free(vm->pod.machine);
@@ -312,10 +321,18 @@ static int build_command(struct vm *vm, yyjson_val *v, struct strv *argv, struct
     vm->pod.cpu = TAKE_PTR(cpu);
     vm->pod.memory = qemu_guest_memory(v);
     const struct qemu_setup setup = {
-        .binary = binary, .accelerator = qemu_accelerator(f), .machine = vm->pod.machine, .cpu = vm->pod.cpu,
-        .disks = vm->pod.disks.items, .n_disks = vm->pod.disks.len, .nics = &nic,
-        .n_nics = yyjson_arr_size(json_at(v, "/spec/domain/devices/interfaces")), .kernel = vm->volumes.kernel,
-        .initrd = vm->volumes.initrd, .console_fd = LAUNCHER_CONSOLE_FD, .qmp_fd = LAUNCHER_QMP_FD,
+        .binary = binary,
+        .accelerator = qemu_accelerator(f),
+        .machine = vm->pod.machine,
+        .cpu = vm->pod.cpu,
+        .disks = vm->pod.disks.items,
+        .n_disks = vm->pod.disks.len,
+        .nics = &nic,
+        .n_nics = yyjson_arr_size(json_at(v, "/spec/domain/devices/interfaces")),
+        .kernel = vm->volumes.kernel,
+        .initrd = vm->volumes.initrd,
+        .console_fd = LAUNCHER_CONSOLE_FD,
+        .qmp_fd = LAUNCHER_QMP_FD,
         .incoming = vm->pod.migration_uid != NULL,
     };
     if (setup.n_nics > 1)

@@ -13,7 +13,10 @@
 #include "base/str.h"
 
 static const char *const phase_names[] = {
-    [VM_SCHEDULED] = "Scheduled", [VM_RUNNING] = "Running", [VM_SUCCEEDED] = "Succeeded", [VM_FAILED] = "Failed",
+    [VM_SCHEDULED] = "Scheduled",
+    [VM_RUNNING] = "Running",
+    [VM_SUCCEEDED] = "Succeeded",
+    [VM_FAILED] = "Failed",
 };
 static_assert(ARRAY_SIZE(phase_names) == VM_PHASE_MAX, "a name for each phase");
 
@@ -50,11 +53,13 @@ static bool interfaces_migrate(yyjson_val *vmi)
 
 static char *unshared_claim(yyjson_val *vmi, const struct disk_vec *disks)
 {
-    VEC_EACH(disks, d) {
+    VEC_EACH (disks, d) {
         const char *claim = json_str(named(json_at(vmi, "/spec/volumes"), d->name), "/persistentVolumeClaim/claimName");
         if (claim && !d->shared)
-            return xasprintf("cannot migrate VMI: PVC %s is not shared, live migration requires that all PVCs must be shared "
-                             "(using ReadWriteMany access mode)", claim);
+            return xasprintf(
+                "cannot migrate VMI: PVC %s is not shared, live migration requires that all PVCs must be shared "
+                "(using ReadWriteMany access mode)",
+                claim);
     }
     return NULL;
 }
@@ -65,7 +70,8 @@ struct migratable vmi_migratable(yyjson_val *vmi, const struct disk_vec *disks, 
 
     if (!interfaces_migrate(vmi))
         return (struct migratable){"InterfaceNotLiveMigratable",
-            xstrdup("cannot migrate VMI which does not use masquerade or a migratable plugin to connect to the pod network")};
+                                   xstrdup("cannot migrate VMI which does not use masquerade or a migratable plugin to "
+                                           "connect to the pod network")};
     if (streq(json_str_or(vmi, "/spec/domain/cpu/model", "host-model"), "host-model") && !*facts->host_model)
         return (struct migratable){"CPUModeLiveMigratable", xstrdup("the host model of this node is unknown")};
     if ((claim = unshared_claim(vmi, disks)))
@@ -183,7 +189,8 @@ static void want_volumes(yyjson_mut_doc *d, yyjson_val *vmi, const struct vmi_re
     for (size_t i = 0; i < r->disks->len; i++) {
         const struct disk *disk = &r->disks->items[i];
         const char *digest = i < r->digests->len ? r->digests->items[i] : "";
-        const char *claim = json_str(named(json_at(vmi, "/spec/volumes"), disk->name), "/persistentVolumeClaim/claimName");
+        const char *claim =
+            json_str(named(json_at(vmi, "/spec/volumes"), disk->name), "/persistentVolumeClaim/claimName");
         yyjson_mut_val *item = yyjson_mut_arr_add_obj(d, list);
         want_text(d, item, "name", disk->name);
         want_text(d, item, "target", device_name(disks, i, target));
@@ -237,7 +244,8 @@ static void want_migratable(yyjson_mut_doc *d, yyjson_val *vmi, const struct vmi
 
     condition_set(d, "LiveMigratable", m.reason ? "False" : "True", m.reason, message, r->now_ms);
     _cleanup_free_ char *both = storage ? NULL : xasprintf("%s: %s", m.reason, message);
-    condition_set(d, "StorageLiveMigratable", storage ? "True" : "False", storage ? NULL : "NotMigratable", both, r->now_ms);
+    condition_set(d, "StorageLiveMigratable", storage ? "True" : "False", storage ? NULL : "NotMigratable", both,
+                  r->now_ms);
 }
 
 static void want_conditions(yyjson_mut_doc *d, yyjson_val *vmi, const struct vmi_report *r)
@@ -246,8 +254,14 @@ static void want_conditions(yyjson_mut_doc *d, yyjson_val *vmi, const struct vmi
     bool io_error = r->paused_reason && streq(r->paused_reason, "PausedIOError");
 
     keep_conditions(d, vmi);
-    condition_set(d, "Ready", r->ready ? "True" : "False", r->ready ? NULL : r->reason ? r->reason : "GuestNotRunning",
-                  r->ready ? NULL : r->message ? r->message : "Guest VM is not reported as running", r->now_ms);
+    condition_set(d, "Ready", r->ready ? "True" : "False",
+                  r->ready    ? NULL
+                  : r->reason ? r->reason
+                              : "GuestNotRunning",
+                  r->ready     ? NULL
+                  : r->message ? r->message
+                               : "Guest VM is not reported as running",
+                  r->now_ms);
     if (r->machine && !final)
         want_migratable(d, vmi, r);
     if (r->paused_reason)
@@ -284,7 +298,8 @@ static yyjson_mut_doc *guarded(yyjson_mut_doc *patch, yyjson_val *vmi)
 {
     const char *version = json_str(vmi, "/metadata/resourceVersion");
 
-    if (patch && version && (json_mut_at(patch, "/status/conditions") || json_mut_at(patch, "/status/phaseTransitionTimestamps")))
+    if (patch && version &&
+        (json_mut_at(patch, "/status/conditions") || json_mut_at(patch, "/status/phaseTransitionTimestamps")))
         json_set_str(patch, "/metadata/resourceVersion", version);
     return patch;
 }

@@ -1,4 +1,5 @@
-/* What the owner's agent says of a VM in VMI.status, as a function of the VMI and of what is known on the node. Pure. */
+/* What the owner's agent says of a VM in VMI.status, as a function of the VMI and of what is known on the node. Pure.
+ */
 #pragma once
 
 #include "agent/qemu/facts.h"
@@ -13,20 +14,20 @@ const char *vm_phase_string(enum vm_phase phase);
 struct vmi_report {
     const char *node, *pod_uid;
     enum vm_phase phase;
-    const char *reason;               /* status.reason of a final phase, and Ready's; NULL: none */
+    const char *reason; /* status.reason of a final phase, and Ready's; NULL: none */
     const char *message;
-    bool ready;                       /* the guest runs */
-    const char *paused_reason;        /* "PausedByUser", "PausedIOError"; NULL: it is not paused */
-    const char *vm_address;           /* NULL without a pod network */
-    const char *machine;              /* NULL until QEMU was started */
-    const char *cpu;                  /* recorded for migration targets */
-    const char *kernel_digest;        /* the same; NULL without kernelBoot */
+    bool ready;                /* the guest runs */
+    const char *paused_reason; /* "PausedByUser", "PausedIOError"; NULL: it is not paused */
+    const char *vm_address;    /* NULL without a pod network */
+    const char *machine;       /* NULL until QEMU was started */
+    const char *cpu;           /* recorded for migration targets */
+    const char *kernel_digest; /* the same; NULL without kernelBoot */
     const struct disk_vec *disks;
-    const struct strv *digests;       /* per disk; may be shorter */
+    const struct strv *digests; /* per disk; may be shorter */
     const struct qemu_facts *facts;
-    int64_t memory;                   /* bytes */
-    int64_t now_ms;                   /* wall clock */
-    const char *version;              /* of this program */
+    int64_t memory;      /* bytes */
+    int64_t now_ms;      /* wall clock */
+    const char *version; /* of this program */
 };
 
 /* The least merge patch that makes the VMI say what the report says; NULL when it does already. A patch carries the
@@ -34,8 +35,8 @@ struct vmi_report {
 yyjson_mut_doc *vmi_status_patch(yyjson_val *vmi, const struct vmi_report *r);
 
 struct migratable {
-    const char *reason;               /* NULL: it is */
-    char *message;                    /* freed by the caller */
+    const char *reason; /* NULL: it is */
+    char *message;      /* freed by the caller */
 };
 
 /* The check of KubeVirt's node agent, in its order: the first obstacle is the one that is told. */

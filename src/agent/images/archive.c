@@ -25,8 +25,17 @@ bool archive_is_tar(const char *file)
 
 static int untar(const char *file, const char *folder, struct gw_error *err)
 {
-    const char *argv[] = {"tar", "-xf", file, "-C", folder, "--no-same-owner", "--no-same-permissions",
-                          "--delay-directory-restore", "--exclude=dev/*", "--exclude=" WHITEOUT "*", NULL};
+    const char *argv[] = {"tar",
+                          "-xf",
+                          file,
+                          "-C",
+                          folder,
+                          "--no-same-owner",
+                          "--no-same-permissions",
+                          "--delay-directory-restore",
+                          "--exclude=dev/*",
+                          "--exclude=" WHITEOUT "*",
+                          NULL};
     struct process_options options = {.timeout_ms = TAR_TIMEOUT_MS};
 
     return process_run(argv, &options, NULL, err);
@@ -77,7 +86,8 @@ static int oci_layers(const char *folder, const char *file, int depth, struct st
 {
     _cleanup_doc_ yyjson_doc *doc = NULL;
     yyjson_val *item;
-    int r = depth > 4 ? gw_error_set(err, GW_INVALID, "index.json refers to itself") : read_json(folder, file, &doc, err);
+    int r =
+        depth > 4 ? gw_error_set(err, GW_INVALID, "index.json refers to itself") : read_json(folder, file, &doc, err);
 
     if (r < 0)
         return r;
@@ -104,11 +114,13 @@ static int find_layers(const char *folder, struct strv *ret, struct gw_error *er
     int r;
 
     if (fs_exists(manifest))
-        r = (r = read_json(folder, "manifest.json", &doc, err)) < 0 ? r : docker_layers(yyjson_doc_get_root(doc), ret, err);
+        r = (r = read_json(folder, "manifest.json", &doc, err)) < 0 ? r
+                                                                    : docker_layers(yyjson_doc_get_root(doc), ret, err);
     else if (fs_exists(index))
         r = oci_layers(folder, "index.json", 0, ret, err);
     else
-        return gw_error_set(err, GW_INVALID, "the archive has neither manifest.json (docker save) nor index.json (OCI)");
+        return gw_error_set(err, GW_INVALID,
+                            "the archive has neither manifest.json (docker save) nor index.json (OCI)");
     if (r == 0 && ret->len == 0)
         return gw_error_set(err, GW_INVALID, "the image in the archive has no layers for amd64");
     return r;

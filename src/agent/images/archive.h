@@ -9,6 +9,6 @@
 /* Whether the file is a tar archive, by its magic. */
 bool archive_is_tar(const char *file);
 
-/* Unpacks the layers of the image in the archive into folder `rootfs`, whiteouts applied. work is a folder for scraps. The
- * unpacking is tar's, which refuses names that lead outside. */
+/* Unpacks the layers of the image in the archive into folder `rootfs`, whiteouts applied. work is a folder for scraps.
+ * The unpacking is tar's, which refuses names that lead outside. */
 int archive_unpack(const char *file, const char *work, const char *rootfs, struct gw_error *err);

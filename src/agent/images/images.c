@@ -24,7 +24,7 @@ void image_done(struct image *i)
 {
     free(i->name);
     free(i->digest);
-    VEC_EACH(&i->files, f)
+    VEC_EACH (&i->files, f)
         file_done(f);
     image_file_vec_done(&i->files);
     *i = (struct image){0};
@@ -71,13 +71,14 @@ int image_note_read(const char *store, const char *path, struct image *ret, stru
     yyjson_arr_iter it = yyjson_arr_iter_with(json_at(v, "/files"));
     while ((item = yyjson_arr_iter_next(&it))) {
         const char *in_image = json_str_or(item, "/path", "/");
-        image_file_vec_push(&image.files, (struct image_file){
-            .path = xstrdup(in_image),
-            .file = xasprintf("%s/blobs/%s%s", store, digest + strlen("sha256:"), in_image),
-            .format = xstrdup(json_str_or(item, "/format", "raw")),
-            .size = json_int(item, "/size", 0),
-            .virtual_size = json_int(item, "/virtualSize", 0),
-        });
+        image_file_vec_push(&image.files,
+                            (struct image_file){
+                                .path = xstrdup(in_image),
+                                .file = xasprintf("%s/blobs/%s%s", store, digest + strlen("sha256:"), in_image),
+                                .format = xstrdup(json_str_or(item, "/format", "raw")),
+                                .size = json_int(item, "/size", 0),
+                                .virtual_size = json_int(item, "/virtualSize", 0),
+                            });
     }
     *ret = image;
     return 0;
@@ -94,11 +95,13 @@ int image_resolve(const char *store, const char *name, const char *digest, struc
         path = xasprintf("%s/" IMAGE_NOTE, folder);
     r = image_note_read(store, path, ret, err);
     if (r == -ENOENT && digest)
-        return gw_error_set(err, GW_NOT_FOUND, "image %s with digest %s is not in this node's store: import the same file "
-                            "there (godwit image import %s FILE)", full, digest, full);
+        return gw_error_set(err, GW_NOT_FOUND,
+                            "image %s with digest %s is not in this node's store: import the same file "
+                            "there (godwit image import %s FILE)",
+                            full, digest, full);
     if (r == -ENOENT)
-        return gw_error_set(err, GW_NOT_FOUND, "image %s is not in this node's store: godwit image import %s FILE", full,
-                            full);
+        return gw_error_set(err, GW_NOT_FOUND, "image %s is not in this node's store: godwit image import %s FILE",
+                            full, full);
     return r;
 }
 
@@ -106,7 +109,7 @@ static const struct image_file *only_disk(const struct image *image)
 {
     const struct image_file *found = NULL;
 
-    VEC_EACH(&image->files, f) {
+    VEC_EACH (&image->files, f) {
         if (!str_starts(f->path, "/disk/"))
             continue;
         if (found)
@@ -121,7 +124,7 @@ int image_find(const struct image *image, const char *path, const struct image_f
     const struct image_file *found = path && *path ? NULL : only_disk(image);
     _cleanup_strv_ struct strv there = {0};
 
-    VEC_EACH(&image->files, f) {
+    VEC_EACH (&image->files, f) {
         if (path && streq(f->path, path))
             found = f;
         strv_push(&there, f->path);
@@ -140,7 +143,8 @@ int image_list(const char *store, void (*fn)(void *userdata, const struct image 
 {
     _cleanup_free_ char *names = xasprintf("%s/names", store);
     struct dirent **entries = NULL;
-    int n = scandir(names, &entries, NULL, alphasort), r = n < 0 && errno != ENOENT ? gw_error_errno(err, errno, "%s", names) : 0;
+    int n = scandir(names, &entries, NULL, alphasort),
+        r = n < 0 && errno != ENOENT ? gw_error_errno(err, errno, "%s", names) : 0;
 
     for (int i = 0; i < n; i++) {
         _cleanup_free_ char *path = xasprintf("%s/%s/" IMAGE_NOTE, names, entries[i]->d_name);

@@ -3,8 +3,8 @@
  *   STORE/names/NAME/image.json   what the name stands for now (NAME with '/' as "%2F")
  *   STORE/blobs/HEX/...           the files of one image, read-only, by the digest over their paths and contents
  *
- * A digest never changes its meaning, so VMs pin it: a new import under the same name makes a new blob and leaves the old
- * one where running VMs and their migrations find it. */
+ * A digest never changes its meaning, so VMs pin it: a new import under the same name makes a new blob and leaves the
+ * old one where running VMs and their migrations find it. */
 #pragma once
 
 #include <stdint.h>
@@ -30,16 +30,16 @@ struct image {
 void image_done(struct image *i);
 #define _cleanup_image_ _cleanup_(image_done)
 
-/* Finds an image by name (":latest" if it has no tag), or by digest where one is given: then name is used in messages only.
- * NotFound says how to import it. */
+/* Finds an image by name (":latest" if it has no tag), or by digest where one is given: then name is used in messages
+ * only. NotFound says how to import it. */
 int image_resolve(const char *store, const char *name, const char *digest, struct image *ret, struct gw_error *err);
 
 /* The file at path, e.g. "/boot/vmlinuz"; with NULL the one disk in /disk. NotFound names what is there. The result is
  * borrowed from image. */
 int image_find(const struct image *image, const char *path, const struct image_file **ret, struct gw_error *err);
 
-/* Imports a disk (qcow2 or raw), or an archive of a container image (docker save, or an OCI layout in a tar file) with its
- * disk in /disk or with kernel and initrd. Replaces what the name stood for. */
+/* Imports a disk (qcow2 or raw), or an archive of a container image (docker save, or an OCI layout in a tar file) with
+ * its disk in /disk or with kernel and initrd. Replaces what the name stood for. */
 int image_import(const char *store, const char *name, const char *file, struct image *ret, struct gw_error *err);
 
 /* Calls fn for each name in the store, sorted. */

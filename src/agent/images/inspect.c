@@ -37,7 +37,8 @@ int disk_inspect_header(const void *data, size_t len, int64_t file_size, const c
     if (version == 3 && len < QCOW2_V3_HEADER)
         return gw_error_set(err, GW_INVALID, "the qcow2 header is cut short");
     if (get_be(p + 8, 8) != 0)
-        return gw_error_set(err, GW_INVALID, "the qcow2 image has a backing file; convert it (qemu-img convert -O qcow2)");
+        return gw_error_set(err, GW_INVALID,
+                            "the qcow2 image has a backing file; convert it (qemu-img convert -O qcow2)");
     if (version == 3 && (get_be(p + 72, 8) & INCOMPATIBLE_DATA_FILE))
         return gw_error_set(err, GW_INVALID, "the qcow2 image keeps its data in another file; convert it");
     if (size > INT64_MAX / 2)

@@ -5,6 +5,6 @@
 
 #define IMAGE_NOTE "image.json"
 
-char *image_full_name(const char *name);                              /* with ":latest"; caller frees */
-char *image_name_folder(const char *store, const char *full_name);    /* caller frees */
+char *image_full_name(const char *name);                           /* with ":latest"; caller frees */
+char *image_name_folder(const char *store, const char *full_name); /* caller frees */
 int image_note_read(const char *store, const char *path, struct image *ret, struct gw_error *err);

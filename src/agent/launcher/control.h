@@ -4,7 +4,8 @@
  *   {"do": "powerdown"}                -> {"done": "powerdown"}
  *   {"do": "kill", "reason": "..."}    -> {"done": "kill"}; reason is what exit.json will say
  *
- * Whoever is connected sees the connection end when QEMU has ended and exit.json is written (or the launcher has died). */
+ * Whoever is connected sees the connection end when QEMU has ended and exit.json is written (or the launcher has died).
+ */
 #pragma once
 
 #include <sys/types.h>

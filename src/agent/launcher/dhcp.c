@@ -13,8 +13,18 @@
 
 enum { DISCOVER = 1, OFFER, REQUEST, DECLINE, ACK, NAK, RELEASE, INFORM };
 enum {
-    OPT_PAD = 0, OPT_MASK = 1, OPT_ROUTER = 3, OPT_DNS = 6, OPT_HOSTNAME = 12, OPT_DOMAIN = 15, OPT_MTU = 26,
-    OPT_REQUESTED = 50, OPT_LEASE = 51, OPT_TYPE = 53, OPT_SERVER = 54, OPT_END = 255,
+    OPT_PAD = 0,
+    OPT_MASK = 1,
+    OPT_ROUTER = 3,
+    OPT_DNS = 6,
+    OPT_HOSTNAME = 12,
+    OPT_DOMAIN = 15,
+    OPT_MTU = 26,
+    OPT_REQUESTED = 50,
+    OPT_LEASE = 51,
+    OPT_TYPE = 53,
+    OPT_SERVER = 54,
+    OPT_END = 255,
 };
 
 static uint16_t get16(const uint8_t *p)
@@ -42,9 +52,9 @@ static void put32(uint8_t *p, uint32_t v)
 struct request {
     const uint8_t *bootp; /* at least BOOTP_FIXED + 4 bytes */
     int type;
-    uint32_t client;      /* ciaddr: the address it has already, 0 if none */
-    uint32_t requested;   /* option 50, 0 if absent */
-    uint32_t server;      /* option 54, 0 if absent */
+    uint32_t client;    /* ciaddr: the address it has already, 0 if none */
+    uint32_t requested; /* option 50, 0 if absent */
+    uint32_t server;    /* option 54, 0 if absent */
 };
 
 /* Options are type, length, value; a length beyond the end ends the list. */

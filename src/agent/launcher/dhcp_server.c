@@ -37,12 +37,12 @@ static void on_frame(void *userdata, int fd, short revents)
 static int filter(int fd)
 {
     struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 12),             /* EtherType */
+        BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 12), /* EtherType */
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0x0800, 0, 6),
-        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 23),             /* protocol */
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 23), /* protocol */
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 17, 0, 4),
-        BPF_STMT(BPF_LDX | BPF_B | BPF_MSH, 14),            /* length of the IP header */
-        BPF_STMT(BPF_LD | BPF_H | BPF_IND, 16),             /* destination port */
+        BPF_STMT(BPF_LDX | BPF_B | BPF_MSH, 14), /* length of the IP header */
+        BPF_STMT(BPF_LD | BPF_H | BPF_IND, 16),  /* destination port */
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 67, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, 2048),
         BPF_STMT(BPF_RET | BPF_K, 0),
@@ -52,11 +52,12 @@ static int filter(int fd)
     return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
 }
 
-/* A packet socket on the interface, whose MAC is returned: the server's. Frames that the host sends there are not ours. */
+/* A packet socket on the interface, whose MAC is returned: the server's. Frames that the host sends there are not ours.
+ */
 static int open_socket(const char *interface, uint8_t mac[6])
 {
-    struct sockaddr_ll at = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IP),
-                             .sll_ifindex = (int)if_nametoindex(interface)};
+    struct sockaddr_ll at = {
+        .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IP), .sll_ifindex = (int)if_nametoindex(interface)};
     struct ifreq request = {0};
     int one = 1;
 
@@ -84,7 +85,8 @@ static bool parse_address(const char *text, uint32_t *ret)
     return true;
 }
 
-int dhcp_server_start(struct loop *loop, const struct dhcp_config *config, struct dhcp_server **ret, struct gw_error *err)
+int dhcp_server_start(struct loop *loop, const struct dhcp_config *config, struct dhcp_server **ret,
+                      struct gw_error *err)
 {
     struct dhcp_server *s = xnew(struct dhcp_server);
     struct dhcp_answers *a = &s->answers;

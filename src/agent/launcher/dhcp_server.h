@@ -7,4 +7,5 @@
 struct dhcp_server;
 
 /* The interface must be there. */
-int dhcp_server_start(struct loop *loop, const struct dhcp_config *config, struct dhcp_server **ret, struct gw_error *err);
+int dhcp_server_start(struct loop *loop, const struct dhcp_config *config, struct dhcp_server **ret,
+                      struct gw_error *err);

@@ -42,8 +42,10 @@ int ending_read(const char *dir, struct ending *ret, struct gw_error *err)
         return r;
     yyjson_val *v = yyjson_doc_get_root(doc);
     *ret = (struct ending){
-        .reason = xstrdup(json_str_or(v, "/reason", "crashed")), .code = (int)json_int(v, "/code", -1),
-        .signal = (int)json_int(v, "/signal", 0), .message = xstrdup(json_str_or(v, "/message", "")),
+        .reason = xstrdup(json_str_or(v, "/reason", "crashed")),
+        .code = (int)json_int(v, "/code", -1),
+        .signal = (int)json_int(v, "/signal", 0),
+        .message = xstrdup(json_str_or(v, "/message", "")),
         .at_ms = json_int(v, "/at", 0),
     };
     return 0;

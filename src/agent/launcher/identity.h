@@ -21,7 +21,7 @@ bool process_is(const struct process_identity *p);
 struct launcher_note {
     char boot_id[40];
     struct process_identity launcher, qemu;
-    char *cgroup_note;  /* what cgroups lack here, one line each; "" */
+    char *cgroup_note; /* what cgroups lack here, one line each; "" */
 };
 
 void launcher_note_done(struct launcher_note *n);

@@ -38,7 +38,7 @@ static struct {
     int64_t logged;
     char tail[TAIL_MAX + 1]; /* of QEMU's stderr */
     size_t tail_len;
-    char *killed;            /* why we killed it */
+    char *killed; /* why we killed it */
 } launcher;
 
 /* --- QEMU's words and its end --- */
@@ -152,8 +152,8 @@ struct pipes {
 static int make_pipes(struct pipes *p)
 {
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, p->console) < 0 ||
-        socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, p->qmp) < 0 || pipe2(p->err_out, O_CLOEXEC | O_NONBLOCK) < 0 ||
-        pipe2(p->report, O_CLOEXEC) < 0)
+        socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, p->qmp) < 0 ||
+        pipe2(p->err_out, O_CLOEXEC | O_NONBLOCK) < 0 || pipe2(p->report, O_CLOEXEC) < 0)
         return -errno;
     return 0;
 }

@@ -38,8 +38,8 @@ void loop_remove(struct loop *l, int fd)
     l->userdata[i] = l->userdata[l->n];
 }
 
-/* One event per call of poll: a callback may have added and removed descriptors, so that the array is looked at anew. The
- * search goes round from where it ended, for no descriptor to starve the others. */
+/* One event per call of poll: a callback may have added and removed descriptors, so that the array is looked at anew.
+ * The search goes round from where it ended, for no descriptor to starve the others. */
 void loop_run(struct loop *l)
 {
     unsigned next = 0;

@@ -1,5 +1,5 @@
-/* The launcher's event loop: poll over a handful of descriptors. Small on purpose: one launcher runs per VM, and each of
- * its pages counts that often. */
+/* The launcher's event loop: poll over a handful of descriptors. Small on purpose: one launcher runs per VM, and each
+ * of its pages counts that often. */
 #pragma once
 
 #include <poll.h>

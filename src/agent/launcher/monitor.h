@@ -1,5 +1,5 @@
-/* The launcher's own QMP session, over a socket that QEMU inherits: it learns why QEMU ends (SHUTDOWN says the reason) and
- * can ask for a powerdown while no agent is there. */
+/* The launcher's own QMP session, over a socket that QEMU inherits: it learns why QEMU ends (SHUTDOWN says the reason)
+ * and can ask for a powerdown while no agent is there. */
 #pragma once
 
 #include <stdbool.h>

@@ -154,7 +154,8 @@ int sandbox_mounts(const struct launcher_spec *s, const char **ret_what)
         return r;
     if (mount(NULL, root, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NOEXEC, NULL) < 0)
         return FAIL("read-only root");
-    if (chdir(root) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0 || chdir(s->run_dir) < 0)
+    if (chdir(root) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0 ||
+        chdir(s->run_dir) < 0)
         return FAIL("pivot_root");
     return 0;
 }

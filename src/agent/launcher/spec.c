@@ -100,14 +100,23 @@ int launcher_spec_read(const char *path, struct launcher_spec *ret, struct gw_er
         return gw_error_wrap(err, r, "%s", path);
     yyjson_val *v = yyjson_doc_get_root(doc);
     struct launcher_spec s = {
-        .dir = get(v, "/dir"), .run_dir = get(v, "/runDir"), .netns = get(v, "/netns"), .cgroup = get(v, "/cgroup"),
-        .uid = (uid_t)json_int(v, "/uid", 0), .gid = (gid_t)json_int(v, "/gid", 0),
-        .memory_max = json_int(v, "/memoryMax", 0), .cpu_milli = json_int(v, "/cpuMilli", 0),
+        .dir = get(v, "/dir"),
+        .run_dir = get(v, "/runDir"),
+        .netns = get(v, "/netns"),
+        .cgroup = get(v, "/cgroup"),
+        .uid = (uid_t)json_int(v, "/uid", 0),
+        .gid = (gid_t)json_int(v, "/gid", 0),
+        .memory_max = json_int(v, "/memoryMax", 0),
+        .cpu_milli = json_int(v, "/cpuMilli", 0),
         .cpu_request_milli = json_int(v, "/cpuRequestMilli", 0),
         .console_log_max = json_int(v, "/consoleLogMax", 0),
-        .dhcp = {.interface = get(v, "/dhcp/interface"), .mac = get(v, "/dhcp/mac"), .address = get(v, "/dhcp/address"),
-                 .gateway = get(v, "/dhcp/gateway"), .prefix_len = (int)json_int(v, "/dhcp/prefixLen", 24),
-                 .mtu = (int)json_int(v, "/dhcp/mtu", 0), .hostname = get(v, "/dhcp/hostname"),
+        .dhcp = {.interface = get(v, "/dhcp/interface"),
+                 .mac = get(v, "/dhcp/mac"),
+                 .address = get(v, "/dhcp/address"),
+                 .gateway = get(v, "/dhcp/gateway"),
+                 .prefix_len = (int)json_int(v, "/dhcp/prefixLen", 24),
+                 .mtu = (int)json_int(v, "/dhcp/mtu", 0),
+                 .hostname = get(v, "/dhcp/hostname"),
                  .search = get(v, "/dhcp/search")},
     };
     get_list(v, "/argv", &s.argv);

@@ -29,8 +29,12 @@ struct identity {
 static int connect_client(struct identity *id, struct gw_error *err)
 {
     struct agent *a = id->agent;
-    struct client_config c = {.server = a->config.server, .ca = id->ca_pem, .cert = a->cert_pem, .key = a->key_pem,
-                              .token = a->cert_pem ? NULL : id->token, .user_agent = "godwit-agent"};
+    struct client_config c = {.server = a->config.server,
+                              .ca = id->ca_pem,
+                              .cert = a->cert_pem,
+                              .key = a->key_pem,
+                              .token = a->cert_pem ? NULL : id->token,
+                              .user_agent = "godwit-agent"};
 
     int r = client_curl_new(a->loop, &c, &a->client, err);
     if (r == 0)
@@ -47,7 +51,8 @@ static void load(struct identity *id)
     struct agent *a = id->agent;
 
     if (fs_read(id->cert_path, 0, &cert, NULL, NULL) < 0 || fs_read(id->key_path, 0, &key, NULL, NULL) < 0 ||
-        !pki_cert_matches_key(cert, key) || pki_cert_read(cert, &info, NULL) < 0 || info.not_after_ms <= clock_wall_ms())
+        !pki_cert_matches_key(cert, key) || pki_cert_read(cert, &info, NULL) < 0 ||
+        info.not_after_ms <= clock_wall_ms())
         return;
     a->cert_pem = TAKE_PTR(cert);
     a->key_pem = TAKE_PTR(key);
@@ -128,7 +133,8 @@ static void ask(struct identity *id)
 
     random_suffix(suffix, 10);
     name = xasprintf("node-csr-%s-%s", a->config.node, suffix);
-    id->call = credentials_get(a, name, "kubernetes.io/kube-apiserver-client-kubelet", &subject, PKI_CLIENT, on_certificate, id);
+    id->call = credentials_get(a, name, "kubernetes.io/kube-apiserver-client-kubelet", &subject, PKI_CLIENT,
+                               on_certificate, id);
 }
 
 static bool is_ending(const struct agent *a)
@@ -171,7 +177,8 @@ static int read_token(struct identity *id, struct gw_error *err)
     return 0;
 }
 
-int identity_start(struct agent *a, identity_ready_fn ready, void *userdata, struct identity **ret, struct gw_error *err)
+int identity_start(struct agent *a, identity_ready_fn ready, void *userdata, struct identity **ret,
+                   struct gw_error *err)
 {
     _cleanup_free_ char *folder = xasprintf("%s/pki", a->config.state_dir);
     struct identity *id = xnew(struct identity);

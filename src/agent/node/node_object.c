@@ -31,7 +31,7 @@ static void set_label(yyjson_mut_doc *d, const char *prefix, const char *name)
 }
 
 static const char *const labelled[] = {
-    "cpu-model.node.kubevirt.io", "cpu-model-migration.node.kubevirt.io", "cpu-feature.node.kubevirt.io",
+    "cpu-model.node.kubevirt.io",      "cpu-model-migration.node.kubevirt.io",          "cpu-feature.node.kubevirt.io",
     "host-model-cpu.node.kubevirt.io", "host-model-required-features.node.kubevirt.io", "cpu-vendor.node.kubevirt.io",
     "machine-type.node.kubevirt.io",
 };
@@ -54,7 +54,7 @@ static void drop_stale(yyjson_mut_doc *d, yyjson_val *old)
 
 static void set_cpu_labels(yyjson_mut_doc *d, const struct qemu_facts *q)
 {
-    VEC_EACH(&q->models, m) {
+    VEC_EACH (&q->models, m) {
         set_label(d, "cpu-model-migration.node.kubevirt.io", m->name);
         if (m->usable)
             set_label(d, "cpu-model.node.kubevirt.io", m->name);
@@ -93,7 +93,8 @@ yyjson_mut_doc *node_metadata(const struct host_facts *h, const struct qemu_fact
     return d;
 }
 
-static void set_amount(yyjson_mut_doc *d, const char *list, const char *name, int64_t value, enum quantity_format format)
+static void set_amount(yyjson_mut_doc *d, const char *list, const char *name, int64_t value,
+                       enum quantity_format format)
 {
     _cleanup_free_ char *path = xasprintf("/status/%s", list);
     struct quantity q = quantity_from(value, format);
@@ -127,9 +128,10 @@ static void set_info(yyjson_mut_doc *d, const struct host_facts *h, const struct
     const struct {
         const char *key, *value;
     } rows[] = {
-        {"machineID", h->machine_id}, {"systemUUID", h->system_uuid}, {"bootID", h->boot_id}, {"kernelVersion", h->kernel},
-        {"osImage", h->os_image}, {"containerRuntimeVersion", runtime}, {"kubeletVersion", version},
-        {"kubeProxyVersion", version}, {"operatingSystem", "linux"}, {"architecture", "amd64"},
+        {"machineID", h->machine_id}, {"systemUUID", h->system_uuid}, {"bootID", h->boot_id},
+        {"kernelVersion", h->kernel}, {"osImage", h->os_image},       {"containerRuntimeVersion", runtime},
+        {"kubeletVersion", version},  {"kubeProxyVersion", version},  {"operatingSystem", "linux"},
+        {"architecture", "amd64"},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
@@ -154,7 +156,8 @@ static void set_conditions(yyjson_mut_doc *d, yyjson_val *old, int64_t now_ms)
         condition_set(d, rows[i].type, rows[i].status, rows[i].reason, rows[i].message, now_ms);
     yyjson_mut_arr_iter it = yyjson_mut_arr_iter_with(json_mut_at(d, "/status/conditions"));
     while ((item = yyjson_mut_arr_iter_next(&it)))
-        yyjson_mut_obj_put(item, yyjson_mut_str(d, "lastHeartbeatTime"), yyjson_mut_strcpy(d, clock_format(now_ms, now)));
+        yyjson_mut_obj_put(item, yyjson_mut_str(d, "lastHeartbeatTime"),
+                           yyjson_mut_strcpy(d, clock_format(now_ms, now)));
 }
 
 yyjson_mut_doc *node_status(const struct host_facts *h, const struct qemu_facts *q, yyjson_val *old, int64_t now_ms)

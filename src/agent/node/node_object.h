@@ -7,14 +7,14 @@
 struct host_facts {
     const char *node, *address;
     int cpus;
-    int64_t memory, disk;            /* bytes; disk is of the state directory's file system */
+    int64_t memory, disk; /* bytes; disk is of the state directory's file system */
     const char *machine_id, *system_uuid, *boot_id, *kernel, *os_image;
-    const char *version;             /* of this program */
+    const char *version;                /* of this program */
     const char *shared_dir, *local_dir; /* for volumes; NULL: none */
 };
 
-/* {"metadata": {labels, annotations}}: labels of KubeVirt's node labeller and of Kubernetes. Labels of earlier facts (in
- * `old`, may be NULL) that are not true any more are set to null, for a merge patch. */
+/* {"metadata": {labels, annotations}}: labels of KubeVirt's node labeller and of Kubernetes. Labels of earlier facts
+ * (in `old`, may be NULL) that are not true any more are set to null, for a merge patch. */
 yyjson_mut_doc *node_metadata(const struct host_facts *h, const struct qemu_facts *q, yyjson_val *old, int64_t now_ms);
 
 /* {"status": {...}}: capacity, allocatable, addresses, nodeInfo, conditions. */

@@ -1,5 +1,6 @@
-/* Removes the folders of volumes whose PersistentVolume is gone, in the folders that the node has for Godwit's own storage
- * classes. Only those that carry the mark that their volume was to be deleted with its object (volumes/volumes.h). */
+/* Removes the folders of volumes whose PersistentVolume is gone, in the folders that the node has for Godwit's own
+ * storage classes. Only those that carry the mark that their volume was to be deleted with its object
+ * (volumes/volumes.h). */
 #pragma once
 
 #include "agent/agent.h"

@@ -70,10 +70,19 @@ static void look_at_host(struct registration *r)
     r->system_uuid = read_line("/sys/class/dmi/id/product_uuid");
     r->os_image = os_name();
     r->facts = (struct host_facts){
-        .node = c->node, .address = c->address, .cpus = (int)sysconf(_SC_NPROCESSORS_ONLN),
-        .memory = (int64_t)info.totalram * info.mem_unit, .disk = (int64_t)fs.f_blocks * (int64_t)fs.f_frsize,
-        .machine_id = r->machine_id, .system_uuid = r->system_uuid, .boot_id = boot_id(r->boot), .kernel = r->uname.release,
-        .os_image = r->os_image, .version = GODWIT_VERSION, .shared_dir = c->shared_dir, .local_dir = c->local_dir,
+        .node = c->node,
+        .address = c->address,
+        .cpus = (int)sysconf(_SC_NPROCESSORS_ONLN),
+        .memory = (int64_t)info.totalram * info.mem_unit,
+        .disk = (int64_t)fs.f_blocks * (int64_t)fs.f_frsize,
+        .machine_id = r->machine_id,
+        .system_uuid = r->system_uuid,
+        .boot_id = boot_id(r->boot),
+        .kernel = r->uname.release,
+        .os_image = r->os_image,
+        .version = GODWIT_VERSION,
+        .shared_dir = c->shared_dir,
+        .local_dir = c->local_dir,
     };
 }
 
@@ -124,7 +133,8 @@ static void on_metadata(void *userdata, struct api_answer *answer)
     r->call = NULL;
     if (failed(r, "metadata", answer->err))
         return;
-    _cleanup_mut_doc_ yyjson_mut_doc *patch = node_status(&r->facts, a->qemu, yyjson_doc_get_root(answer->doc), env_wall_ms(a->env));
+    _cleanup_mut_doc_ yyjson_mut_doc *patch =
+        node_status(&r->facts, a->qemu, yyjson_doc_get_root(answer->doc), env_wall_ms(a->env));
     r->call = api_patch(a->client, &API_NODES, NULL, a->config.node, "status", API_PATCH_MERGE, patch, on_status, r);
 }
 

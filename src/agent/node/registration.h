@@ -1,4 +1,5 @@
-/* Keeps this node's Node object and its Lease: created if absent, metadata and status written at start and every minute. */
+/* Keeps this node's Node object and its Lease: created if absent, metadata and status written at start and every
+ * minute. */
 #pragma once
 
 #include "agent/agent.h"

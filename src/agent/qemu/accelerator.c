@@ -1,9 +1,9 @@
-/* Whether an accelerator runs guests is found by running one. The guest is a ROM that does in a few dozen instructions what
- * every operating system does first: it builds page tables, enters 64-bit mode, flushes TLB entries, reads CPUID and writes
- * memory. Then it writes to isa-debug-exit, which turns the value into QEMU's exit code (value << 1) | 1.
+/* Whether an accelerator runs guests is found by running one. The guest is a ROM that does in a few dozen instructions
+ * what every operating system does first: it builds page tables, enters 64-bit mode, flushes TLB entries, reads CPUID
+ * and writes memory. Then it writes to isa-debug-exit, which turns the value into QEMU's exit code (value << 1) | 1.
  *
- * Real mode alone proves nothing: there are nested KVMs that emulate it and then spin for ever in 64-bit mode. The CPU is
- * `host` under KVM, because that is what host-model guests get. */
+ * Real mode alone proves nothing: there are nested KVMs that emulate it and then spin for ever in 64-bit mode. The CPU
+ * is `host` under KVM, because that is what host-model guests get. */
 #include "agent/qemu/facts.h"
 
 #include <errno.h>
@@ -19,6 +19,7 @@
 #define EXIT_SAID ((0x2a << 1) | 1)
 #define PATIENCE_MS 10000
 
+/* clang-format off */
 static const unsigned char code[] = {
     0xfa,                                                         /* cli */
     0xb8, 0x00, 0x10,                                             /* mov $0x1000,%ax */
@@ -59,6 +60,7 @@ static const unsigned char code[] = {
     0x00, 0x00, 0x00, 0x00, 0x00, 0x9a, 0x20, 0x00,               /* 64-bit code */
     0x0f, 0x00, 0x8e, 0xf0, 0x0f, 0x00,                           /* gdtr */
 };
+/* clang-format on */
 
 /* At ROM_SIZE - 16 the CPU begins. */
 static const unsigned char reset[] = {0xea, 0x00, 0xf0, 0x00, 0xf0}; /* ljmp $0xf000,$CODE_AT */
@@ -82,9 +84,25 @@ int qemu_try_accelerator(const char *binary, const char *accelerator, struct gw_
 
     if (r < 0)
         return r;
-    const char *argv[] = {binary, "-accel", accelerator, "-machine", "q35", "-cpu", streq(accelerator, "kvm") ? "host" : "max",
-                          "-nodefaults", "-no-user-config", "-display", "none", "-m", "16", "-bios", path, "-no-reboot",
-                          "-device", "isa-debug-exit,iobase=0xf4,iosize=4", NULL};
+    const char *argv[] = {binary,
+                          "-accel",
+                          accelerator,
+                          "-machine",
+                          "q35",
+                          "-cpu",
+                          streq(accelerator, "kvm") ? "host" : "max",
+                          "-nodefaults",
+                          "-no-user-config",
+                          "-display",
+                          "none",
+                          "-m",
+                          "16",
+                          "-bios",
+                          path,
+                          "-no-reboot",
+                          "-device",
+                          "isa-debug-exit,iobase=0xf4,iosize=4",
+                          NULL};
     struct process_options options = {.timeout_ms = PATIENCE_MS, .ret_status = &status};
     r = process_run(argv, &options, NULL, err);
     unlink(path);
@@ -94,7 +112,7 @@ int qemu_try_accelerator(const char *binary, const char *accelerator, struct gw_
     if (r < 0)
         return r;
     if (status != EXIT_SAID)
-        return gw_error_set(err, GW_INTERNAL_ERROR, "a guest cannot run under %s (QEMU ended with code %d)", accelerator,
-                            status);
+        return gw_error_set(err, GW_INTERNAL_ERROR, "a guest cannot run under %s (QEMU ended with code %d)",
+                            accelerator, status);
     return 0;
 }

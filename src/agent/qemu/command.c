@@ -189,7 +189,7 @@ struct disk_kind {
 };
 
 static const struct disk_kind disk_kinds[] = {
-    {"disk", "virtio", "virtio-blk-pci"}, {"disk", "sata", "ide-hd"},  {"disk", "scsi", "scsi-hd"},
+    {"disk", "virtio", "virtio-blk-pci"}, {"disk", "sata", "ide-hd"},   {"disk", "scsi", "scsi-hd"},
     {"cdrom", "sata", "ide-cd"},          {"cdrom", "scsi", "scsi-cd"},
 };
 
@@ -295,7 +295,8 @@ static int set_place(yyjson_mut_doc *d, const struct disk_kind *kind, size_t nth
         set_address(d, SLOT_DISK, DISK_SLOTS, nth);
     } else if (streq(kind->bus, "sata")) {
         if (nth >= SATA_PORTS)
-            return gw_error_set(err, GW_INVALID, "spec.domain.devices.disks[%zu]: more than %d SATA disks", i, SATA_PORTS);
+            return gw_error_set(err, GW_INVALID, "spec.domain.devices.disks[%zu]: more than %d SATA disks", i,
+                                SATA_PORTS);
         snprintf(bus, sizeof(bus), "ide.%zu", nth);
         json_set_str(d, "/bus", bus);
     } else {
@@ -313,8 +314,10 @@ static int add_disk(yyjson_val *vmi, const struct qemu_setup *s, size_t i, size_
     char node[DISK_NODE_MAX], id[DISK_NODE_MAX + 8];
 
     if (!kind)
-        return gw_error_set(err, GW_INVALID, "spec.domain.devices.disks[%zu]: supported are disk on virtio, sata or scsi "
-                            "and cdrom on sata or scsi", i);
+        return gw_error_set(err, GW_INVALID,
+                            "spec.domain.devices.disks[%zu]: supported are disk on virtio, sata or scsi "
+                            "and cdrom on sata or scsi",
+                            i);
     add_block_graph(spec, &s->disks[i], i, out);
     snprintf(id, sizeof(id), "%s-dev", disk_node(i, node));
     yyjson_mut_doc *d = device(kind->driver, id);
@@ -360,8 +363,8 @@ static int check_lists(yyjson_val *vmi, const struct qemu_setup *s, struct gw_er
     yyjson_val *disks = json_at(vmi, "/spec/domain/devices/disks");
 
     if (yyjson_arr_size(disks) != s->n_disks)
-        return gw_error_set(err, GW_INVALID, "spec.domain.devices.disks: %zu disks, %zu prepared", yyjson_arr_size(disks),
-                            s->n_disks);
+        return gw_error_set(err, GW_INVALID, "spec.domain.devices.disks: %zu disks, %zu prepared",
+                            yyjson_arr_size(disks), s->n_disks);
     if (yyjson_arr_size(json_at(vmi, "/spec/domain/devices/interfaces")) != s->n_nics)
         return gw_error_set(err, GW_INVALID, "spec.domain.devices.interfaces: %zu interfaces, %zu prepared",
                             yyjson_arr_size(json_at(vmi, "/spec/domain/devices/interfaces")), s->n_nics);

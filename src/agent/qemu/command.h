@@ -1,11 +1,12 @@
 /* From a VMI's spec, and what was prepared for it on this node, to QEMU's command line. Pure: same input, same bytes.
  *
- * Source and target must present the same machine to the guest. So everything that the guest sees follows from the VMI's
- * spec and from what the source recorded (machine type, CPU argument): PCI addresses come from a device's place in its
- * list, never from what happened to be free, and MAC addresses from the VM's name. Paths, descriptors and tap names may
- * differ. The layout of bus pcie.0 (q35 itself holds 0x00 and 0x1f):
+ * Source and target must present the same machine to the guest. So everything that the guest sees follows from the
+ * VMI's spec and from what the source recorded (machine type, CPU argument): PCI addresses come from a device's place
+ * in its list, never from what happened to be free, and MAC addresses from the VM's name. Paths, descriptors and tap
+ * names may differ. The layout of bus pcie.0 (q35 itself holds 0x00 and 0x1f):
  *
- *   0x02 rng   0x03 balloon   0x04-0x07 network   0x08-0x1d virtio disks   0x1e SCSI controller   0x1f.2 SATA (built in)
+ *   0x02 rng   0x03 balloon   0x04-0x07 network   0x08-0x1d virtio disks   0x1e SCSI controller   0x1f.2 SATA (built
+ * in)
  */
 #pragma once
 
@@ -33,18 +34,19 @@ struct qemu_setup {
     const struct qemu_nic *nics; /* one per spec.domain.devices.interfaces, same order */
     size_t n_nics;
     const char *kernel, *initrd; /* kernelBoot; NULL without */
-    int console_fd;           /* a connected socket that QEMU inherits: the serial console */
-    int qmp_fd;               /* another: the launcher's QMP session */
-    bool incoming;            /* waits for a migration instead of starting */
+    int console_fd;              /* a connected socket that QEMU inherits: the serial console */
+    int qmp_fd;                  /* another: the launcher's QMP session */
+    bool incoming;               /* waits for a migration instead of starting */
 };
 
-/* vmi: the whole VMI. Appends to ret. Invalid, with the field, for what cannot be built. QEMU is always started with -S:
- * the agent lets the guest run. */
+/* vmi: the whole VMI. Appends to ret. Invalid, with the field, for what cannot be built. QEMU is always started with
+ * -S: the agent lets the guest run. */
 int qemu_command(yyjson_val *vmi, const struct qemu_setup *s, struct strv *ret, struct gw_error *err);
 
 /* The versioned machine type for spec.domain.machine.type; recorded (NULL: a first start) is what the VMI already runs
  * with and must be had exactly. Caller frees. */
-int qemu_machine_type(const struct qemu_facts *f, yyjson_val *vmi, const char *recorded, char **ret, struct gw_error *err);
+int qemu_machine_type(const struct qemu_facts *f, yyjson_val *vmi, const char *recorded, char **ret,
+                      struct gw_error *err);
 
 /* The -cpu argument for spec.domain.cpu; recorded as above. Invalid when this host lacks the model or a feature that it
  * needs: QEMU would refuse (enforce) with less of a reason. */

@@ -6,7 +6,8 @@
 #include "base/alloc.h"
 #include "base/str.h"
 
-int qemu_machine_type(const struct qemu_facts *f, yyjson_val *vmi, const char *recorded, char **ret, struct gw_error *err)
+int qemu_machine_type(const struct qemu_facts *f, yyjson_val *vmi, const char *recorded, char **ret,
+                      struct gw_error *err)
 {
     const char *asked = json_str_or(vmi, "/spec/domain/machine/type", "q35");
     const char *type = recorded ? recorded : *asked == '\0' || streq(asked, "q35") ? f->machine : asked;
@@ -30,7 +31,8 @@ static int add_policies(const struct qemu_facts *f, yyjson_val *vmi, struct str 
         if (streq(policy, "require") && !here)
             return gw_error_set(err, GW_INVALID, "spec.domain.cpu.features: this node cannot give feature %s", name);
         if (streq(policy, "forbid") && here)
-            return gw_error_set(err, GW_INVALID, "spec.domain.cpu.features: this node has the forbidden feature %s", name);
+            return gw_error_set(err, GW_INVALID, "spec.domain.cpu.features: this node has the forbidden feature %s",
+                                name);
         if (streq(policy, "disable"))
             str_printf(out, ",-%s", name);
         else if (streq(policy, "force") || streq(policy, "require") || (streq(policy, "optional") && here))
@@ -58,7 +60,8 @@ static int add_named(const struct qemu_facts *f, const char *name, struct str *o
         return gw_error_set(err, GW_INVALID, "spec.domain.cpu.model: QEMU %s knows no model %s", f->version, name);
     if (!m->usable) {
         _cleanup_free_ char *missing = strv_join(&m->missing, ", ");
-        return gw_error_set(err, GW_INVALID, "spec.domain.cpu.model: this node lacks features of %s: %s", name, missing);
+        return gw_error_set(err, GW_INVALID, "spec.domain.cpu.model: this node lacks features of %s: %s", name,
+                            missing);
     }
     str_puts(out, name);
     return 0;

@@ -1,4 +1,5 @@
-/* One disk of a guest as prepared on this node: what volumes/ makes, qemu/ attaches and migration/ copies. Plain data. */
+/* One disk of a guest as prepared on this node: what volumes/ makes, qemu/ attaches and migration/ copies. Plain data.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -8,15 +9,15 @@
 #include "base/vec.h"
 
 struct disk {
-    char *name;           /* spec.volumes[].name and spec.domain.devices.disks[].name */
-    char *path;           /* absolute; the same in QEMU's mount namespace */
-    char *format;         /* "raw" or "qcow2" */
-    char *backing;        /* read-only image below a qcow2 overlay, absolute, or NULL */
+    char *name;    /* spec.volumes[].name and spec.domain.devices.disks[].name */
+    char *path;    /* absolute; the same in QEMU's mount namespace */
+    char *format;  /* "raw" or "qcow2" */
+    char *backing; /* read-only image below a qcow2 overlay, absolute, or NULL */
     char *backing_format;
-    int64_t size;         /* virtual size in bytes */
+    int64_t size; /* virtual size in bytes */
     bool read_only;
-    bool shared;          /* the target node opens the very same file */
-    bool direct;          /* the file system takes O_DIRECT */
+    bool shared; /* the target node opens the very same file */
+    bool direct; /* the file system takes O_DIRECT */
 };
 VEC_DEFINE(disk_vec, struct disk);
 

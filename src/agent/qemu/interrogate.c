@@ -79,7 +79,8 @@ static int await(struct interrogation *i, yyjson_doc **doc, const char *what, st
         return 0;
     if (i->fault)
         return gw_error_set(err, GW_INTERNAL_ERROR, "QEMU on %s: %s", what, i->fault);
-    return gw_error_set(err, GW_INTERNAL_ERROR, "QEMU %s %s", i->closed ? "ended instead of answering" : "does not answer", what);
+    return gw_error_set(err, GW_INTERNAL_ERROR, "QEMU %s %s",
+                        i->closed ? "ended instead of answering" : "does not answer", what);
 }
 
 static void become_qemu(const char *binary, const char *accelerator, int socket)

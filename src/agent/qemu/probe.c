@@ -1,10 +1,10 @@
 /* What the probe asks, and how the host model is found.
  *
- * KubeVirt's host-model is a named model plus the features that the host has beyond it. QEMU offers no such answer on x86
- * (query-cpu-model-baseline and -comparison are not supported there), so it is set logic of our own: the host's features
- * are those of model "host" expanded (migratable ones only, which is QEMU's default); of all usable named models of the
- * same vendor whose features are a subset of these, the one with most features wins, among equals the later in the list
- * of definitions. */
+ * KubeVirt's host-model is a named model plus the features that the host has beyond it. QEMU offers no such answer on
+ * x86 (query-cpu-model-baseline and -comparison are not supported there), so it is set logic of our own: the host's
+ * features are those of model "host" expanded (migratable ones only, which is QEMU's default); of all usable named
+ * models of the same vendor whose features are a subset of these, the one with most features wins, among equals the
+ * later in the list of definitions. */
 #include "agent/qemu/facts.h"
 
 #include <errno.h>
@@ -46,11 +46,31 @@ static int expand(struct interrogation *i, const char *model, struct map **ret, 
 /* Properties of the CPU object that are switches, not features of the CPU. */
 static bool is_feature(const char *name)
 {
-    static const char *const others[] = {"hotpluggable", "hotplugged", "realized", "migratable", "check", "enforce", "kvm",
-                                         "fill-mtrr-mask", "full-cpuid-auto-level", "cpuid-0xb", "host-phys-bits", "lmce",
-                                         "host-cache-info", "l3-cache", "legacy-cache", "start-powered-off", "pmu",
-                                         "vmware-cpuid-freq", "tcg-cpuid", "xen-vapic", "expose-tcg", "hypervisor",
-                                         "legacy-multi-node", "x-migrate-smi-count", "x-consistent-cache"};
+    static const char *const others[] = {"hotpluggable",
+                                         "hotplugged",
+                                         "realized",
+                                         "migratable",
+                                         "check",
+                                         "enforce",
+                                         "kvm",
+                                         "fill-mtrr-mask",
+                                         "full-cpuid-auto-level",
+                                         "cpuid-0xb",
+                                         "host-phys-bits",
+                                         "lmce",
+                                         "host-cache-info",
+                                         "l3-cache",
+                                         "legacy-cache",
+                                         "start-powered-off",
+                                         "pmu",
+                                         "vmware-cpuid-freq",
+                                         "tcg-cpuid",
+                                         "xen-vapic",
+                                         "expose-tcg",
+                                         "hypervisor",
+                                         "legacy-multi-node",
+                                         "x-migrate-smi-count",
+                                         "x-consistent-cache"};
 
     for (size_t i = 0; i < ARRAY_SIZE(others); i++)
         if (streq(name, others[i]))

@@ -39,7 +39,8 @@ static uint32_t sectors_of(size_t len)
 }
 
 /* A directory record; returns its length. */
-static size_t put_record(unsigned char *p, uint32_t sector, uint32_t len, int folder, const unsigned char *name, size_t name_len)
+static size_t put_record(unsigned char *p, uint32_t sector, uint32_t len, int folder, const unsigned char *name,
+                         size_t name_len)
 {
     size_t size = 33 + name_len + (name_len % 2 == 0);
 

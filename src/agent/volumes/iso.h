@@ -1,5 +1,5 @@
-/* ISO 9660 images with a few files in the root folder, as cloud-init's NoCloud wants them: primary names for those who read
- * nothing else, Joliet names as given. No time stamps, so equal input gives equal bytes on every node. */
+/* ISO 9660 images with a few files in the root folder, as cloud-init's NoCloud wants them: primary names for those who
+ * read nothing else, Joliet names as given. No time stamps, so equal input gives equal bytes on every node. */
 #pragma once
 
 #include <stddef.h>

@@ -24,7 +24,7 @@ static void volume_done(struct volume *v)
 
 void volume_plan_done(struct volume_plan *p)
 {
-    VEC_EACH(&p->disks, v)
+    VEC_EACH (&p->disks, v)
         volume_done(v);
     volume_vec_done(&p->disks);
     free(p->kernel_image);
@@ -64,9 +64,10 @@ struct cloud_field {
     const char *keys[3];
 };
 
-static const struct cloud_field user_field = {"/userData", "/userDataBase64", "/secretRef/name", {"userdata", "userData"}};
-static const struct cloud_field network_field = {"/networkData", "/networkDataBase64", "/networkDataSecretRef/name",
-                                                 {"networkdata", "networkData"}};
+static const struct cloud_field user_field = {
+    "/userData", "/userDataBase64", "/secretRef/name", {"userdata", "userData"}};
+static const struct cloud_field network_field = {
+    "/networkData", "/networkDataBase64", "/networkDataSecretRef/name", {"networkdata", "networkData"}};
 
 struct lookup {
     volume_lookup_fn fn;
@@ -75,10 +76,11 @@ struct lookup {
 };
 
 /* *ret stays NULL when the spec does not give the field. */
-static int cloud_value(yyjson_val *source, const struct cloud_field *f, const struct lookup *l, char **ret, size_t *ret_len,
-                       struct gw_error *err)
+static int cloud_value(yyjson_val *source, const struct cloud_field *f, const struct lookup *l, char **ret,
+                       size_t *ret_len, struct gw_error *err)
 {
-    const char *plain = json_str(source, f->plain), *base64 = json_str(source, f->base64), *name = json_str(source, f->secret);
+    const char *plain = json_str(source, f->plain), *base64 = json_str(source, f->base64),
+               *name = json_str(source, f->secret);
 
     if (plain) {
         *ret = xstrdup(plain);
@@ -87,7 +89,8 @@ static int cloud_value(yyjson_val *source, const struct cloud_field *f, const st
     }
     if (base64)
         return base64_decode(base64, strlen(base64), ret, ret_len) == 0
-                   ? 0 : gw_error_set(err, GW_INVALID, "cloudInitNoCloud%s: not base64", f->base64);
+                   ? 0
+                   : gw_error_set(err, GW_INVALID, "cloudInitNoCloud%s: not base64", f->base64);
     if (!name)
         return 0;
     yyjson_val *secret = l->fn(l->userdata, "Secret", name);
@@ -159,7 +162,8 @@ static int plan_claim(yyjson_val *source, const struct lookup *l, struct volume 
         return gw_error_set(err, GW_NOT_FOUND, "volume %s of claim %s is not there", pv_name, name);
     const char *folder = json_str(pv, "/spec/hostPath/path") ?: json_str(pv, "/spec/local/path");
     if (!folder || *folder != '/')
-        return gw_error_set(err, GW_INVALID, "volume %s of claim %s: only hostPath and local volumes can be used", pv_name, name);
+        return gw_error_set(err, GW_INVALID, "volume %s of claim %s: only hostPath and local volumes can be used",
+                            pv_name, name);
     if (streq(json_str_or(claim, "/spec/volumeMode", "Filesystem"), "Block"))
         return gw_error_set(err, GW_INVALID, "claim %s: volumeMode Block is not supported yet", name);
     yyjson_val *modes = json_at(claim, "/spec/accessModes");
@@ -189,7 +193,8 @@ static void plan_container_disk(yyjson_val *vmi, yyjson_val *source, struct volu
     v->digest = xstrdup(json_str(status, "/containerDiskVolume/digest"));
 }
 
-static int plan_source(yyjson_val *vmi, yyjson_val *volume, const struct lookup *l, struct volume *v, struct gw_error *err)
+static int plan_source(yyjson_val *vmi, yyjson_val *volume, const struct lookup *l, struct volume *v,
+                       struct gw_error *err)
 {
     yyjson_val *source;
 
@@ -216,18 +221,22 @@ static int plan_disk(yyjson_val *vmi, yyjson_val *disk, const struct lookup *l, 
     bool sata = streq(json_str_or(disk, "/disk/bus", ""), "sata");
 
     v->name = xstrdup(name);
-    v->read_only = json_at(disk, "/cdrom") ? json_bool(disk, "/cdrom/readonly", true) : json_bool(disk, "/disk/readonly", false);
+    v->read_only =
+        json_at(disk, "/cdrom") ? json_bool(disk, "/cdrom/readonly", true) : json_bool(disk, "/disk/readonly", false);
     if (!volume)
         return gw_error_set(err, GW_INVALID, "spec.domain.devices.disks: disk %s has no volume of its name", name);
     int r = plan_source(vmi, volume, l, v, err);
     if (r < 0)
         return gw_error_wrap(err, r, "volume %s", name);
-    /* The seed of a first boot: the guest only reads it, so nothing of it needs to travel. SATA disks can't be read-only. */
+    /* The seed of a first boot: the guest only reads it, so nothing of it needs to travel. SATA disks can't be
+     * read-only. */
     if (v->kind == VOLUME_CLOUD_INIT && !sata)
         v->read_only = true;
     if (v->read_only && sata)
-        return gw_error_set(err, GW_INVALID, "spec.domain.devices.disks: disk %s: a SATA disk cannot be read-only; use "
-                            "cdrom or another bus", name);
+        return gw_error_set(err, GW_INVALID,
+                            "spec.domain.devices.disks: disk %s: a SATA disk cannot be read-only; use "
+                            "cdrom or another bus",
+                            name);
     return 0;
 }
 
@@ -286,6 +295,7 @@ void volumes_needs(yyjson_val *vmi, volume_lookup_fn lookup, void *userdata, str
         need(ret, "Secret", json_str(volume, "/cloudInitNoCloud/networkDataSecretRef/name"));
         need(ret, "PersistentVolumeClaim", claim);
         if (claim)
-            need(ret, "PersistentVolume", json_str(lookup(userdata, "PersistentVolumeClaim", claim), "/spec/volumeName"));
+            need(ret, "PersistentVolume",
+                 json_str(lookup(userdata, "PersistentVolumeClaim", claim), "/spec/volumeName"));
     }
 }

@@ -41,12 +41,22 @@ static int give_to_qemu(const char *path, const struct volume_place *place, stru
 }
 
 /* qemu-img makes the file under another name first, so that a file that is there is whole. */
-static int make_qcow2(const char *path, const struct image_file *backing, int64_t size, const struct volume_place *place,
-                      struct gw_error *err)
+static int make_qcow2(const char *path, const struct image_file *backing, int64_t size,
+                      const struct volume_place *place, struct gw_error *err)
 {
     _cleanup_free_ char *part = xasprintf("%s.part", path), *bytes = xasprintf("%" PRId64, size);
-    const char *overlay[] = {"qemu-img", "create", "-q", "-f", "qcow2", "-b", backing ? backing->file : "", "-F",
-                             backing ? backing->format : "", "--", part, NULL};
+    const char *overlay[] = {"qemu-img",
+                             "create",
+                             "-q",
+                             "-f",
+                             "qcow2",
+                             "-b",
+                             backing ? backing->file : "",
+                             "-F",
+                             backing ? backing->format : "",
+                             "--",
+                             part,
+                             NULL};
     const char *empty[] = {"qemu-img", "create", "-q", "-f", "qcow2", "--", part, bytes, NULL};
 
     if (fs_exists(path))
@@ -61,8 +71,8 @@ static int make_qcow2(const char *path, const struct image_file *backing, int64_
     return r;
 }
 
-static int prepare_container_disk(const struct volume *v, const struct volume_place *place, const char *base, struct disk *d,
-                                  char **ret_digest, const char **ret_reason, struct gw_error *err)
+static int prepare_container_disk(const struct volume *v, const struct volume_place *place, const char *base,
+                                  struct disk *d, char **ret_digest, const char **ret_reason, struct gw_error *err)
 {
     _cleanup_image_ struct image image = {0};
     const struct image_file *f;
@@ -88,8 +98,8 @@ static int prepare_container_disk(const struct volume *v, const struct volume_pl
     return make_qcow2(d->path, f, 0, place, err);
 }
 
-static int prepare_cloud_init(const struct volume *v, const struct volume_place *place, const char *base, struct disk *d,
-                              struct gw_error *err)
+static int prepare_cloud_init(const struct volume *v, const struct volume_place *place, const char *base,
+                              struct disk *d, struct gw_error *err)
 {
     struct iso_file files[3] = {{"meta-data", v->meta_data, strlen(v->meta_data)}};
     _cleanup_str_ struct str iso = {0};
@@ -108,9 +118,10 @@ static int prepare_cloud_init(const struct volume *v, const struct volume_place 
     return r < 0 ? r : give_to_qemu(d->path, place, err);
 }
 
-/* A sparse disk.img of the claim's size. Both ends of a shared folder may do it at once: it is made under a name of its own
- * and linked, and whose link comes second takes the first one's. */
-static int make_claim_file(const char *path, const char *folder, const struct volume *v, const struct volume_place *place, struct gw_error *err)
+/* A sparse disk.img of the claim's size. Both ends of a shared folder may do it at once: it is made under a name of its
+ * own and linked, and whose link comes second takes the first one's. */
+static int make_claim_file(const char *path, const char *folder, const struct volume *v,
+                           const struct volume_place *place, struct gw_error *err)
 {
     _cleanup_free_ char *part = xasprintf("%s/.disk.img-XXXXXX", folder);
     int r = 0;
@@ -171,8 +182,8 @@ static int prepare_claim(const struct volume *v, const struct volume_place *plac
     return 0;
 }
 
-static int prepare_disk(const struct volume *v, size_t i, const struct volume_place *place, struct disk *d, char **ret_digest,
-                        const char **ret_reason, struct gw_error *err)
+static int prepare_disk(const struct volume *v, size_t i, const struct volume_place *place, struct disk *d,
+                        char **ret_digest, const char **ret_reason, struct gw_error *err)
 {
     _cleanup_free_ char *base = xasprintf("%s/disk%zu", place->folder, i);
 

@@ -1,9 +1,9 @@
-/* The volumes of a VMI on this node, in two steps: a pure plan, from the spec and the objects that it refers to, and its
- * preparation, which touches disks and blocks (run it on a worker thread).
+/* The volumes of a VMI on this node, in two steps: a pure plan, from the spec and the objects that it refers to, and
+ * its preparation, which touches disks and blocks (run it on a worker thread).
  *
- * A migration target plans and prepares the same: an empty overlay over the image of the same digest, an empty disk of the
- * same size, a byte-identical cloud-init image, the very same file of a shared claim. What must then be copied follows
- * from struct disk (disk_is_copied). */
+ * A migration target plans and prepares the same: an empty overlay over the image of the same digest, an empty disk of
+ * the same size, a byte-identical cloud-init image, the very same file of a shared claim. What must then be copied
+ * follows from struct disk (disk_is_copied). */
 #pragma once
 
 #include "agent/qemu/disk.h"
@@ -22,22 +22,22 @@ struct volume {
     enum volume_kind kind;
     char *name;
     bool read_only;
-    char *image, *path, *digest;                     /* container disk; path and digest may be NULL */
-    int64_t capacity;                                /* empty disk; claim: size of a disk.img that is to be made */
-    char *user_data, *meta_data, *network_data;      /* cloud-init; network_data may be NULL */
+    char *image, *path, *digest;                /* container disk; path and digest may be NULL */
+    int64_t capacity;                           /* empty disk; claim: size of a disk.img that is to be made */
+    char *user_data, *meta_data, *network_data; /* cloud-init; network_data may be NULL */
     size_t user_len, network_len;
-    char *claim, *folder;                            /* claim: its name, and where its volume is on this node */
-    char *made_as;                                   /* claim: name of a volume that Godwit's own classes provide: its folder is
-                                                      * below shared_dir or local_dir of the node, whatever `folder` says */
-    bool make_folder;                                /* it may have to be made */
-    bool reclaim;                                    /* and is to go with its volume */
+    char *claim, *folder; /* claim: its name, and where its volume is on this node */
+    char *made_as;        /* claim: name of a volume that Godwit's own classes provide: its folder is
+                           * below shared_dir or local_dir of the node, whatever `folder` says */
+    bool make_folder;     /* it may have to be made */
+    bool reclaim;         /* and is to go with its volume */
     bool shared;
 };
 VEC_DEFINE(volume_vec, struct volume);
 
 struct volume_plan {
-    struct volume_vec disks;                         /* in the order of spec.domain.devices.disks */
-    char *kernel_image, *kernel_path, *initrd_path;  /* kernelBoot; NULL without */
+    struct volume_vec disks;                        /* in the order of spec.domain.devices.disks */
+    char *kernel_image, *kernel_path, *initrd_path; /* kernelBoot; NULL without */
     char *kernel_digest;
 };
 
@@ -48,31 +48,31 @@ void volume_plan_done(struct volume_plan *p);
  * namespace, "PersistentVolume". NULL: not there. The value must live until volumes_plan has returned. */
 typedef yyjson_val *(*volume_lookup_fn)(void *userdata, const char *kind, const char *name);
 
-/* Names the objects that volumes_plan will look up, as "Kind/name"; a PersistentVolume's name is known only once its claim
- * is, so ask again when the claims are there. */
+/* Names the objects that volumes_plan will look up, as "Kind/name"; a PersistentVolume's name is known only once its
+ * claim is, so ask again when the claims are there. */
 void volumes_needs(yyjson_val *vmi, volume_lookup_fn lookup, void *userdata, struct strv *ret);
 
 /* In the folder of a volume that goes with its PersistentVolume (reclaim policy Delete). */
 #define VOLUME_RECLAIM_MARK ".godwit-reclaim"
 
-/* Digests that the VMI's status has recorded are demanded. Errors name the volume and the field. *ret_reason is one word
- * for the pod's status ("ErrImagePull", "FailedMount", "InvalidVolume"). */
+/* Digests that the VMI's status has recorded are demanded. Errors name the volume and the field. *ret_reason is one
+ * word for the pod's status ("ErrImagePull", "FailedMount", "InvalidVolume"). */
 int volumes_plan(yyjson_val *vmi, volume_lookup_fn lookup, void *userdata, struct volume_plan *ret,
                  const char **ret_reason, struct gw_error *err);
 
 struct volume_place {
-    const char *images;   /* the image store */
-    const char *folder;   /* for the pod's own disks; made here */
+    const char *images;                 /* the image store */
+    const char *folder;                 /* for the pod's own disks; made here */
     const char *shared_dir, *local_dir; /* for volumes of Godwit's classes; NULL: as the volume says */
-    uid_t uid;            /* of QEMU, who gets the files */
+    uid_t uid;                          /* of QEMU, who gets the files */
     gid_t gid;
 };
 
 struct prepared_volumes {
     struct disk_vec disks;
-    struct strv digests;           /* per disk, "" where it has none */
+    struct strv digests;                   /* per disk, "" where it has none */
     char *kernel, *initrd, *kernel_digest; /* NULL without kernelBoot */
-    struct strv read_only;         /* what QEMU must be able to read, and to write */
+    struct strv read_only;                 /* what QEMU must be able to read, and to write */
     struct strv writable;
 };
 

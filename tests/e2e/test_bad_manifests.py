@@ -1,5 +1,6 @@
 """Manifests that must be refused: with a 4xx, a message that names the field or the cause, and without any effect."""
 import copy
+import json
 
 import pytest
 from cluster import vm_manifest
@@ -59,7 +60,6 @@ def world(cluster, ns):
 
 
 def assert_refused(cluster, ns, manifest, message):
-    import json
     before = world(cluster, ns)
     done = cluster.kubectl("create", "-n", ns, "-f", "-", text=json.dumps(manifest), check=False)
     said = done.stderr.replace('\\"', '"')
@@ -82,9 +82,7 @@ def test_virtual_machines(cluster, ns):
 
 
 def test_migrations(cluster, ns):
-    manifest = vm_manifest("idle")
-    manifest["spec"]["runStrategy"] = "Halted"
-    cluster.create(manifest, ns)
+    cluster.create(vm_manifest("idle", run_strategy="Halted"), ns)
     wrong = []
     for name, (spec, message) in MIGRATIONS.items():
         migration = {"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstanceMigration", "metadata": {"name": "m"}, "spec": spec}

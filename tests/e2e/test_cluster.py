@@ -1,13 +1,9 @@
 """`godwit cluster` itself: side by side, repaired, idempotent, and gone without a trace."""
-import json
-import os
-import signal
 import subprocess
-import time
 
 import leaks
 import pytest
-from cluster import GODWIT, Cluster, CommandError, run, wait_for
+from cluster import GODWIT, CommandError, run, wait_for
 
 
 def test_two_clusters_live_side_by_side(cluster, make_cluster):

@@ -1,8 +1,9 @@
 """Virtual machines without migration: they start, are reachable, stop, and end as they should."""
+import os
 import time
 
 import pytest
-from cluster import EMPTY_DISK, CommandError, Vm, process_naming, vm_manifest, wait_for
+from cluster import EMPTY_DISK, Vm, vm_manifest, wait_for
 
 
 def test_runs_and_goes(cluster, ns, vm):
@@ -71,9 +72,7 @@ def test_address_stays_with_the_vm(cluster, ns, vm):
 
 
 def test_run_strategy_once_leaves_the_final_instance(cluster, ns):
-    manifest = vm_manifest("vm1")
-    manifest["spec"]["runStrategy"] = "Once"
-    cluster.create(manifest, ns)
+    cluster.create(vm_manifest("vm1", run_strategy="Once"), ns)
     machine = Vm(cluster, "vm1", ns)
     machine.wait_guest().ask("poweroff")
     wait_for("Succeeded", lambda: machine.vmi["status"]["phase"] == "Succeeded", 30)
@@ -84,7 +83,6 @@ def test_run_strategy_once_leaves_the_final_instance(cluster, ns):
 def test_killed_qemu_is_reported_and_the_vm_starts_anew(cluster, ns, vm):
     machine = vm()
     uid = machine.vmi["metadata"]["uid"]
-    import os
     os.kill(machine.qemu_pid(machine.node), 9)
     wait_for("a new VMI", lambda: (cluster.get("vmi", "vm1", ns, check=False) or {}).get("metadata", {}).get("uid") not in (None, uid), 60)
     machine.wait_guest()

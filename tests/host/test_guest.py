@@ -1,6 +1,5 @@
 """The test guest by itself: that it boots both ways, and that what it verifies would be found wrong if it were."""
 import json
-import re
 import signal
 import socket
 import subprocess

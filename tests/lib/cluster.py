@@ -248,7 +248,7 @@ def process_naming(text: str, program: str) -> int | None:
     return None
 
 
-def vm_manifest(name: str, memory="128Mi", disks=(), kernel_boot=False, ports=None, **spec) -> dict:
+def vm_manifest(name: str, memory="128Mi", disks=(), kernel_boot=False, ports=None, run_strategy="Always", **spec) -> dict:
     """A VirtualMachine with the test guest. disks: (name, volume source) pairs; the name is the serial, too."""
     system = [] if kernel_boot else [("system", {"containerDisk": {"image": "testguest"}})]
     volumes = system + list(disks)
@@ -261,7 +261,7 @@ def vm_manifest(name: str, memory="128Mi", disks=(), kernel_boot=False, ports=No
         domain["firmware"] = {"kernelBoot": {"kernelArgs": "console=ttyS0 quiet", "container": {
             "image": "testguest-kernel", "kernelPath": "/boot/vmlinuz", "initrdPath": "/boot/initrd"}}}
     return {"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachine", "metadata": {"name": name},
-            "spec": {"runStrategy": "Always", "template": {
+            "spec": {"runStrategy": run_strategy, "template": {
                 "metadata": {"labels": {"kubevirt.io/domain": name}},
                 "spec": {"terminationGracePeriodSeconds": 10, "domain": domain,
                          "networks": [{"name": "default", "pod": {}}],

@@ -32,16 +32,21 @@ def processes(cluster: Cluster):
             yield f"process {pathlib.Path(words[0]).name} {' '.join(words[1:3])}"
 
 
-# A daemon that was started again listens on another of the ports that the kernel chooses.
-ANY_PORT = re.compile(r"^((?:tcp|udp)6? \S+:)(?:3[3-9]|[45]\d|6[0-5])\d{3}$")
 LOOK = "import json, leakcheck; print(json.dumps([*leakcheck.network(), *leakcheck.sockets()]))"
+
+
+def without_port(line: str) -> str:
+    """A daemon that was started again listens on another of the ports that the kernel chooses."""
+    head, _, port = line.rpartition(":")
+    chosen = line.startswith(("tcp", "udp")) and port.isdigit() and int(port) >= 32768
+    return f"{head}:any" if chosen else line
 
 
 def kernel(cluster: Cluster, node: str):
     """Devices, addresses, routes, rules, tables and listening sockets of a node's namespace."""
     command = [*cluster.inside(node), "/usr/bin/python3", "-c", LOOK]
     done = subprocess.run(command, capture_output=True, text=True, cwd=pathlib.Path(__file__).parent)
-    found = [ANY_PORT.sub(r"\1any", line) for line in json.loads(done.stdout or "[]") if not line.startswith("unix ")]
+    found = [without_port(line) for line in json.loads(done.stdout or "[]") if not line.startswith("unix ")]
     yield from (f"{node} {line} x{count}" for line, count in collections.Counter(found).items())
 
 

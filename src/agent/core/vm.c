@@ -106,8 +106,22 @@ static void delete_object(struct vm *vm)
     vm->call = api_request(vm->core->agent->client, "DELETE", path, "application/json", body, 0, on_object_deleted, vm);
 }
 
+static void retry(void *userdata)
+{
+    struct vm *vm = userdata;
+
+    vm->retry = NULL;
+    vm_kick(vm);
+}
+
+/* A QEMU whose launcher was killed takes a moment to give its memory back, and its cgroup stays as long. */
 static void forget(struct vm *vm)
 {
+    if (!vm_remove_cgroup(vm)) {
+        if (!vm->retry)
+            vm->retry = env_timer(vm->core->agent->env, STOPPING_LOOK_MS, retry, vm);
+        return;
+    }
     log_info("pod %s/%s: forgotten", vm->pod.ns, vm->pod.name);
     HOOKS_CALL(vm, gone);
     fs_remove_tree(vm->pod.dir, NULL);
@@ -163,14 +177,6 @@ static void enter(struct vm *vm, enum pod_step step)
     vm->pod.step = step;
     if (vm_note_write(vm, &err) < 0)
         log_failure(-1, &err, "pod %s/%s", vm->pod.ns, vm->pod.name);
-}
-
-static void retry(void *userdata)
-{
-    struct vm *vm = userdata;
-
-    vm->retry = NULL;
-    vm_kick(vm);
 }
 
 static void turn(void *userdata)

@@ -118,6 +118,8 @@ void vm_kill(struct vm *vm, const char *reason);
 void vm_look_at_launcher(struct vm *vm);
 void vm_read_exit(struct vm *vm);
 void vm_release(struct vm *vm);
+/* False while processes are left in it. */
+bool vm_remove_cgroup(struct vm *vm);
 
 /* vm_report.c */
 yyjson_mut_doc *vm_wanted_pod(void *userdata);

@@ -258,18 +258,24 @@ void vm_read_exit(struct vm *vm)
              vm->pod.exit.code, vm->pod.exit.signal, vm->pod.exit.message);
 }
 
-/* Idempotent; what cannot be removed now is tried again. */
+bool vm_remove_cgroup(struct vm *vm)
+{
+    _cleanup_free_ char *group = xasprintf("godwit/%s", vm->pod.uid);
+
+    return cgroup_remove(group);
+}
+
+/* Idempotent; a cgroup that cannot be removed yet is tried again before the pod is forgotten. */
 void vm_release(struct vm *vm)
 {
     _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
-    _cleanup_free_ char *group = xasprintf("godwit/%s", vm->pod.uid), *disks = xasprintf("%s/disks", vm->pod.dir);
+    _cleanup_free_ char *disks = xasprintf("%s/disks", vm->pod.dir);
     const char *const folders[] = {disks, vm->pod.run_dir};
 
     if (pod_network_destroy(vm->core->agent->network, vm->pod.uid, &err) < 0)
         log_failure(-1, &err, "pod %s/%s: network", vm->pod.ns, vm->pod.name);
     vm->pod.network = NULL;
-    for (int i = 0; i < 50 && !cgroup_remove(group); i++)
-        ;
+    (void)vm_remove_cgroup(vm);
     for (size_t i = 0; i < ARRAY_SIZE(folders); i++)
         fs_remove_tree(folders[i], NULL);
 }

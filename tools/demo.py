@@ -18,6 +18,7 @@ from cluster import ECHO, GODWIT, KUBECTL, Cluster, CommandError, Vm  # noqa: E4
 from guest import GuestError  # noqa: E402
 
 MEMORY_MIB, DIRTY_MIB_PER_SECOND = 48, 5
+LINK_RATE = "500mbit"  # slow enough for the progress bar to be seen
 
 
 class Interrupted(Exception):
@@ -87,7 +88,7 @@ def report(vm: Vm, blackout: dict, before: dict) -> bool:
 
 
 def run_demo(cluster: Cluster) -> bool:
-    say("A cluster of two nodes, each a network namespace")
+    say(f"A cluster of two nodes, each a network namespace, with links of {LINK_RATE}")
     cluster.up()
     print(cluster.status().stdout, end="")
     cluster.import_images("testguest")
@@ -136,7 +137,7 @@ def main() -> int:
         signal.signal(number, interrupted)
     os.chdir(TOP)
     begin, good = time.monotonic(), False
-    cluster = Cluster(pathlib.Path(tempfile.mkdtemp(prefix="godwit-demo-")))
+    cluster = Cluster(pathlib.Path(tempfile.mkdtemp(prefix="godwit-demo-")), link_rate=LINK_RATE)
     try:
         good = run_demo(cluster)
         if not good:

@@ -243,7 +243,8 @@ void source_observed(struct mover *m)
         start_clock(m);
     if (m->channel)
         direct_keep(m->channel, now);
-    struct copy_sample sample = m->copy_started ? m->copy.sample : not_begun;
+    /* In its set-up QEMU has no figures of memory yet: with the disks in step, nothing would seem to be left. */
+    struct copy_sample sample = m->copy_started && m->copy.sample.ram_total ? m->copy.sample : not_begun;
     sample.now_ms = now;
     sample.disk_total = m->disk_total;
     sample.disk_transferred = m->disk_done;

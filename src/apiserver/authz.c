@@ -49,8 +49,10 @@ int authz_check(void *data, const struct api_user *user, const struct rest_targe
     struct rest_server *s = data;
     const char *node = authz_node_of(user);
 
-    if (api_user_in_group(user, GROUP_MASTERS) || api_user_in_group(user, GROUP_CONTROLLERS))
+    if (api_user_in_group(user, GROUP_MASTERS))
         return 0;
+    if (api_user_in_group(user, GROUP_CONTROLLERS))
+        return authz_is_vmi(target) && old && object ? authz_check_vmi(s, NULL, user, target, old, object, err) : 0;
     if (*node)
         return authz_check_node(s, node, user, target, old, object, err);
     if (api_user_in_group(user, GROUP_BOOTSTRAPPERS) && bootstrapper_may(s, user, target, object))

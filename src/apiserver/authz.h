@@ -25,5 +25,13 @@ const char *authz_node_of(const struct api_user *user);
 int authz_check_node(struct rest_server *s, const char *node, const struct api_user *user,
                      const struct rest_target *target, yyjson_val *old, yyjson_val *object, struct gw_error *err);
 
+/* authz_vmi.c: which fields of a VMI the agent of node (NULL: the controllers) may change (ownership.h). */
+int authz_check_vmi(struct rest_server *s, const char *node, const struct api_user *user, const struct rest_target *target,
+                    yyjson_val *old, yyjson_val *object, struct gw_error *err);
+bool authz_is_vmi(const struct rest_target *target);
+
+/* A launcher pod of the VMI is bound to node. */
+bool authz_has_pod(struct rest_server *s, const char *node, yyjson_val *vmi);
+
 /* Whether the VMI runs on node, moves from or to it, or has a launcher pod there. */
 bool authz_vmi_concerns(struct rest_server *s, const char *node, yyjson_val *vmi);

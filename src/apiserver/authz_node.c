@@ -99,7 +99,7 @@ static bool is_pod_of(const void *data, yyjson_val *pod)
 }
 
 /* A launcher pod bound to the node, before the VMI's status tells of it. Long names are shortened in pod names. */
-static bool has_pod_here(struct rest_server *s, const char *node, yyjson_val *vmi)
+bool authz_has_pod(struct rest_server *s, const char *node, yyjson_val *vmi)
 {
     const struct pod_of want = {node, meta_uid(vmi)};
     _cleanup_free_ char *prefix = xasprintf("virt-launcher-%.20s", meta_name(vmi));
@@ -115,7 +115,7 @@ bool authz_vmi_concerns(struct rest_server *s, const char *node, yyjson_val *vmi
     for (size_t i = 0; i < ARRAY_SIZE(places); i++)
         if (streq(json_str_or(vmi, places[i], ""), node))
             return true;
-    return has_pod_here(s, node, vmi);
+    return authz_has_pod(s, node, vmi);
 }
 
 /* --- Secrets: only those that a VMI of this node names --- */
@@ -341,5 +341,5 @@ int authz_check_node(struct rest_server *s, const char *node, const struct api_u
         return rest_forbid(user, target, rule->why, err);
     if (!keeps_node_spec(target, old, object))
         return rest_forbid(user, target, "an agent may not change spec of its Node (taints, unschedulable)", err);
-    return 0;
+    return authz_is_vmi(target) && old && object ? authz_check_vmi(s, node, user, target, old, object, err) : 0;
 }

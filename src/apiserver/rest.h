@@ -12,6 +12,7 @@
 #include "apiserver/watch.h"
 #include "store/store.h"
 
+struct pki_trust;
 struct rest_server;
 
 /* What is asked for, as the path and method say. Texts live as long as the request. */
@@ -58,6 +59,7 @@ struct rest_server {
     int64_t (*now)(void *data);  /* wall clock, ms since the epoch */
     rest_authorize_fn *authorize; /* NULL: everything is allowed */
     const struct rest_extra *const *extras; /* NULL-terminated list of tables, each ended by a row without resource; or NULL */
+    const struct pki_trust *migration_trust; /* of grants' proofs (ownership.h); NULL: none is accepted */
     void *data;                  /* for now and authorize */
 };
 

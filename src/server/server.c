@@ -35,6 +35,7 @@ struct server {
     struct store *store;
     struct kinds *kinds;
     struct watch_hub *hub;
+    struct pki_trust *migration_trust;
     struct rest_server rest;
     struct front front;
     struct chores *chores;
@@ -131,6 +132,7 @@ static int open_core(struct server *s, struct gw_error *err)
 
     r = r < 0 ? r : kinds_new(&s->kinds, err);
     r = r < 0 ? r : watch_hub_new(s->store, s->kinds, &s->hub, err);
+    r = r < 0 ? r : pki_trust_new(pki_ca_cert_pem(s->state.migration_ca), &s->migration_trust, err);
     s->rest = (struct rest_server){
         .store = s->store,
         .kinds = s->kinds,
@@ -138,6 +140,7 @@ static int open_core(struct server *s, struct gw_error *err)
         .now = wall_clock,
         .authorize = authz_check,
         .extras = extras,
+        .migration_trust = s->migration_trust,
         .data = &s->rest,
     };
     return r;
@@ -202,6 +205,7 @@ static void stop(struct server *s)
     authn_free(s->front.authn);
     sd_event_source_disable_unref(s->hub_timer);
     watch_hub_free(s->hub);
+    pki_trust_free(s->migration_trust);
     kinds_free(s->kinds);
     store_close(s->store);
     state_done(&s->state);

@@ -11,6 +11,7 @@
 #include "agent/migration/mover.h"
 #include "agent/network/pod_network.h"
 #include "api/patch.h"
+#include "apiserver/ownership.h"
 #include "base/alloc.h"
 #include "base/base64.h"
 #include "base/clock.h"
@@ -49,15 +50,25 @@ static void show(struct node *n)
         n->hooks->vmi_changed(n->hooks_data, &n->pod);
 }
 
-static void apply(struct stage *s, yyjson_val *patch)
+/* Under the real rules; node NULL: a user, who may do all. */
+static int apply(struct stage *s, struct node *n, yyjson_val *patch, struct gw_error *err)
 {
     _cleanup_mut_doc_ yyjson_mut_doc *d = json_copy(yyjson_doc_get_root(s->vmi));
+    const struct ownership o = {.node = n ? n->agent.config.node : NULL, .migration_trust = s->trust, .wall_ms = clock_wall_ms()};
+    yyjson_doc *next;
+    int r = patch_merge(d, patch, err);
 
-    assert_int_equal(patch_merge(d, patch, NULL), 0);
+    assert_int_equal(r, 0);
+    next = yyjson_mut_doc_imut_copy(d, NULL);
+    if (n && (r = ownership_check(&o, yyjson_doc_get_root(s->vmi), yyjson_doc_get_root(next), err)) < 0) {
+        yyjson_doc_free(next);
+        return r;
+    }
     yyjson_doc_free(s->vmi);
-    s->vmi = yyjson_mut_doc_imut_copy(d, NULL);
+    s->vmi = next;
     for (size_t i = 0; i < 2; i++)
         show(&s->nodes[i]);
+    return 0;
 }
 
 static void queue(struct stage *s, struct node *n, yyjson_mut_doc *patch, void (*done)(void *, const struct gw_error *),
@@ -76,13 +87,15 @@ static void serve_one(struct stage *s)
 {
     struct queued *q = s->queue;
     _cleanup_doc_ yyjson_doc *patch = yyjson_mut_doc_imut_copy(q->patch, NULL);
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
     bool alive = !q->node || (q->node->services && q->node->life == q->life);
 
     s->queue = q->next;
-    if (alive)
-        apply(s, yyjson_doc_get_root(patch));
+    int r = alive ? apply(s, q->node, yyjson_doc_get_root(patch), &err) : 0;
+    if (r < 0)
+        s->refusals++;
     if (alive && q->done)
-        q->done(q->userdata, NULL);
+        q->done(q->userdata, r < 0 ? &err : NULL);
     yyjson_mut_doc_free(q->patch);
     free(q);
 }
@@ -92,7 +105,7 @@ void stage_patch(struct stage *s, const char *json)
     _cleanup_doc_ yyjson_doc *patch = NULL;
 
     assert_int_equal(json_parse(json, strlen(json), &patch, NULL), 0);
-    apply(s, yyjson_doc_get_root(patch));
+    assert_int_equal(apply(s, NULL, yyjson_doc_get_root(patch), NULL), 0);
 }
 
 static char *sign(struct stage *s, yyjson_val *csr)
@@ -345,6 +358,7 @@ struct stage *stage_new(int64_t bandwidth)
         xasprintf("{\"status\":{\"migrationState\":{\"migrationConfiguration\":{\"bandwidthPerMigration\":\"%lld\"}}}}", (long long)bandwidth);
 
     s->lab = lab_new();
+    assert_int_equal(pki_trust_new(pki_ca_cert_pem(s->lab->ca), &s->trust, NULL), 0);
     start_server(s);
     assert_int_equal(json_parse(vmi, strlen(vmi), &s->vmi, NULL), 0);
     node_init(s, 0, machine_start(s->lab, "source", false));
@@ -383,6 +397,7 @@ void stage_free(struct stage *s)
     sd_event_source_disable_unref(s->pump);
     http_server_free(s->server);
     pki_ca_free(s->cluster_ca);
+    pki_trust_free(s->trust);
     yyjson_doc_free(s->vmi);
     lab_free(s->lab);
     free(s);

@@ -34,8 +34,10 @@ struct stage {
     yyjson_doc *vmi;
     bool server_dead;                /* patches wait */
     struct queued *queue;
+    bool source_died;
     void (*on_forward)(struct stage *s); /* the source has noted its grant */
-    int64_t claimed_ms;
+    struct pki_trust *trust;
+    unsigned refusals;               /* of agents' patches */
     struct sd_event_source *pump;
 };
 

@@ -32,9 +32,18 @@ static void counts_on(struct node *n)
     assert_true(machine_counter(n->machine) > before);
 }
 
+static bool has_figures(void *data)
+{
+    yyjson_val *progress = json_at(yyjson_doc_get_root(((struct stage *)data)->vmi), "/status/migrationState/progress");
+
+    return json_int(progress, "/downtimeMs", -1) >= 0 && json_int(progress, "/totalTimeMs", -1) > 0 && json_int(progress, "/percent", 0) == 100;
+}
+
 static void ends_on_target(struct stage *s)
 {
     assert_true(stage_settles(s, 30));
+    if (!s->source_died)
+        assert_true(lab_wait(s->lab, 2, has_figures, s));
     assert_string_equal(stage_text(s, "/status/nodeName"), "node-b");
     assert_false(machine_lives(s->nodes[0].machine));
     assert_true(s->nodes[0].succeeded);
@@ -77,8 +86,7 @@ static void a_guest_moves(void **state)
 
     ends_on_target(s);
     print_message("blackout %.1f ms\n", (double)(s->nodes[1].machine->resumed - s->nodes[0].machine->stopped) / 1000);
-    assert_true(json_int(yyjson_doc_get_root(s->vmi), "/status/migrationState/progress/downtimeMs", -1) >= 0);
-    assert_int_equal(json_int(yyjson_doc_get_root(s->vmi), "/status/migrationState/progress/percent", 0), 100);
+    assert_true(s->refusals <= 1); /* the record of the grant, if the claim was faster */
     stage_free(s);
 }
 
@@ -115,6 +123,7 @@ static void a_source_that_dies_in_the_copy_is_lost(void **state)
 
 static void kill_source(struct stage *s)
 {
+    s->source_died = true;
     node_kill_qemu(&s->nodes[0]);
 }
 

@@ -343,10 +343,22 @@ static void grant_written(void *userdata, const struct gw_error *err)
 
     m->telling = false;
     m->grant_recorded = err == NULL;
+    if (err && m->epoch.state != EPOCH_CLAIMED)
+        log_warn("recording the grant of %s/%s: %s", m->pod->ns, m->pod->vmi_name, gw_error_message(err));
     if (!m->tick)
         mover_kick(m);
-    if (err)
-        log_warn("recording the grant of %s/%s: %s", m->pod->ns, m->pod->vmi_name, gw_error_message(err));
+}
+
+/* QEMU's final figures. A restarted agent has seen nothing of the copy but its end. */
+static void write_figures(struct mover *m, yyjson_mut_doc *patch)
+{
+    if (m->progress.last.ram_total == 0) {
+        m->copy.sample.now_ms = env_now(m->services->agent->env);
+        m->copy.sample.disk_total = m->disk_total;
+        m->copy.sample.disk_transferred = m->disk_done;
+        progress_update(&m->progress, &m->copy.sample);
+    }
+    progress_write_final(&m->progress, patch, "/status/migrationState/progress", m->copy.total_ms, m->copy.downtime_ms);
 }
 
 static void record_grant(struct mover *m)
@@ -358,7 +370,7 @@ static void record_grant(struct mover *m)
     json_set_str(patch, "/status/migrationState/handover/grant/node", m->target_node);
     json_set_str(patch, "/status/migrationState/handover/grant/by", "Source");
     json_set_str(patch, "/status/migrationState/handover/grant/time", now_text(m, now));
-    progress_write_final(&m->progress, patch, "/status/migrationState/progress", m->copy.total_ms, m->copy.downtime_ms);
+    write_figures(m, patch);
     m->telling = true;
     pod_patch_vmi(m->pod, patch, grant_written, m);
 }
@@ -436,17 +448,15 @@ static void request_return(struct mover *m)
 /* Tried once: they are for people, and nothing waits for them but the end of this QEMU. */
 static void record_figures(struct mover *m)
 {
-    yyjson_mut_doc *patch = mover_patch(m);
-
     if (m->copy.downtime_ms < 0 && !m->figures_asked) {
-        yyjson_mut_doc_free(patch);
         m->figures_asked = true;
         m->observed = false;
         mover_kick(m);
         return;
     }
+    yyjson_mut_doc *patch = mover_patch(m);
     m->figures_told = true;
-    progress_write_final(&m->progress, patch, "/status/migrationState/progress", m->copy.total_ms, m->copy.downtime_ms);
+    write_figures(m, patch);
     mover_send(m, patch);
 }
 

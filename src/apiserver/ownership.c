@@ -1,0 +1,417 @@
+/* Theory of operation. Old and new object are walked together; each field in which they differ is looked up in one table by the
+ * longest path that is a prefix of it. Its rows say who may write it in which state of the epoch, as the OLD object shows both:
+ * nobody can make himself the owner and write as such in one go. What no row allows is refused; a new field is therefore closed
+ * to agents until somebody adds a row.
+ *
+ * Two writes are judged as a whole, because their fields only make sense together: the claim (with nodeName and the node's
+ * label), and the controllers' hand-off, which empties migrationState and begins the next epoch. */
+#include "apiserver/ownership.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/str.h"
+#include "migration/epoch.h"
+#include "pki/pki.h"
+
+enum who {
+    SOURCE = 1 << 0,     /* the agent of sourceNode */
+    TARGET = 1 << 1,     /* the agent of targetNode */
+    OWNER = 1 << 2,      /* the agent of nodeName; before there is one, of the node that the launcher pod is bound to */
+    CONTROLLER = 1 << 3,
+};
+
+#define OPEN (1 << EPOCH_OPEN)
+#define GRANTED (1 << EPOCH_GRANTED)
+#define RETURNED (1 << EPOCH_RETURNED)
+#define CLAIMED (1 << EPOCH_CLAIMED)
+#define ANY ((1 << EPOCH_STATE_MAX) - 1)
+#define SETTLED (1 << EPOCH_NONE | CLAIMED | 1 << EPOCH_CLOSED)
+
+struct change {
+    const struct ownership *o;
+    yyjson_val *old, *object;
+    struct epoch epoch;          /* of old */
+    unsigned who;                /* all that the writer is */
+    bool claims;                 /* the claim appears in this write, and is a good one */
+    const char *bad_claim;       /* why it is not */
+};
+
+/* --- What a row may demand besides --- */
+
+static bool is_new(const struct change *c, const char *path)
+{
+    return !json_at(c->old, path) && json_at(c->object, path);
+}
+
+/* A step of the hand-over: taken once, of this epoch. */
+static bool is_step(const struct change *c, const char *name)
+{
+    _cleanup_free_ char *path = xasprintf("/status/migrationState/handover/%s", name);
+    yyjson_val *step = json_at(c->object, path);
+
+    return is_new(c, path) && json_int(step, "/epoch", 0) == c->epoch.number;
+}
+
+static bool grants(const struct change *c)
+{
+    return is_step(c, "grant") && str_same(json_str(c->object, "/status/migrationState/handover/grant/node"), c->epoch.target_node);
+}
+
+static bool is_dead(const struct change *c, const char *node)
+{
+    return c->o->is_dead && node && c->o->is_dead(c->o->data, node);
+}
+
+static bool grants_for_the_dead(const struct change *c)
+{
+    return grants(c) && c->epoch.received && is_dead(c, c->epoch.source_node);
+}
+
+static bool returns(const struct change *c)
+{
+    return is_step(c, "returned");
+}
+
+static bool returns_for_the_dead(const struct change *c)
+{
+    return returns(c) && is_dead(c, c->epoch.target_node);
+}
+
+static bool withdraws(const struct change *c)
+{
+    return is_new(c, "/status/migrationState/handover/withdraw");
+}
+
+static bool receives(const struct change *c)
+{
+    return is_step(c, "received");
+}
+
+static bool claims(const struct change *c)
+{
+    return c->claims;
+}
+
+static bool fails(const struct change *c)
+{
+    return json_bool(c->object, "/status/migrationState/failed", false) && !json_at(c->object, "/status/migrationState/handover/claim");
+}
+
+/* Unless it is the claim's doing, the owner may only say again where the guest is. */
+static bool names_own_node(const struct change *c)
+{
+    return str_same(json_str(c->object, "/status/nodeName"), c->o->node);
+}
+
+static bool labels_own_node(const struct change *c)
+{
+    return str_same(json_str(c->object, "/metadata/labels/kubevirt.io~1nodeName"), c->o->node);
+}
+
+static bool stays_alive(const struct change *c)
+{
+    const char *phase = json_str_or(c->object, "/status/phase", "");
+
+    return !streq(phase, "Succeeded") && !streq(phase, "Failed");
+}
+
+static bool has_no_node(const struct change *c)
+{
+    return !json_str(c->old, "/status/nodeName");
+}
+
+/* --- The table --- */
+
+struct row {
+    const char *path;
+    unsigned who, states;
+    bool (*also)(const struct change *c);
+    const char *how; /* what `also` asks for, in words */
+};
+
+#define MIGRATION "/status/migrationState"
+#define HANDOVER MIGRATION "/handover"
+#define WITH_CLAIM TARGET, OPEN | GRANTED, claims, "with its claim"
+#define WITH_FAILURE SOURCE, OPEN | RETURNED, fails, "with failed"
+#define FOR_THE_DEAD CONTROLLER, OPEN | RETURNED, fails, "with failed"
+
+static const struct row rows[] = {
+    {"", CONTROLLER, ANY, NULL, NULL},
+    {"/metadata/labels/kubevirt.io~1nodeName", OWNER, ANY, labels_own_node, "with its own node"},
+    {"/metadata/labels/kubevirt.io~1nodeName", WITH_CLAIM},
+    {"/metadata/labels/kubevirt.io~1nodeName", CONTROLLER, ANY, NULL, NULL},
+    {"/metadata/annotations/godwit.io~1cpu", OWNER | CONTROLLER, ANY, NULL, NULL},
+    {"/metadata/annotations/godwit.io~1kernel-boot-digest", OWNER | CONTROLLER, ANY, NULL, NULL},
+    {"/status", OWNER | CONTROLLER, ANY, NULL, NULL},
+    {"/status/phase", OWNER, SETTLED | RETURNED, NULL, NULL},
+    {"/status/phase", OWNER, OPEN | GRANTED, stays_alive, "but for a final phase"},
+    {"/status/phase", CONTROLLER, ANY, NULL, NULL},
+    {"/status/nodeName", OWNER, ANY, names_own_node, "with its own node"},
+    {"/status/nodeName", WITH_CLAIM},
+    {"/status/nodeName", CONTROLLER, ANY, has_no_node, "while there is none"},
+    {"/status/evacuationNodeName", WITH_CLAIM},
+    {"/status/evacuationNodeName", CONTROLLER, ANY, NULL, NULL},
+
+    {MIGRATION, 0, 0, NULL, NULL},
+    {MIGRATION "/abortRequested", CONTROLLER, OPEN, NULL, NULL},
+    {MIGRATION "/targetNodeAddress", TARGET, OPEN, NULL, NULL},
+    {MIGRATION "/targetDirectMigrationNodePorts", TARGET, OPEN, NULL, NULL},
+    {MIGRATION "/targetNodeDomainDetected", TARGET, OPEN, NULL, NULL},
+    {MIGRATION "/targetState/nodeAddress", TARGET, OPEN, NULL, NULL},
+    {MIGRATION "/targetState/syncAddress", TARGET, OPEN, NULL, NULL},
+    {MIGRATION "/startTimestamp", SOURCE, OPEN, NULL, NULL},
+    {MIGRATION "/mode", SOURCE, OPEN, NULL, NULL},
+    {MIGRATION "/abortStatus", SOURCE, OPEN | RETURNED, NULL, NULL},
+    {MIGRATION "/progress", SOURCE, OPEN | GRANTED | CLAIMED, NULL, NULL},
+    {MIGRATION "/completed", WITH_FAILURE},
+    {MIGRATION "/completed", WITH_CLAIM},
+    {MIGRATION "/completed", FOR_THE_DEAD},
+    {MIGRATION "/failed", WITH_FAILURE},
+    {MIGRATION "/failed", FOR_THE_DEAD},
+    {MIGRATION "/failureReason", WITH_FAILURE},
+    {MIGRATION "/failureReason", FOR_THE_DEAD},
+    {MIGRATION "/endTimestamp", WITH_FAILURE},
+    {MIGRATION "/endTimestamp", WITH_CLAIM},
+    {MIGRATION "/endTimestamp", FOR_THE_DEAD},
+    {MIGRATION "/targetNodeDomainReadyTimestamp", WITH_CLAIM},
+    {HANDOVER "/withdraw", SOURCE | CONTROLLER, OPEN, withdraws, "once"},
+    {HANDOVER "/grant", SOURCE, OPEN, grants, "once, for this epoch and its target"},
+    {HANDOVER "/grant", CONTROLLER, OPEN, grants_for_the_dead, "once the target has received the guest and the source's node is declared dead"},
+    {HANDOVER "/received", TARGET, OPEN, receives, "once"},
+    {HANDOVER "/claim", WITH_CLAIM},
+    {HANDOVER "/returned", TARGET, OPEN | GRANTED, returns, "once, for this epoch"},
+    {HANDOVER "/returned", CONTROLLER, OPEN | GRANTED, returns_for_the_dead, "once the target's node is declared dead"},
+};
+
+static const char *const writers[] = {"the agent of the source", "the agent of the target", "the agent of the node that runs the guest",
+                                      "the controllers"};
+
+/* Length of the row's path if it is the field's or one above it; -1 otherwise. */
+static int covers(const struct row *row, const char *path)
+{
+    size_t len = strlen(row->path);
+
+    return strncmp(row->path, path, len) == 0 && (path[len] == '\0' || path[len] == '/') ? (int)len : -1;
+}
+
+static bool allows(const struct change *c, const struct row *row)
+{
+    return (row->who & c->who) && (row->states & (1u << c->epoch.state)) && (!row->also || row->also(c));
+}
+
+/* --- Refusals --- */
+
+/* "/metadata/labels/a~1b" -> "metadata.labels[a/b]", "/status/x" -> "status.x" */
+static char *field_name(const char *path)
+{
+    _cleanup_str_ struct str s = {0};
+
+    for (const char *p = path; *p; p++) {
+        if (*p == '/')
+            str_puts(&s, p > path ? "." : "");
+        else if (p[0] == '~' && (p[1] == '0' || p[1] == '1'))
+            str_putc(&s, *++p == '1' ? '/' : '~');
+        else
+            str_putc(&s, *p);
+    }
+    return xstrdup(str_text(&s));
+}
+
+static void say_row(struct str *s, const struct row *row)
+{
+    bool first = true;
+
+    str_puts(s, s->len ? "; or by " : "by ");
+    for (size_t i = 0; i < ARRAY_SIZE(writers); i++)
+        if (row->who & (1u << i)) {
+            str_printf(s, "%s%s", first ? "" : " or ", writers[i]);
+            first = false;
+        }
+    first = true;
+    for (enum epoch_state e = EPOCH_NONE; row->states != ANY && e < EPOCH_STATE_MAX; e++)
+        if (row->states & (1u << e)) {
+            str_printf(s, "%s%s", first ? " while the epoch is " : " or ", epoch_state_string(e));
+            first = false;
+        }
+    if (row->how)
+        str_printf(s, ", %s", row->how);
+}
+
+static int refuse(const struct change *c, const char *path, int len, struct gw_error *err)
+{
+    _cleanup_free_ char *field = field_name(path);
+    _cleanup_str_ struct str s = {0};
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+        if (rows[i].who && covers(&rows[i], path) == len && !streq(rows[i].path, ""))
+            say_row(&s, &rows[i]);
+    return gw_error_set(err, GW_FORBIDDEN, "%s may be written %s; epoch %lld is %s%s%s", field,
+                        s.len ? str_text(&s) : "neither by agents nor, but at a hand-off, by the controllers",
+                        (long long)c->epoch.number, epoch_state_string(c->epoch.state), c->bad_claim ? "; the claim is not good: " : "",
+                        c->bad_claim ? c->bad_claim : "");
+}
+
+static int check_field(const struct change *c, const char *path, struct gw_error *err)
+{
+    int longest = -1;
+    bool allowed = false;
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        int len = covers(&rows[i], path);
+        if (len > longest) {
+            longest = len;
+            allowed = false;
+        }
+        if (len >= 0 && len == longest)
+            allowed = allowed || allows(c, &rows[i]);
+    }
+    return allowed ? 0 : refuse(c, path, longest, err);
+}
+
+/* --- The walk --- */
+
+static bool is_counter(const char *path)
+{
+    return streq(path, "/metadata/resourceVersion") || streq(path, "/metadata/generation");
+}
+
+static int walk(const struct change *c, const char *path, yyjson_val *a, yyjson_val *b, struct gw_error *err);
+
+/* The keys of `keys`; those that `skip` has too are left out. */
+static int walk_keys(const struct change *c, const char *path, yyjson_val *a, yyjson_val *b, yyjson_val *keys, yyjson_val *skip,
+                     struct gw_error *err)
+{
+    yyjson_val *key, *value;
+    size_t i, max;
+    int r = 0;
+
+    yyjson_obj_foreach(keys, i, max, key, value) {
+        const char *name = yyjson_get_str(key);
+        if (skip && yyjson_obj_get(skip, name))
+            continue;
+        _cleanup_free_ char *below = json_path(path, name);
+        r = walk(c, below, yyjson_obj_get(a, name), yyjson_obj_get(b, name), err);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int walk(const struct change *c, const char *path, yyjson_val *a, yyjson_val *b, struct gw_error *err)
+{
+    bool objects = (yyjson_is_obj(a) || !a) && (yyjson_is_obj(b) || !b);
+    size_t below = yyjson_obj_size(a) + yyjson_obj_size(b);
+
+    if ((a && b && json_equal(a, b)) || is_counter(path))
+        return 0;
+    if (!objects || below == 0)
+        return check_field(c, path, err);
+    int r = walk_keys(c, path, a, b, a, NULL, err);
+    return r < 0 ? r : walk_keys(c, path, a, b, b, a, err);
+}
+
+/* --- The claim --- */
+
+/* The source's signature, by the certificate of this very migration: stands for a grant that could not be recorded. */
+static const char *check_proof(const struct change *c, yyjson_val *proof)
+{
+    const char *cert = json_str_or(proof, "/certificate", ""), *signature = json_str_or(proof, "/signature", "");
+    const struct epoch *e = &c->epoch;
+    _cleanup_pki_info_ struct pki_info info = {0};
+
+    if (!proof || !e->migration_uid || !e->target_node)
+        return "no grant is recorded, and it brings no proof of one";
+    if (!c->o->migration_trust || pki_trust_verify_pem(c->o->migration_trust, cert, PKI_CLIENT, c->o->wall_ms, &info, NULL) < 0)
+        return "its proof has no valid certificate of the migration authority";
+    _cleanup_free_ char *cn = epoch_cert_name(e->migration_uid, "source");
+    if (!streq(info.cn, cn))
+        return "the certificate of its proof is not that of this migration's source";
+    _cleanup_free_ char *text =
+        epoch_grant_text(json_str_or(c->old, "/metadata/uid", ""), e->migration_uid, e->number, e->target_node);
+    if (pki_check_signature(cert, text, strlen(text), signature, NULL) < 0)
+        return "the signature of its proof is not over this epoch's grant";
+    return NULL;
+}
+
+static const char *check_claim(const struct change *c)
+{
+    yyjson_val *claim = json_at(c->object, HANDOVER "/claim");
+    const char *target = c->epoch.target_node;
+
+    if (json_int(claim, "/epoch", 0) != c->epoch.number || !str_same(json_str(claim, "/node"), target))
+        return "it names another epoch or node";
+    if (!str_same(json_str(c->object, "/status/nodeName"), target))
+        return "status.nodeName must become the target's node with it";
+    if (!str_same(json_str(c->object, "/metadata/labels/kubevirt.io~1nodeName"), target))
+        return "label kubevirt.io/nodeName must become the target's node with it";
+    if (!json_bool(c->object, MIGRATION "/completed", false) || json_bool(c->object, MIGRATION "/failed", false))
+        return "completed, and not failed, belongs to it";
+    return c->epoch.state == EPOCH_GRANTED ? NULL : check_proof(c, json_at(claim, "/proof"));
+}
+
+/* --- The hand-off --- */
+
+static int check_hand_off(const struct change *c, const struct epoch *next, struct gw_error *err)
+{
+    const char *owner = json_str(c->old, "/status/nodeName");
+    const char *why = NULL;
+
+    if (next->number != c->epoch.number + 1)
+        why = "it rises by one";
+    else if (!epoch_settled(c->epoch.state))
+        why = "the one before must be settled first";
+    else if (next->state != EPOCH_OPEN || next->withdrawn || next->received || next->abort_requested)
+        why = "it begins Open, without steps of an earlier one";
+    else if (!next->migration_uid || !next->source_node || !next->target_node || str_same(next->source_node, next->target_node))
+        why = "it names a migration and two nodes";
+    else if (!str_same(next->source_node, owner))
+        why = "its source is the node that owns the guest, status.nodeName";
+    return why ? gw_error_set(err, GW_FORBIDDEN, "status.migrationState.handover.epoch may not go from %lld (%s) to %lld: %s",
+                              (long long)c->epoch.number, epoch_state_string(c->epoch.state), (long long)next->number, why)
+               : 0;
+}
+
+/* migrationState as a whole is the hand-off's; the rest is looked at as ever. */
+static int check_controllers(const struct change *c, struct gw_error *err)
+{
+    yyjson_val *was = json_at(c->old, MIGRATION), *is = json_at(c->object, MIGRATION);
+    struct epoch next;
+
+    epoch_read(c->object, &next);
+    if (next.number == c->epoch.number)
+        return was == NULL && is == NULL ? 0 : walk(c, MIGRATION, was, is, err);
+    return check_hand_off(c, &next, err);
+}
+
+/* --- All together --- */
+
+static unsigned who_is(const struct ownership *o, yyjson_val *old, const struct epoch *e)
+{
+    const char *owner = json_str(old, "/status/nodeName");
+
+    if (!o->node)
+        return CONTROLLER;
+    return (str_same(o->node, e->source_node) ? SOURCE : 0u) | (str_same(o->node, e->target_node) ? TARGET : 0u) |
+           ((owner ? streq(owner, o->node) : o->pod_here) ? OWNER : 0u);
+}
+
+int ownership_check(const struct ownership *o, yyjson_val *old, yyjson_val *object, struct gw_error *err)
+{
+    struct change c = {.o = o, .old = old, .object = object};
+
+    epoch_read(old, &c.epoch);
+    c.who = who_is(o, old, &c.epoch);
+    if (is_new(&c, HANDOVER "/claim") && (c.who & TARGET) && (c.epoch.state == EPOCH_OPEN || c.epoch.state == EPOCH_GRANTED)) {
+        c.bad_claim = check_claim(&c);
+        c.claims = c.bad_claim == NULL;
+    }
+    if (c.who != CONTROLLER)
+        return walk(&c, "", old, object, err);
+
+    int r = check_controllers(&c, err);
+    if (r == 0 && !json_equal(json_at(old, "/status/nodeName"), json_at(object, "/status/nodeName")))
+        r = check_field(&c, "/status/nodeName", err);
+    return r;
+}

@@ -1,0 +1,23 @@
+/* Who may write which field of a VirtualMachineInstance while its guest moves: the rules of docs/handover.md, section 2, held
+ * against agents (also one whose certificate was stolen) and, where they bind them, against the controllers. A pure comparison of
+ * two versions of the object. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/json.h"
+
+struct pki_trust;
+
+struct ownership {
+    const char *node;                 /* the agent's node; NULL: the controllers */
+    bool pod_here;                    /* a launcher pod of the VMI is bound to that node; counts until there is a nodeName */
+    const struct pki_trust *migration_trust; /* for proofs of grants; NULL: none is accepted */
+    int64_t wall_ms;
+    bool (*is_dead)(void *data, const char *node); /* declared dead by its taint */
+    void *data;
+};
+
+/* 0, or -EPERM with Forbidden: the first field that may not be written so, and who may when. */
+int ownership_check(const struct ownership *o, yyjson_val *old, yyjson_val *object, struct gw_error *err);

@@ -64,29 +64,6 @@ static void patch_vmi(struct look *l, yyjson_mut_doc *patch, bool precondition)
     task_patch(l->t, &API_VIRTUALMACHINEINSTANCES, l->vmi, NULL, precondition, patch);
 }
 
-/* --- pods of a VMI that is over, or is to be --- */
-
-/* True if all are over. */
-static bool end_pods(struct look *l)
-{
-    bool over = true;
-
-    VEC_EACH(&l->pods, pod) {
-        if (is_final(*pod))
-            continue;
-        over = false;
-        if (!meta_deleting(*pod))
-            task_delete(l->t, &API_PODS, *pod, NULL);
-    }
-    return over;
-}
-
-static void let_go(struct look *l)
-{
-    if (end_pods(l) && meta_deleting(l->vmi))
-        remove_finalizer(l->t, &API_VIRTUALMACHINEINSTANCES, l->vmi, FINALIZER);
-}
-
 /* --- start --- */
 
 /* The first claim that is not there, NULL if all are. */
@@ -226,6 +203,28 @@ static void keep_active_pods(struct look *l)
         patch_vmi(l, patch, false);
     else
         yyjson_mut_doc_free(patch);
+}
+
+/* The pods of a VMI that is over, or is to be: true if all are over too. */
+static bool end_pods(struct look *l)
+{
+    bool over = true;
+
+    VEC_EACH(&l->pods, pod) {
+        if (is_final(*pod))
+            continue;
+        over = false;
+        if (!meta_deleting(*pod))
+            task_delete(l->t, &API_PODS, *pod, NULL);
+    }
+    return over;
+}
+
+static void let_go(struct look *l)
+{
+    keep_active_pods(l);
+    if (end_pods(l) && meta_deleting(l->vmi))
+        remove_finalizer(l->t, &API_VIRTUALMACHINEINSTANCES, l->vmi, FINALIZER);
 }
 
 /* A target pod belongs to its migration as long as that is not over. */

@@ -210,7 +210,7 @@ static struct migration_step follow(const struct migration_view *v)
     bool claimed = v->epoch == EPOCH_CLAIMED;
 
     if (v->phase < MIGRATION_PREPARING_TARGET)
-        return enter(MIGRATION_PREPARING_TARGET);
+        return enter(v->phase + 1);
     if (v->phase == MIGRATION_PREPARING_TARGET)
         return v->published || claimed ? enter(MIGRATION_TARGET_READY) : wait_for(MIGRATION_PREPARE_MS - v->phase_ms);
     if (v->phase == MIGRATION_TARGET_READY)

@@ -70,7 +70,7 @@ def meson(flavour: str, suites: list, minutes: float, root=False) -> Counts:
     if not present:
         return Counts()
     label = f"{flavour}-{'-'.join(present)}"
-    command = ["meson", "test", "-C", str(BUILD / flavour), "--no-rebuild", "--print-errorlogs", "--logbase", label]
+    command = ["meson", "test", "-C", str(BUILD / flavour), "--no-rebuild", "--print-errorlogs", "--timeout-multiplier", "4", "--logbase", label]
     for suite in present:
         command += ["--suite", suite]
     log = BUILD / flavour / "meson-logs" / f"{label}.json"

@@ -47,6 +47,8 @@ static void judge(struct progress *p, const struct copy_sample *s)
     p->eta_s = -1;
     if (s->ram_total == 0 && s->disk_total == 0) {
         p->reason = "waiting for the first figures";
+    } else if (transferred(s) == 0) {
+        p->reason = "nothing was sent yet"; /* a start that hangs is the watchdog's to judge */
     } else if (p->bytes_per_s == 0) {
         p->converging = remaining(s) == 0;
         p->reason = "no data is moving";

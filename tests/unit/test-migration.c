@@ -184,6 +184,8 @@ static void test_progress(void **state)
     progress_update(&p, &s);
     assert_int_equal(p.percent, 0);
     assert_int_equal(p.eta_s, -1);
+    assert_true(p.converging);
+    assert_non_null(strstr(p.reason, "nothing was sent"));
     s = (struct copy_sample){.now_ms = 2000, .ram_total = 1000, .ram_remaining = 500, .ram_transferred = 500, .iteration = 1};
     progress_update(&p, &s);
     assert_int_equal(p.percent, 50);

@@ -310,3 +310,39 @@ int mover_store_credentials(struct mover *m, const char *cert_pem, const char *k
         r = store(m, source ? "client-key.pem" : "server-key.pem", key_pem, err);
     return r;
 }
+
+static void have_credentials(void *userdata, const char *cert_pem, const char *key_pem, const struct gw_error *failure)
+{
+    struct mover *m = userdata;
+    bool source = m->side == SIDE_SOURCE;
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+    struct copy_names names = mover_names(m);
+
+    m->credentials_call = NULL;
+    if (failure || mover_store_credentials(m, cert_pem, key_pem, &err) < 0) {
+        mover_refused(m, gw_error_message(failure ? failure : &err));
+        return;
+    }
+    if (!mover_qmp_ready(m)) {
+        mover_done(m, "QEMU went away");
+        return;
+    }
+    struct script *s = script_new(m->pod->qmp);
+    copy_add_credentials(s, &names, source);
+    mover_run(m, s);
+}
+
+void mover_get_credentials(struct mover *m)
+{
+    const char *side = m->side == SIDE_SOURCE ? "source" : "target";
+    _cleanup_free_ char *cn = epoch_cert_name(m->uid, side), *dns = epoch_dns_name(m->uid, side);
+    _cleanup_free_ char *name = xasprintf("migration-%s-%s", m->uid, side);
+    const char *sans[] = {dns, NULL};
+    struct pki_subject subject = {.cn = cn, .sans = sans};
+
+    if (!m->services->migration_ca)
+        return; /* comes by itself; the next tick looks again */
+    m->busy = true;
+    m->credentials_call = credentials_get(m->services->agent, name, "godwit.io/migration", &subject,
+                                          m->side == SIDE_SOURCE ? PKI_CLIENT : PKI_SERVER, have_credentials, m);
+}

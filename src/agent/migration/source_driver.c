@@ -1,7 +1,6 @@
 /* The source's acts. Which comes when is decided in migration/source.c; here is how each is done. */
 #include <string.h>
 
-#include "agent/migration/credentials.h"
 #include "agent/migration/direct.h"
 #include "agent/migration/mover.h"
 #include "agent/network/pod_network.h"
@@ -11,6 +10,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "client/events.h"
+#include "pki/pki.h"
 
 #define PROGRESS_EVERY_MS 500
 #define GRANT_EVERY_MS 500
@@ -91,40 +91,6 @@ static void make_proof(struct mover *m)
     _cleanup_mut_doc_ yyjson_mut_doc *d = script_args("/certificate", cert, "/signature", signature, NULL);
     free(m->proof);
     m->proof = json_text(yyjson_mut_doc_get_root(d));
-}
-
-static void have_credentials(void *userdata, const char *cert_pem, const char *key_pem, const struct gw_error *failure)
-{
-    struct mover *m = userdata;
-    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
-    struct copy_names names = mover_names(m);
-
-    m->credentials_call = NULL;
-    if (failure || mover_store_credentials(m, cert_pem, key_pem, &err) < 0) {
-        mover_refused(m, gw_error_message(failure ? failure : &err));
-        return;
-    }
-    if (!mover_qmp_ready(m)) {
-        mover_done(m, "QEMU went away");
-        return;
-    }
-    struct script *s = script_new(m->pod->qmp);
-    copy_add_credentials(s, &names, true);
-    mover_run(m, s);
-}
-
-static void get_credentials(struct mover *m)
-{
-    _cleanup_free_ char *cn = epoch_cert_name(m->uid, "source"), *dns = epoch_dns_name(m->uid, "source");
-    _cleanup_free_ char *name = xasprintf("migration-%s-source", m->uid);
-    const char *sans[] = {dns, NULL};
-    struct pki_subject subject = {.cn = cn, .sans = sans};
-
-    if (!m->services->migration_ca)
-        return; /* comes by itself; the next tick looks again */
-    m->busy = true;
-    m->credentials_call = credentials_get(m->services->agent, name, "godwit.io/migration", &subject, PKI_CLIENT,
-                                          have_credentials, m);
 }
 
 static void start_clock(struct mover *m)
@@ -506,7 +472,7 @@ void source_act(struct mover *m)
 {
     static void (*const acts[SOURCE_ACTION_MAX])(struct mover *) = {
         [SOURCE_NOTE_OPEN] = note_open,
-        [SOURCE_GET_CREDENTIALS] = get_credentials,
+        [SOURCE_GET_CREDENTIALS] = mover_get_credentials,
         [SOURCE_RECORD_START] = record_start,
         [SOURCE_MIRROR_DISKS] = mirror_disks,
         [SOURCE_COPY_MEMORY] = copy_memory,

@@ -1,7 +1,6 @@
 /* The target's acts. Which comes when is decided in migration/target.c; here is how each is done. */
 #include <string.h>
 
-#include "agent/migration/credentials.h"
 #include "agent/migration/direct.h"
 #include "agent/migration/mover.h"
 #include "agent/network/pod_network.h"
@@ -55,40 +54,6 @@ static void note_prepared(struct mover *m)
 {
     if (mover_note(m, NOTE_PREPARED, NULL, NULL) == 0)
         mover_kick(m);
-}
-
-static void have_credentials(void *userdata, const char *cert_pem, const char *key_pem, const struct gw_error *failure)
-{
-    struct mover *m = userdata;
-    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
-    struct copy_names names = mover_names(m);
-
-    m->credentials_call = NULL;
-    if (failure || mover_store_credentials(m, cert_pem, key_pem, &err) < 0) {
-        mover_refused(m, gw_error_message(failure ? failure : &err));
-        return;
-    }
-    if (!mover_qmp_ready(m)) {
-        mover_done(m, "QEMU went away");
-        return;
-    }
-    struct script *s = script_new(m->pod->qmp);
-    copy_add_credentials(s, &names, false);
-    mover_run(m, s);
-}
-
-static void get_credentials(struct mover *m)
-{
-    _cleanup_free_ char *cn = epoch_cert_name(m->uid, "target"), *dns = epoch_dns_name(m->uid, "target");
-    _cleanup_free_ char *name = xasprintf("migration-%s-target", m->uid);
-    const char *sans[] = {dns, NULL};
-    struct pki_subject subject = {.cn = cn, .sans = sans};
-
-    if (!m->services->migration_ca)
-        return;
-    m->busy = true;
-    m->credentials_call = credentials_get(m->services->agent, name, "godwit.io/migration", &subject, PKI_SERVER,
-                                          have_credentials, m);
 }
 
 static void listen_for_source(struct mover *m)
@@ -248,7 +213,7 @@ void target_act(struct mover *m)
 {
     static void (*const acts[TARGET_ACTION_MAX])(struct mover *) = {
         [TARGET_NOTE_PREPARED] = note_prepared,
-        [TARGET_GET_CREDENTIALS] = get_credentials,
+        [TARGET_GET_CREDENTIALS] = mover_get_credentials,
         [TARGET_LISTEN] = listen_for_source,
         [TARGET_PUBLISH] = publish,
         [TARGET_NOTE_CLAIMED] = note_claimed,

@@ -9,9 +9,9 @@
 static void pod_ready(yyjson_val *pod, struct str *out)
 {
     yyjson_val *item;
-    size_t i, n, ready = 0;
+    size_t ready = 0;
 
-    yyjson_arr_foreach (json_at(pod, "/status/containerStatuses"), i, n, item)
+    json_each(json_at(pod, "/status/containerStatuses"), item)
         ready += json_bool(item, "/ready", false);
     str_printf(out, "%zu/%zu", ready, yyjson_arr_size(json_at(pod, "/spec/containers")));
 }
@@ -28,9 +28,8 @@ static void pod_restarts(yyjson_val *pod, struct str *out)
 {
     yyjson_val *item;
     int64_t restarts = 0;
-    size_t i, n;
 
-    yyjson_arr_foreach (json_at(pod, "/status/containerStatuses"), i, n, item)
+    json_each(json_at(pod, "/status/containerStatuses"), item)
         restarts += json_int(item, "/restartCount", 0);
     str_printf(out, "%lld", (long long)restarts);
 }
@@ -48,9 +47,8 @@ static void node_roles(yyjson_val *node, struct str *out)
 {
     static const char prefix[] = "node-role.kubernetes.io/";
     yyjson_val *key, *value;
-    size_t i, n;
 
-    yyjson_obj_foreach (json_at(node, "/metadata/labels"), i, n, key, value)
+    json_each_member(json_at(node, "/metadata/labels"), key, value)
         if (str_starts(yyjson_get_str(key), prefix))
             str_printf(out, "%s%s", out->len ? "," : "", yyjson_get_str(key) + sizeof(prefix) - 1);
     if (!out->len)
@@ -76,11 +74,10 @@ static void access_modes(yyjson_val *claim, struct str *out)
     static const char *const names[][2] = {
         {"ReadWriteOnce", "RWO"}, {"ReadOnlyMany", "ROX"}, {"ReadWriteMany", "RWX"}, {"ReadWriteOncePod", "RWOP"}};
     yyjson_val *modes = json_at(claim, "/status/accessModes"), *item;
-    size_t i, n;
 
     if (!modes)
         modes = json_at(claim, "/spec/accessModes");
-    yyjson_arr_foreach (modes, i, n, item)
+    json_each(modes, item)
         for (size_t k = 0; k < ARRAY_SIZE(names); k++)
             if (yyjson_equals_str(item, names[k][0]))
                 str_printf(out, "%s%s", out->len ? "," : "", names[k][1]);

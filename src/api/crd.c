@@ -41,10 +41,9 @@ static void check_schema(yyjson_val *schema, const char *path, struct gw_error *
 {
     static const char *const nested[] = {"items", "additionalProperties"};
     yyjson_val *key, *value;
-    size_t i, n;
 
     check_keywords(schema, path, err);
-    yyjson_obj_foreach (yyjson_obj_get(schema, "properties"), i, n, key, value) {
+    json_each_member(yyjson_obj_get(schema, "properties"), key, value) {
         _cleanup_free_ char *field = xasprintf("%s.properties[%s]", path, yyjson_get_str(key));
         check_schema(value, field, err);
     }
@@ -59,9 +58,8 @@ static void check_schema(yyjson_val *schema, const char *path, struct gw_error *
 static yyjson_val *storage_version(yyjson_val *crd)
 {
     yyjson_val *item;
-    size_t i, n;
 
-    yyjson_arr_foreach (json_at(crd, "/spec/versions"), i, n, item)
+    json_each(json_at(crd, "/spec/versions"), item)
         if (json_bool(item, "/storage", false))
             return item;
     return NULL;
@@ -71,9 +69,9 @@ static void check_versions(yyjson_val *crd, struct gw_error *err)
 {
     yyjson_val *storage = storage_version(crd), *item;
     yyjson_val *shared = json_at(storage, "/schema/openAPIV3Schema");
-    size_t i, n, stored = 0;
+    size_t i, stored = 0;
 
-    yyjson_arr_foreach (json_at(crd, "/spec/versions"), i, n, item) {
+    json_each_at(json_at(crd, "/spec/versions"), i, item) {
         yyjson_val *schema = json_at(item, "/schema/openAPIV3Schema");
         _cleanup_free_ char *field = xasprintf("spec.versions[%zu].schema.openAPIV3Schema", i);
         stored += json_bool(item, "/storage", false);
@@ -120,9 +118,8 @@ static void add_versions(yyjson_mut_doc *d, yyjson_val *crd)
 {
     yyjson_mut_val *list = yyjson_mut_arr(d), *to;
     yyjson_val *item;
-    size_t i, n;
 
-    yyjson_arr_foreach (json_at(crd, "/spec/versions"), i, n, item) {
+    json_each(json_at(crd, "/spec/versions"), item) {
         to = yyjson_mut_arr_add_obj(d, list);
         yyjson_mut_obj_add_strcpy(d, to, "name", json_str_or(item, "/name", ""));
         yyjson_mut_obj_add_bool(d, to, "storage", json_bool(item, "/storage", false));
@@ -141,9 +138,8 @@ static void add_columns(yyjson_mut_doc *d, yyjson_val *version)
 {
     yyjson_mut_val *list = yyjson_mut_arr(d), *to;
     yyjson_val *item;
-    size_t i, n;
 
-    yyjson_arr_foreach (json_at(version, "/additionalPrinterColumns"), i, n, item) {
+    json_each(json_at(version, "/additionalPrinterColumns"), item) {
         to = yyjson_val_mut_copy(d, item);
         yyjson_mut_obj_rename_key(d, to, "jsonPath", "path");
         yyjson_mut_arr_append(list, to);
@@ -155,9 +151,8 @@ static void add_selectable(yyjson_mut_doc *d, yyjson_val *version)
 {
     yyjson_mut_val *list = yyjson_mut_arr(d);
     yyjson_val *item;
-    size_t i, n;
 
-    yyjson_arr_foreach (json_at(version, "/selectableFields"), i, n, item) {
+    json_each(json_at(version, "/selectableFields"), item) {
         const char *path = json_str_or(item, "/jsonPath", "");
         yyjson_mut_arr_add_strcpy(d, list, path + (*path == '.'));
     }

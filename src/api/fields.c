@@ -88,10 +88,10 @@ void fields_each(const struct kind *kind, void (*visit)(void *data, const char *
 static void write_values(struct str *out, yyjson_val *values, const char *reason)
 {
     yyjson_val *v;
-    size_t i, n;
+    size_t i;
 
     str_puts(out, " Only ");
-    yyjson_arr_foreach (values, i, n, v) {
+    json_each_at(values, i, v) {
         _cleanup_free_ char *text = yyjson_val_write(v, 0, NULL);
         str_printf(out, "%s`%s`", i ? ", " : "", yyjson_is_str(v) ? yyjson_get_str(v) : text);
     }

@@ -177,14 +177,13 @@ static bool walk_all(const struct walk *w, size_t step, yyjson_val *v)
 {
     const struct step *s = &w->path->steps.items[step];
     yyjson_val *key, *item;
-    size_t i, n;
 
     if (yyjson_is_arr(v)) {
-        yyjson_arr_foreach (v, i, n, item)
+        json_each(v, item)
             if ((s->type == STEP_ALL || filter_fits(s, item)) && !walk(w, step + 1, item))
                 return false;
     } else if (s->type == STEP_ALL) {
-        yyjson_obj_foreach (v, i, n, key, item)
+        json_each_member(v, key, item)
             if (!walk(w, step + 1, item))
                 return false;
     }

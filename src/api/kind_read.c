@@ -36,9 +36,9 @@ static const char **texts_of(yyjson_val *list)
 {
     const char **texts = xnew_n(const char *, yyjson_arr_size(list) + 1);
     yyjson_val *item;
-    size_t i, n, len = 0;
+    size_t len = 0;
 
-    yyjson_arr_foreach (list, i, n, item)
+    json_each(list, item)
         if (yyjson_is_str(item))
             texts[len++] = yyjson_get_str(item);
     return texts;
@@ -52,10 +52,10 @@ static int fault(struct gw_error *err, const char *what)
 static int read_versions(struct kind *kind, yyjson_val *file, struct gw_error *err)
 {
     yyjson_val *list = json_at(file, "/versions"), *item;
-    size_t i, n, storage = 0;
+    size_t storage = 0;
 
     kind->versions = xnew_n(struct kind_version, yyjson_arr_size(list) + 1);
-    yyjson_arr_foreach (list, i, n, item) {
+    json_each(list, item) {
         struct kind_version *v = &kind->versions[kind->n_versions++];
         *v = (struct kind_version){
             .name = json_str(item, "/name"),
@@ -106,13 +106,12 @@ static int add_default_column(struct kind *kind, struct gw_error *err)
 static int read_columns(struct kind *kind, yyjson_val *file, struct gw_error *err)
 {
     yyjson_val *list = json_at(file, "/columns"), *item;
-    size_t i, n;
     int rc;
 
     kind->columns = xnew_n(struct kind_column, yyjson_arr_size(list) + 1);
     if (!yyjson_arr_size(list))
         return add_default_column(kind, err);
-    yyjson_arr_foreach (list, i, n, item)
+    json_each(list, item)
         if ((rc = add_column(kind, item, err)) < 0)
             return rc;
     return 0;
@@ -159,9 +158,8 @@ static int read_names(struct kind *kind, yyjson_val *file, struct gw_error *err)
 static bool lists(yyjson_val *list, const char *text)
 {
     yyjson_val *item;
-    size_t i, n;
 
-    yyjson_arr_foreach (list, i, n, item)
+    json_each(list, item)
         if (yyjson_equals_str(item, text))
             return true;
     return false;

@@ -60,9 +60,8 @@ const char *meta_annotation(yyjson_val *object, const char *key)
 bool meta_has_finalizer(yyjson_val *object, const char *finalizer)
 {
     yyjson_val *item;
-    size_t i, n;
 
-    yyjson_arr_foreach (json_at(object, "/metadata/finalizers"), i, n, item)
+    json_each(json_at(object, "/metadata/finalizers"), item)
         if (yyjson_equals_str(item, finalizer))
             return true;
     return false;
@@ -71,9 +70,8 @@ bool meta_has_finalizer(yyjson_val *object, const char *finalizer)
 yyjson_val *meta_controller(yyjson_val *object)
 {
     yyjson_val *item;
-    size_t i, n;
 
-    yyjson_arr_foreach (json_at(object, "/metadata/ownerReferences"), i, n, item)
+    json_each(json_at(object, "/metadata/ownerReferences"), item)
         if (json_bool(item, "/controller", false))
             return item;
     return NULL;
@@ -82,9 +80,8 @@ yyjson_val *meta_controller(yyjson_val *object)
 bool meta_owned_by(yyjson_val *object, const char *uid)
 {
     yyjson_val *item;
-    size_t i, n;
 
-    yyjson_arr_foreach (json_at(object, "/metadata/ownerReferences"), i, n, item)
+    json_each(json_at(object, "/metadata/ownerReferences"), item)
         if (str_same(json_str(item, "/uid"), uid))
             return true;
     return false;
@@ -196,9 +193,8 @@ void meta_add_owner(yyjson_mut_doc *d, yyjson_val *owner, bool controller, bool 
 yyjson_val *condition_find(yyjson_val *object, const char *type)
 {
     yyjson_val *item;
-    size_t i, n;
 
-    yyjson_arr_foreach (json_at(object, "/status/conditions"), i, n, item)
+    json_each(json_at(object, "/status/conditions"), item)
         if (str_same(json_str(item, "/type"), type))
             return item;
     return NULL;

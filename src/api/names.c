@@ -188,9 +188,8 @@ static void check_name(const struct kind *kind, yyjson_val *object, struct gw_er
 static void check_labels(yyjson_val *object, struct gw_error *err)
 {
     yyjson_val *key, *value;
-    size_t i, n;
 
-    yyjson_obj_foreach (json_at(object, "/metadata/labels"), i, n, key, value) {
+    json_each_member(json_at(object, "/metadata/labels"), key, value) {
         add_fault(err, "metadata.labels", key, qualified_name_fault(yyjson_get_str(key)));
         if (yyjson_is_str(value))
             add_fault(err, "metadata.labels", value, label_value_fault(yyjson_get_str(value)));
@@ -200,9 +199,9 @@ static void check_labels(yyjson_val *object, struct gw_error *err)
 static void check_annotations(yyjson_val *object, struct gw_error *err)
 {
     yyjson_val *key, *value;
-    size_t i, n, size = 0;
+    size_t size = 0;
 
-    yyjson_obj_foreach (json_at(object, "/metadata/annotations"), i, n, key, value) {
+    json_each_member(json_at(object, "/metadata/annotations"), key, value) {
         _cleanup_free_ char *lower = xstrdup(yyjson_get_str(key));
         for (char *c = lower; *c; c++)
             *c = *c >= 'A' && *c <= 'Z' ? (char)(*c - 'A' + 'a') : *c;
@@ -217,9 +216,8 @@ static void check_annotations(yyjson_val *object, struct gw_error *err)
 static void check_finalizers(yyjson_val *object, struct gw_error *err)
 {
     yyjson_val *item;
-    size_t i, n;
 
-    yyjson_arr_foreach (json_at(object, "/metadata/finalizers"), i, n, item)
+    json_each(json_at(object, "/metadata/finalizers"), item)
         if (yyjson_is_str(item))
             add_fault(err, "metadata.finalizers", item, qualified_name_fault(yyjson_get_str(item)));
 }
@@ -229,9 +227,8 @@ static void check_owners(yyjson_val *object, struct gw_error *err)
     static const char *const needed[] = {"apiVersion", "kind", "name", "uid"};
     const char *controller = NULL;
     yyjson_val *owner;
-    size_t i, n;
 
-    yyjson_arr_foreach (json_at(object, "/metadata/ownerReferences"), i, n, owner) {
+    json_each(json_at(object, "/metadata/ownerReferences"), owner) {
         for (size_t k = 0; k < ARRAY_SIZE(needed); k++) {
             _cleanup_free_ char *field = xasprintf("metadata.ownerReferences.%s", needed[k]);
             if (yyjson_get_len(yyjson_obj_get(owner, needed[k])) == 0)

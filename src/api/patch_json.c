@@ -291,14 +291,13 @@ static int apply(struct patcher *p)
 int patch_json(yyjson_mut_doc *doc, yyjson_val *list, struct gw_error *err)
 {
     struct patcher p = {.doc = doc, .err = err};
-    size_t i, n;
     int rc;
 
     if (!yyjson_is_arr(list))
         return malformed(&p, "a list of operations is expected");
     if (yyjson_arr_size(list) > PATCH_MAX_OPERATIONS)
         return gw_error_set(err, GW_TOO_LARGE, "the patch has more than %d operations", PATCH_MAX_OPERATIONS);
-    yyjson_arr_foreach (list, i, n, p.operation)
+    json_each(list, p.operation)
         if ((rc = apply(&p)) < 0)
             return rc;
     if (!depth_within(yyjson_mut_doc_get_root(doc), JSON_MAX_DEPTH - 1))
@@ -310,9 +309,8 @@ static void merge(yyjson_mut_doc *d, yyjson_mut_val *target, yyjson_val *patch)
 {
     yyjson_val *key, *value;
     yyjson_mut_val *child;
-    size_t i, n;
 
-    yyjson_obj_foreach (patch, i, n, key, value) {
+    json_each_member(patch, key, value) {
         const char *name = yyjson_get_str(key);
         if (yyjson_is_null(value)) {
             yyjson_mut_obj_remove_key(target, name);

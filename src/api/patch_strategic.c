@@ -64,7 +64,6 @@ static int fresh(struct merger *m, const struct property *p, const struct schema
 {
     yyjson_mut_val *copy;
     yyjson_val *item;
-    size_t i, n;
     int rc;
 
     if (yyjson_is_obj(value)) {
@@ -76,7 +75,7 @@ static int fresh(struct merger *m, const struct property *p, const struct schema
         return 0;
     }
     *ret = yyjson_mut_arr(m->doc);
-    yyjson_arr_foreach (value, i, n, item) {
+    json_each(value, item) {
         if (directive(item))
             continue;
         if ((rc = fresh(m, NULL, s->items, item, &copy)) < 0)
@@ -135,9 +134,8 @@ static int merge_item(struct merger *m, const struct schema *s, yyjson_mut_val *
 static bool replaces_list(yyjson_val *patch)
 {
     yyjson_val *item;
-    size_t i, n;
 
-    yyjson_arr_foreach (patch, i, n, item)
+    json_each(patch, item)
         if (yyjson_is_obj(item) && str_same(directive(item), "replace"))
             return true;
     return false;
@@ -148,12 +146,11 @@ static int merge_list(struct merger *m, const struct property *p, yyjson_mut_val
     const struct schema *items = p->schema->items;
     bool replace = replaces_list(patch);
     yyjson_val *item;
-    size_t i, n;
     int rc;
 
     if (replace)
         yyjson_mut_arr_clear(list);
-    yyjson_arr_foreach (patch, i, n, item) {
+    json_each(patch, item) {
         if (replace && str_same(directive(item), "replace"))
             continue;
         if (p->merge_key) {
@@ -195,12 +192,11 @@ static int delete_primitives(struct merger *m, yyjson_mut_val *target, const cha
 {
     yyjson_mut_val *list = yyjson_mut_obj_get(target, name);
     yyjson_val *value;
-    size_t i, n;
     long at;
 
     if (!yyjson_is_arr(values))
         return malformed(m, "a list is expected at", DELETE_FROM);
-    yyjson_arr_foreach (values, i, n, value)
+    json_each(values, value)
         while ((at = find_item(list, NULL, copy_of(m, value))) >= 0)
             yyjson_mut_arr_remove(list, (size_t)at);
     return 0;
@@ -212,14 +208,13 @@ static int retain_keys(struct merger *m, yyjson_mut_val *target, yyjson_val *pat
     yyjson_mut_obj_iter it;
     yyjson_mut_val *old;
     yyjson_val *key, *value;
-    size_t i, n;
 
     if (!yyjson_is_arr(retain))
         return malformed(m, "a list is expected at", "$retainKeys");
-    yyjson_arr_foreach (retain, i, n, value)
+    json_each(retain, value)
         if (yyjson_is_str(value))
             map_put(kept, yyjson_get_str(value), value);
-    yyjson_obj_foreach (patch, i, n, key, value)
+    json_each_member(patch, key, value)
         if (*yyjson_get_str(key) != '$' && !yyjson_is_null(value) && !map_has(kept, yyjson_get_str(key)))
             return malformed(m, "a field is not among $retainKeys", yyjson_get_str(key));
     yyjson_mut_obj_iter_init(target, &it);
@@ -288,10 +283,9 @@ static int run_pass(struct merger *m, enum pass pass, const struct schema *s, yy
                     yyjson_mut_val *before)
 {
     yyjson_val *key, *value;
-    size_t i, n;
     int rc = 0;
 
-    yyjson_obj_foreach (patch, i, n, key, value) {
+    json_each_member(patch, key, value) {
         const char *name = yyjson_get_str(key);
         bool deletes = str_starts(name, DELETE_FROM), orders = str_starts(name, SET_ORDER);
         if (deletes && pass == PASS_DELETE)
@@ -310,9 +304,8 @@ static int run_pass(struct merger *m, enum pass pass, const struct schema *s, yy
 static bool has_order(yyjson_val *patch)
 {
     yyjson_val *key, *value;
-    size_t i, n;
 
-    yyjson_obj_foreach (patch, i, n, key, value)
+    json_each_member(patch, key, value)
         if (str_starts(yyjson_get_str(key), SET_ORDER))
             return true;
     return false;

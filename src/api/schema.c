@@ -198,7 +198,7 @@ static int by_name(const void *a, const void *b, void *properties)
 static int compile_properties(struct compiler *c, struct schema *s)
 {
     yyjson_val *properties = yyjson_obj_get(s->source, "properties"), *key, *value;
-    size_t i, n, len = yyjson_obj_size(properties);
+    size_t len = yyjson_obj_size(properties);
     int rc;
 
     if (!len)
@@ -207,13 +207,13 @@ static int compile_properties(struct compiler *c, struct schema *s)
         return fault(c, "too many properties");
     s->properties = xnew_n(struct property, len);
     s->by_name = xnew_n(uint16_t, len);
-    yyjson_obj_foreach (properties, i, n, key, value) {
-        struct property *p = &s->properties[i];
+    json_each_member(properties, key, value) {
+        struct property *p = &s->properties[s->n_properties];
         p->name = yyjson_get_str(key);
         if ((rc = compile_property(c, value, p)) < 0)
             return rc;
-        s->by_name[i] = (uint16_t)i;
-        s->n_properties = i + 1;
+        s->by_name[s->n_properties] = (uint16_t)s->n_properties;
+        s->n_properties++;
         s->has_defaults |= p->default_value || p->schema->has_defaults;
         s->has_unsupported |= p->support != SUPPORT_WORKS || p->schema->has_unsupported;
     }

@@ -72,11 +72,11 @@ static void check_enum(struct validator *v, const struct schema *s, yyjson_val *
 {
     yyjson_val *allowed = yyjson_obj_get(s->source, "enum"), *item;
     _cleanup_str_ struct str list = {0};
-    size_t i, n;
+    size_t i;
 
     if (!allowed)
         return;
-    yyjson_arr_foreach (allowed, i, n, item) {
+    json_each_at(allowed, i, item) {
         if (yyjson_equals(item, value))
             return;
         _cleanup_free_ char *text = field_quote(item);
@@ -153,12 +153,11 @@ static char *item_identity(const struct schema *s, yyjson_val *item)
 {
     yyjson_val *keys = yyjson_obj_get(s->source, "x-kubernetes-list-map-keys"), *key, *value;
     _cleanup_mut_doc_ yyjson_mut_doc *d = NULL;
-    size_t i, n;
 
     if (s->list_type == LIST_SET)
         return field_quote(item);
     d = json_object();
-    yyjson_arr_foreach (keys, i, n, key) {
+    json_each(keys, key) {
         value = yyjson_obj_get(item, yyjson_get_str(key));
         if (value)
             yyjson_mut_obj_add_val(d, d->root, yyjson_get_str(key), yyjson_val_mut_copy(d, value));
@@ -169,10 +168,10 @@ static char *item_identity(const struct schema *s, yyjson_val *item)
 static void check_unique(struct validator *v, const struct schema *s, yyjson_val *array)
 {
     _cleanup_(map_freep) struct map *seen = map_new(NULL);
-    size_t i, n, before;
+    size_t i, before;
     yyjson_val *item;
 
-    yyjson_arr_foreach (array, i, n, item) {
+    json_each_at(array, i, item) {
         _cleanup_free_ char *identity = item_identity(s, item);
         if (!identity)
             continue;
@@ -190,7 +189,7 @@ static void validate(struct validator *v, const struct schema *s, yyjson_val *va
 static void check_array(struct validator *v, const struct schema *s, yyjson_val *array)
 {
     yyjson_val *min = yyjson_obj_get(s->source, "minItems"), *max = yyjson_obj_get(s->source, "maxItems"), *item;
-    size_t i, n, len = yyjson_arr_size(array), before;
+    size_t i, len = yyjson_arr_size(array), before;
 
     if (max && len > yyjson_get_uint(max)) {
         gw_error_add_cause(v->err, CAUSE_TOO_MANY, here(v), "Too many: %zu: must have at most %llu items", len,
@@ -206,7 +205,7 @@ static void check_array(struct validator *v, const struct schema *s, yyjson_val 
         check_unique(v, s, array);
     if (!s->items)
         return;
-    yyjson_arr_foreach (array, i, n, item) {
+    json_each_at(array, i, item) {
         before = field_path_enter_item(&v->path, i);
         validate(v, s->items, item);
         field_path_leave(&v->path, before);
@@ -232,11 +231,11 @@ static bool check_support(struct validator *v, const struct property *p, yyjson_
 static void check_required(struct validator *v, const struct schema *s, yyjson_val *object)
 {
     yyjson_val *required = yyjson_obj_get(s->source, "required"), *name;
-    size_t i, n, before;
+    size_t before;
 
     if (!required)
         return;
-    yyjson_arr_foreach (required, i, n, name) {
+    json_each(required, name) {
         if (yyjson_obj_get(object, yyjson_get_str(name)))
             continue;
         before = field_path_enter(&v->path, yyjson_get_str(name));
@@ -247,11 +246,11 @@ static void check_required(struct validator *v, const struct schema *s, yyjson_v
 
 static void check_object(struct validator *v, const struct schema *s, yyjson_val *object)
 {
-    size_t i, n, before;
+    size_t before;
     yyjson_val *key, *value;
 
     check_required(v, s, object);
-    yyjson_obj_foreach (object, i, n, key, value) {
+    json_each_member(object, key, value) {
         const struct property *p = schema_property(s, yyjson_get_str(key));
         const struct schema *child = p ? p->schema : s->additional;
         if (!child)

@@ -212,9 +212,8 @@ static int add_expression(struct selector *s, yyjson_val *expression, struct gw_
     struct requirement r = {.key = xstrdup(json_str_or(expression, "/key", ""))};
     const char *name = json_str(expression, "/operator");
     yyjson_val *item;
-    size_t i, n;
 
-    yyjson_arr_foreach (json_at(expression, "/values"), i, n, item)
+    json_each(json_at(expression, "/values"), item)
         value_vec_push(&r.values, xstrdup(yyjson_is_str(item) ? yyjson_get_str(item) : ""));
     int known = operator_of(name, &r.op);
     requirement_vec_push(&s->requirements, r);
@@ -226,10 +225,9 @@ static int add_expression(struct selector *s, yyjson_val *expression, struct gw_
 static int add_expressions(struct selector *s, yyjson_val *list, struct gw_error *err)
 {
     yyjson_val *item;
-    size_t i, n;
     int rc;
 
-    yyjson_arr_foreach (list, i, n, item)
+    json_each(list, item)
         if ((rc = add_expression(s, item, err)) < 0)
             return rc;
     return 0;
@@ -248,11 +246,10 @@ int selector_from_object(yyjson_val *label_selector, struct selector **ret, stru
 {
     _cleanup_selector_ struct selector *s = xnew(struct selector);
     yyjson_val *key, *value;
-    size_t i, n;
     int rc;
 
     s->nothing = label_selector == NULL;
-    yyjson_obj_foreach (json_at(label_selector, "/matchLabels"), i, n, key, value)
+    json_each_member(json_at(label_selector, "/matchLabels"), key, value)
         if ((rc = add_match_label(s, yyjson_get_str(key), value, err)) < 0)
             return rc;
     if ((rc = add_expressions(s, json_at(label_selector, "/matchExpressions"), err)) < 0)

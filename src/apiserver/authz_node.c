@@ -128,15 +128,14 @@ struct secret_of {
 /* Somewhere below v: "secretName": NAME, or an object under a key ...secretRef or ...SecretRef with "name": NAME. */
 static bool names_secret(yyjson_val *v, const char *name)
 {
-    size_t i, max;
     yyjson_val *key, *item;
 
     if (yyjson_is_arr(v)) {
-        yyjson_arr_foreach (v, i, max, item)
+        json_each(v, item)
             if (names_secret(item, name))
                 return true;
     } else if (yyjson_is_obj(v)) {
-        yyjson_obj_foreach (v, i, max, key, item) {
+        json_each_member(v, key, item) {
             const char *k = yyjson_get_str(key);
 
             if (streq(k, "secretName") && yyjson_equals_str(item, name))

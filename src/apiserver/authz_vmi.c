@@ -16,11 +16,10 @@ static bool is_declared_dead(void *data, const char *node)
     const struct kind *kind = kinds_find_kind(s->kinds, "", NULL, "Node");
     _cleanup_doc_ yyjson_doc *doc = NULL;
     yyjson_val *taint;
-    size_t i, max;
 
     if (!kind || rest_read(s, kind, NULL, node, &doc, NULL) < 0)
         return false;
-    yyjson_arr_foreach(json_at(yyjson_doc_get_root(doc), "/spec/taints"), i, max, taint)
+    json_each(json_at(yyjson_doc_get_root(doc), "/spec/taints"), taint)
         if (streq(json_str_or(taint, "/key", ""), TAINT_DEAD))
             return true;
     return false;

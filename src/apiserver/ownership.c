@@ -284,10 +284,9 @@ static int walk_keys(const struct change *c, const char *path, yyjson_val *a, yy
                      struct gw_error *err)
 {
     yyjson_val *key, *value;
-    size_t i, max;
     int r = 0;
 
-    yyjson_obj_foreach(keys, i, max, key, value) {
+    json_each_member(keys, key, value) {
         const char *name = yyjson_get_str(key);
         if (skip && yyjson_obj_get(skip, name))
             continue;

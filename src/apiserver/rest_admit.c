@@ -179,10 +179,9 @@ static bool counts(yyjson_val *key)
 
 static bool covers(yyjson_val *a, yyjson_val *b)
 {
-    size_t i, max;
     yyjson_val *key, *value;
 
-    yyjson_obj_foreach (a, i, max, key, value)
+    json_each_member(a, key, value)
         if (counts(key) && !json_equal(value, yyjson_obj_get(b, yyjson_get_str(key))))
             return false;
     return true;

@@ -1,4 +1,5 @@
-/* Small helpers over yyjson. Paths are JSON pointers (RFC 6901), as yyjson takes them: "/metadata/labels/kubevirt.io~1size".
+/* Small helpers over yyjson. Paths are JSON pointers (RFC 6901), as yyjson takes them:
+ * "/metadata/labels/kubevirt.io~1size".
  *
  * Documents come in two forms: immutable (yyjson_doc, yyjson_val) for reading, mutable (yyjson_mut_doc, yyjson_mut_val)
  * for building. Read functions here return NULL or the given fallback when the path is absent or of another type. */
@@ -30,6 +31,22 @@ bool json_bool(yyjson_val *v, const char *path, bool fallback);
 /* The string value of a key that may contain '/' and '~', such as a label or annotation name. */
 const char *json_key_str(yyjson_val *v, const char *path, const char *key);
 
+/* Loops over the items of an array, the same with their index, and over the members of an object. What is absent (NULL)
+ * or of another type has none. In place of yyjson's own macros, which count on from NULL. */
+#define json_each(array, item) JSON_EACH_ITEM_(array, item, JSON_UNIQUE_(_items_, __COUNTER__))
+#define json_each_at(array, i, item) JSON_EACH_AT_(array, i, item, JSON_UNIQUE_(_items_, __COUNTER__))
+#define json_each_member(object, key, value) JSON_EACH_MEMBER_(object, key, value, JSON_UNIQUE_(_members_, __COUNTER__))
+
+#define JSON_EACH_ITEM_(array, item, it) \
+    for (yyjson_arr_iter it = yyjson_arr_iter_with(array); ((item) = yyjson_arr_iter_next(&it));)
+#define JSON_EACH_AT_(array, i, item, it) \
+    for (yyjson_arr_iter it = ((i) = 0, yyjson_arr_iter_with(array)); ((item) = yyjson_arr_iter_next(&it)); (i)++)
+#define JSON_EACH_MEMBER_(object, key, value, it) \
+    for (yyjson_obj_iter it = yyjson_obj_iter_with(object); \
+         ((value) = yyjson_obj_iter_get_val((key) = yyjson_obj_iter_next(&it)));)
+#define JSON_UNIQUE_(name, number) JSON_PASTE_(name, number)
+#define JSON_PASTE_(name, number) name##number
+
 /* A new mutable document whose root is an empty object. */
 yyjson_mut_doc *json_object(void);
 yyjson_mut_doc *json_copy(yyjson_val *v);
@@ -43,7 +60,8 @@ void json_remove(yyjson_mut_doc *d, const char *path);
 yyjson_mut_val *json_mut_at(yyjson_mut_doc *d, const char *path);
 const char *json_mut_str(yyjson_mut_doc *d, const char *path);
 
-/* Appends key (escaped for a JSON pointer) to path: "/metadata/labels" + "a/b" -> "/metadata/labels/a~1b". Caller frees. */
+/* Appends key (escaped for a JSON pointer) to path: "/metadata/labels" + "a/b" -> "/metadata/labels/a~1b". Caller
+ * frees. */
 char *json_path(const char *path, const char *key);
 
 /* Compact encoding. The char form is freed by the caller. */

@@ -143,9 +143,8 @@ static void index_entry(struct cache *c, struct entry *e, bool remove)
 static void by_owner(yyjson_val *obj, struct index_values *out)
 {
     yyjson_val *ref;
-    size_t i, max;
 
-    yyjson_arr_foreach(json_at(obj, "/metadata/ownerReferences"), i, max, ref)
+    json_each(json_at(obj, "/metadata/ownerReferences"), ref)
         index_value(out, json_str(ref, "/uid"));
 }
 

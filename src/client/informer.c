@@ -138,11 +138,10 @@ static void list_failed(struct informer *inf, const struct gw_error *err)
 static void take_page(struct informer *inf, yyjson_val *answer)
 {
     yyjson_val *item;
-    size_t i, max;
 
     if (!inf->page)
         cache_list_begin(inf->cache, object_version(answer));
-    yyjson_arr_foreach(json_at(answer, "/items"), i, max, item)
+    json_each(json_at(answer, "/items"), item)
         cache_list_item(inf->cache, item);
     free(inf->page);
     inf->page = NULL;

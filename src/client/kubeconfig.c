@@ -16,11 +16,10 @@ static int entry(yyjson_val *root, const char *list, const char *what, const cha
                  struct gw_error *err)
 {
     yyjson_val *item;
-    size_t i, max;
 
     if (!name)
         return gw_error_set(err, GW_BAD_REQUEST, "kubeconfig: no %s is chosen", what);
-    yyjson_arr_foreach(json_at(root, list), i, max, item)
+    json_each(json_at(root, list), item)
     {
         if (!streq(json_str_or(item, "/name", ""), name))
             continue;

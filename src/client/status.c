@@ -18,14 +18,13 @@ int status_decode(yyjson_val *status, int code, struct gw_error *err)
 {
     const char *kind = json_str(status, "/kind");
     bool is_status = kind && streq(kind, "Status");
-    size_t i, max;
     yyjson_val *cause;
 
     if (!is_status)
         return gw_error_set(err, gw_reason_from(NULL, code), "the server answered HTTP %d without a Status", code);
     yyjson_val *causes = json_at(status, "/details/causes");
     if (err)
-        yyjson_arr_foreach(causes, i, max, cause)
+        json_each(causes, cause)
             gw_error_add_cause(err, cause_type(json_str(cause, "/reason")), json_str_or(cause, "/field", ""), "%s",
                                json_str_or(cause, "/message", ""));
     code = (int)json_int(status, "/code", code);

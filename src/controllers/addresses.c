@@ -26,9 +26,8 @@ void index_annotated_address(yyjson_val *obj, struct index_values *out)
 void index_announced_addresses(yyjson_val *node_network, struct index_values *out)
 {
     yyjson_val *item;
-    size_t i, n;
 
-    yyjson_arr_foreach(json_at(node_network, "/spec/addresses"), i, n, item)
+    json_each(json_at(node_network, "/spec/addresses"), item)
         if (json_str(item, "/address"))
             index_value(out, json_str(item, "/address"));
 }
@@ -106,9 +105,8 @@ void addresses_forget(struct addresses *a, const char *key)
 bool vmi_has_pod_network(yyjson_val *vmi)
 {
     yyjson_val *network;
-    size_t i, n;
 
-    yyjson_arr_foreach(json_at(vmi, "/spec/networks"), i, n, network)
+    json_each(json_at(vmi, "/spec/networks"), network)
         if (json_at(network, "/pod"))
             return true;
     return false;

@@ -82,9 +82,8 @@ static void add_dependents(struct keys *out, const char *uid)
 static void add_owners(struct keys *out, yyjson_val *obj)
 {
     yyjson_val *ref;
-    size_t i, max;
 
-    yyjson_arr_foreach(json_at(obj, "/metadata/ownerReferences"), i, max, ref)
+    json_each(json_at(obj, "/metadata/ownerReferences"), ref)
         add_key(out, resource_of(ref), meta_namespace(obj), json_str_or(ref, "/name", ""));
 }
 
@@ -142,9 +141,8 @@ static void drop_references(struct task *t, const struct api_resource *r, yyjson
     yyjson_mut_doc *patch = json_object();
     yyjson_mut_val *kept = yyjson_mut_arr(patch);
     yyjson_val *ref;
-    size_t i, max;
 
-    yyjson_arr_foreach(json_at(obj, "/metadata/ownerReferences"), i, max, ref)
+    json_each(json_at(obj, "/metadata/ownerReferences"), ref)
         if (owner_state(t, obj, ref) == OWNER_THERE)
             yyjson_mut_arr_append(kept, yyjson_val_mut_copy(patch, ref));
     json_set(patch, "/metadata/ownerReferences", kept);
@@ -160,9 +158,8 @@ static void collect_dependents(struct task *t, const char *uid, struct val_vec *
 static bool blocks(yyjson_val *obj, const char *owner_uid)
 {
     yyjson_val *ref;
-    size_t i, max;
 
-    yyjson_arr_foreach(json_at(obj, "/metadata/ownerReferences"), i, max, ref)
+    json_each(json_at(obj, "/metadata/ownerReferences"), ref)
         if (streq(json_str_or(ref, "/uid", ""), owner_uid))
             return json_bool(ref, "/blockOwnerDeletion", false);
     return false;
@@ -181,14 +178,14 @@ static bool has_blocking_dependents(struct task *t, yyjson_val *obj)
 
 static void check_owners(struct task *t, const struct api_resource *r, yyjson_val *obj)
 {
-    size_t count[3] = {0}, i, max;
+    size_t count[3] = {0};
     yyjson_val *ref;
 
-    yyjson_arr_foreach(json_at(obj, "/metadata/ownerReferences"), i, max, ref)
+    json_each(json_at(obj, "/metadata/ownerReferences"), ref)
         count[owner_state(t, obj, ref)]++;
     if (!count[OWNER_GONE] && !count[OWNER_WAITS])
         return;
-    yyjson_arr_foreach(json_at(obj, "/metadata/ownerReferences"), i, max, ref)
+    json_each(json_at(obj, "/metadata/ownerReferences"), ref)
         if (owner_state(t, obj, ref) == OWNER_GONE)
             require_gone(t, obj, ref);
     if (count[OWNER_THERE]) {
@@ -226,9 +223,8 @@ static void orphan(struct task *t, yyjson_val *dependent, const char *owner_uid)
     yyjson_mut_doc *patch = json_object();
     yyjson_mut_val *kept = yyjson_mut_arr(patch);
     yyjson_val *ref;
-    size_t i, max;
 
-    yyjson_arr_foreach(json_at(dependent, "/metadata/ownerReferences"), i, max, ref)
+    json_each(json_at(dependent, "/metadata/ownerReferences"), ref)
         if (!streq(json_str_or(ref, "/uid", ""), owner_uid))
             yyjson_mut_arr_append(kept, yyjson_val_mut_copy(patch, ref));
     json_set(patch, "/metadata/ownerReferences", kept);

@@ -17,9 +17,8 @@ bool is_final(yyjson_val *obj)
 bool node_is_dead(yyjson_val *node)
 {
     yyjson_val *taint;
-    size_t i, n;
 
-    yyjson_arr_foreach(json_at(node, "/spec/taints"), i, n, taint)
+    json_each(json_at(node, "/spec/taints"), taint)
         if (streq(json_str_or(taint, "/key", ""), TAINT_DEAD) && streq(json_str_or(taint, "/effect", ""), "NoExecute"))
             return !condition_true(node, "Ready");
     return false;

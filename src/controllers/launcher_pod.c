@@ -110,14 +110,13 @@ static void set_selectors(yyjson_mut_doc *d, yyjson_val *vmi)
 {
     const char *model = json_str(vmi, "/spec/domain/cpu/model");
     yyjson_val *feature;
-    size_t i, n;
 
     copy(d, "/spec/nodeSelector", json_at(vmi, "/spec/nodeSelector"));
     select_node(d, LABEL_SCHEDULABLE, "true");
     select_node(d, "kubernetes.io/arch", json_str_or(vmi, "/spec/architecture", "amd64"));
     if (is_named_model(model))
         select_label(d, "true", "cpu-model.node.kubevirt.io/%s", model);
-    yyjson_arr_foreach(json_at(vmi, "/spec/domain/cpu/features"), i, n, feature) {
+    json_each(json_at(vmi, "/spec/domain/cpu/features"), feature) {
         const char *policy = json_str_or(feature, "/policy", "require");
         if (streq(policy, "require") || *policy == '\0')
             select_label(d, "true", "cpu-feature.node.kubevirt.io/%s", json_str_or(feature, "/name", ""));
@@ -129,9 +128,9 @@ static void add_forbidden_features(yyjson_mut_doc *d, yyjson_val *vmi)
 {
     static const char terms[] = "/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms";
     yyjson_val *feature;
-    size_t i, n, at, max;
+    size_t at, max;
 
-    yyjson_arr_foreach(json_at(vmi, "/spec/domain/cpu/features"), i, n, feature) {
+    json_each(json_at(vmi, "/spec/domain/cpu/features"), feature) {
         yyjson_mut_val *list = json_mut_at(d, terms), *term;
         char key[320];
         if (!streq(json_str_or(feature, "/policy", ""), "forbid"))
@@ -158,9 +157,8 @@ static void set_volumes(yyjson_mut_doc *d, yyjson_val *vmi)
 {
     yyjson_mut_val *list = yyjson_mut_arr(d);
     yyjson_val *volume;
-    size_t i, n;
 
-    yyjson_arr_foreach(json_at(vmi, "/spec/volumes"), i, n, volume) {
+    json_each(json_at(vmi, "/spec/volumes"), volume) {
         const char *claim = volume_claim(volume);
         if (!claim)
             continue;
@@ -234,9 +232,8 @@ yyjson_mut_doc *launcher_pod(yyjson_val *vmi, const char *address)
 static bool has_prefixed(yyjson_val *map, const char *prefix)
 {
     yyjson_val *key, *value;
-    size_t i, n;
 
-    yyjson_obj_foreach(map, i, n, key, value)
+    json_each_member(map, key, value)
         if (str_starts(yyjson_get_str(key), prefix))
             return true;
     return false;
@@ -246,9 +243,8 @@ static bool has_prefixed(yyjson_val *map, const char *prefix)
 static void ask_alike(yyjson_mut_doc *d, yyjson_val *node, const char *prefix, const char *wanted)
 {
     yyjson_val *key, *value;
-    size_t i, n;
 
-    yyjson_obj_foreach(json_at(node, "/metadata/labels"), i, n, key, value)
+    json_each_member(json_at(node, "/metadata/labels"), key, value)
         if (str_starts(yyjson_get_str(key), prefix))
             select_label(d, json_str_or(value, "", "true"), "%s%s", wanted, yyjson_get_str(key) + strlen(prefix));
 }
@@ -270,9 +266,8 @@ static void ask_processor(yyjson_mut_doc *d, yyjson_val *vmi, yyjson_val *source
 static void ask_added(yyjson_mut_doc *d, yyjson_val *migration)
 {
     yyjson_val *key, *value;
-    size_t i, n;
 
-    yyjson_obj_foreach(json_at(migration, "/spec/addedNodeSelector"), i, n, key, value)
+    json_each_member(json_at(migration, "/spec/addedNodeSelector"), key, value)
         select_node(d, yyjson_get_str(key), yyjson_get_str(value));
 }
 

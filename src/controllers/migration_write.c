@@ -69,9 +69,8 @@ static void set_null(yyjson_mut_doc *d, yyjson_mut_val *into, yyjson_val *key, y
 static void set_all_null(yyjson_mut_doc *d, yyjson_mut_val *into, yyjson_val *old)
 {
     yyjson_val *key, *value;
-    size_t i, n;
 
-    yyjson_obj_foreach(old, i, n, key, value)
+    json_each_member(old, key, value)
         set_null(d, into, key, value);
 }
 

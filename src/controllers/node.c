@@ -83,9 +83,8 @@ static int64_t silence(struct task *t, const char *node)
 static yyjson_val *find_taint(yyjson_val *node, const char *key, const char *effect)
 {
     yyjson_val *taint;
-    size_t i, max;
 
-    yyjson_arr_foreach(json_at(node, "/spec/taints"), i, max, taint)
+    json_each(json_at(node, "/spec/taints"), taint)
         if (streq(json_str_or(taint, "/key", ""), key) && (!effect || streq(json_str_or(taint, "/effect", ""), effect)))
             return taint;
     return NULL;
@@ -110,9 +109,9 @@ static bool patch_taints(yyjson_mut_doc *patch, yyjson_val *node, const struct w
     yyjson_mut_val *list = yyjson_mut_arr(patch);
     bool changed = false;
     yyjson_val *taint;
-    size_t i, max;
+    size_t i;
 
-    yyjson_arr_foreach(json_at(node, "/spec/taints"), i, max, taint)
+    json_each_at(json_at(node, "/spec/taints"), i, taint)
     {
         if (is_wanted(w, n, taint))
             yyjson_mut_arr_append(list, yyjson_val_mut_copy(patch, taint));

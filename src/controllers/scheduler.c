@@ -166,9 +166,8 @@ static struct claims claims_of(struct task *t, yyjson_val *pod)
 {
     struct claims c = {0};
     yyjson_val *volume;
-    size_t i, max;
 
-    yyjson_arr_foreach(json_at(pod, "/spec/volumes"), i, max, volume)
+    json_each(json_at(pod, "/spec/volumes"), volume)
     {
         const char *name = json_str(volume, "/persistentVolumeClaim/claimName");
         if (name)

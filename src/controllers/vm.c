@@ -48,9 +48,8 @@ static void adopt(struct task *t, yyjson_val *vm, yyjson_val *vmi)
 static bool asked(yyjson_val *vm, const char *action, const char *uid)
 {
     yyjson_val *item;
-    size_t i, n;
 
-    yyjson_arr_foreach(json_at(vm, "/status/stateChangeRequests"), i, n, item)
+    json_each(json_at(vm, "/status/stateChangeRequests"), item)
         if (streq(json_str_or(item, "/action", ""), action) && (!uid || str_same(json_str(item, "/uid"), uid)))
             return true;
     return false;

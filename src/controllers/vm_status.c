@@ -156,11 +156,10 @@ static void drop_requests(yyjson_mut_doc *d, const struct vm_report *r)
 {
     yyjson_val *list = json_at(r->vm, "/status/stateChangeRequests"), *item;
     yyjson_mut_val *left = yyjson_mut_arr(d);
-    size_t i, n;
 
     if (!list)
         return;
-    yyjson_arr_foreach(list, i, n, item)
+    json_each(list, item)
         if (!is_done(item, r))
             yyjson_mut_arr_append(left, yyjson_val_mut_copy(d, item));
     if (yyjson_mut_arr_size(left))
@@ -172,9 +171,8 @@ static void drop_requests(yyjson_mut_doc *d, const struct vm_report *r)
 static bool has_run(yyjson_val *vmi)
 {
     yyjson_val *item;
-    size_t i, n;
 
-    yyjson_arr_foreach(json_at(vmi, "/status/phaseTransitionTimestamps"), i, n, item)
+    json_each(json_at(vmi, "/status/phaseTransitionTimestamps"), item)
         if (streq(json_str_or(item, "/phase", ""), "Running"))
             return true;
     return false;
@@ -209,14 +207,13 @@ static yyjson_mut_doc *difference(yyjson_val *old, yyjson_mut_doc *wanted)
     _cleanup_doc_ yyjson_doc *doc = yyjson_mut_doc_imut_copy(wanted, NULL);
     yyjson_val *now = json_at(yyjson_doc_get_root(doc), "/status"), *key, *value;
     yyjson_mut_doc *patch = json_object();
-    size_t i, n;
 
-    yyjson_obj_foreach(now, i, n, key, value)
+    json_each_member(now, key, value)
         if (!json_equal(value, yyjson_obj_get(old, yyjson_get_str(key)))) {
             _cleanup_free_ char *path = json_path("/status", yyjson_get_str(key));
             json_set(patch, path, yyjson_val_mut_copy(patch, value));
         }
-    yyjson_obj_foreach(old, i, n, key, value)
+    json_each_member(old, key, value)
         if (!yyjson_obj_get(now, yyjson_get_str(key))) {
             _cleanup_free_ char *path = json_path("/status", yyjson_get_str(key));
             json_set(patch, path, yyjson_mut_null(patch));

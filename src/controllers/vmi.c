@@ -70,9 +70,8 @@ static void patch_vmi(struct look *l, yyjson_mut_doc *patch, bool precondition)
 static const char *missing_claim(struct look *l)
 {
     yyjson_val *volume;
-    size_t i, n;
 
-    yyjson_arr_foreach(json_at(l->vmi, "/spec/volumes"), i, n, volume) {
+    json_each(json_at(l->vmi, "/spec/volumes"), volume) {
         const char *claim = volume_claim(volume);
         if (claim && !task_get_ns(l->t, &API_PERSISTENTVOLUMECLAIMS, meta_namespace(l->vmi), claim))
             return claim;
@@ -182,7 +181,6 @@ static void keep_active_pods(struct look *l)
 {
     yyjson_mut_doc *patch = json_object();
     yyjson_val *have = json_at(l->vmi, "/status/activePods"), *key, *value;
-    size_t i, n;
 
     VEC_EACH(&l->pods, pod) {
         const char *uid = meta_uid(*pod), *node = json_str(*pod, "/spec/nodeName");
@@ -190,7 +188,7 @@ static void keep_active_pods(struct look *l)
         if (node && !is_final(*pod) && !str_same(json_key_str(have, "", uid), node))
             json_set_str(patch, path, node);
     }
-    yyjson_obj_foreach(have, i, n, key, value) {
+    json_each_member(have, key, value) {
         const char *uid = yyjson_get_str(key);
         _cleanup_free_ char *path = json_path("/status/activePods", uid);
         bool active = false;
@@ -350,9 +348,8 @@ static void reconcile(struct task *t, const char *key)
 static void index_claims(yyjson_val *vmi, struct index_values *out)
 {
     yyjson_val *volume;
-    size_t i, n;
 
-    yyjson_arr_foreach(json_at(vmi, "/spec/volumes"), i, n, volume) {
+    json_each(json_at(vmi, "/spec/volumes"), volume) {
         const char *claim = volume_claim(volume);
         char key[OBJECT_KEY_MAX];
         if (claim)

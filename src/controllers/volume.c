@@ -103,11 +103,10 @@ static void map_class(struct keys *out, _unused_ yyjson_val *old, _unused_ yyjso
 static void map_pod(struct keys *out, yyjson_val *old, yyjson_val *pod)
 {
     yyjson_val *volume;
-    size_t i, max;
 
     if (!old)
         return;
-    yyjson_arr_foreach(json_at(old, "/spec/volumes"), i, max, volume)
+    json_each(json_at(old, "/spec/volumes"), volume)
         add_claim(out, meta_namespace(old), json_str(volume, "/persistentVolumeClaim/claimName"));
 }
 
@@ -115,12 +114,11 @@ static void by_claim(yyjson_val *pod, struct index_values *out)
 {
     const char *phase = json_str_or(pod, "/status/phase", "");
     yyjson_val *volume;
-    size_t i, max;
     char key[OBJECT_KEY_MAX];
 
     if (streq(phase, "Succeeded") || streq(phase, "Failed"))
         return;
-    yyjson_arr_foreach(json_at(pod, "/spec/volumes"), i, max, volume)
+    json_each(json_at(pod, "/spec/volumes"), volume)
     {
         const char *name = json_str(volume, "/persistentVolumeClaim/claimName");
         if (name)
@@ -133,9 +131,8 @@ static void by_claim(yyjson_val *pod, struct index_values *out)
 static bool has_mode(yyjson_val *modes, const char *mode)
 {
     yyjson_val *m;
-    size_t i, max;
 
-    yyjson_arr_foreach(modes, i, max, m)
+    json_each(modes, m)
         if (yyjson_equals_str(m, mode))
             return true;
     return false;
@@ -144,9 +141,8 @@ static bool has_mode(yyjson_val *modes, const char *mode)
 static bool modes_cover(yyjson_val *have, yyjson_val *want)
 {
     yyjson_val *m;
-    size_t i, max;
 
-    yyjson_arr_foreach(want, i, max, m)
+    json_each(want, m)
         if (!has_mode(have, yyjson_get_str(m)))
             return false;
     return true;

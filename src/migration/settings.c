@@ -66,11 +66,11 @@ struct match {
 
 static bool add_matches(struct match *m, yyjson_val *selector, yyjson_val *labels)
 {
-    yyjson_obj_iter it = yyjson_obj_iter_with(selector);
+    yyjson_val *key, *value;
 
-    for (yyjson_val *key; (key = yyjson_obj_iter_next(&it));) {
+    json_each_member(selector, key, value) {
         const char *have = yyjson_get_str(yyjson_obj_get(labels, yyjson_get_str(key)));
-        const char *want = yyjson_get_str(yyjson_obj_iter_get_val(key));
+        const char *want = yyjson_get_str(value);
         if (!have || !want || !streq(have, want))
             return false;
         if (m->n_keys < ARRAY_SIZE(m->keys))

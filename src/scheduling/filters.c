@@ -30,9 +30,8 @@ static bool is_ready(_unused_ const struct query *q, const struct sched_node *n,
 static bool tolerates_taints(const struct query *q, const struct sched_node *n, struct str *why)
 {
     yyjson_val *taint;
-    size_t i, max;
 
-    yyjson_arr_foreach(json_at(n->obj, "/spec/taints"), i, max, taint)
+    json_each(json_at(n->obj, "/spec/taints"), taint)
     {
         if (streq(json_str_or(taint, "/effect", ""), "PreferNoSchedule") ||
             sched_tolerates(json_at(q->req->pod, "/spec/tolerations"), taint))

@@ -10,14 +10,13 @@
 static bool fields_match(yyjson_val *fields, yyjson_val *node)
 {
     yyjson_val *f, *value;
-    size_t i, max, j, n;
 
-    yyjson_arr_foreach(fields, i, max, f)
+    json_each(fields, f)
     {
         bool in = streq(json_str_or(f, "/operator", ""), "In"), listed = false;
         if (!streq(json_str_or(f, "/key", ""), "metadata.name"))
             return false;
-        yyjson_arr_foreach(json_at(f, "/values"), j, n, value)
+        json_each(json_at(f, "/values"), value)
             listed = listed || yyjson_equals_str(value, meta_name(node));
         if (listed != in)
             return false;
@@ -42,9 +41,8 @@ bool node_term_matches(yyjson_val *term, yyjson_val *node)
 bool sched_node_terms_match(yyjson_val *terms, yyjson_val *node)
 {
     yyjson_val *term;
-    size_t i, max;
 
-    yyjson_arr_foreach(terms, i, max, term)
+    json_each(terms, term)
         if (node_term_matches(term, node))
             return true;
     return false;
@@ -67,9 +65,8 @@ static bool tolerates(yyjson_val *t, yyjson_val *taint)
 bool sched_tolerates(yyjson_val *tolerations, yyjson_val *taint)
 {
     yyjson_val *t;
-    size_t i, max;
 
-    yyjson_arr_foreach(tolerations, i, max, t)
+    json_each(tolerations, t)
         if (tolerates(t, taint))
             return true;
     return false;

@@ -51,11 +51,10 @@ static struct meant meant_by(yyjson_val *term, yyjson_val *owner)
 static bool namespace_meant(const struct meant *m, const struct sched_state *s, const char *ns)
 {
     yyjson_val *name;
-    size_t i, max;
 
     if (!m->namespace_labels && !yyjson_arr_size(m->namespaces))
         return streq(ns, m->own);
-    yyjson_arr_foreach(m->namespaces, i, max, name)
+    json_each(m->namespaces, name)
         if (yyjson_equals_str(name, ns))
             return true;
     if (!m->namespace_labels)
@@ -89,18 +88,16 @@ static void add_term(struct query *q, struct near_vec *to, yyjson_val *term, int
 static void add_required(struct query *q, struct near_vec *to, const char *path)
 {
     yyjson_val *term;
-    size_t i, max;
 
-    yyjson_arr_foreach(json_at(q->req->pod, path), i, max, term)
+    json_each(json_at(q->req->pod, path), term)
         add_term(q, to, term, 0);
 }
 
 static void add_preferred(struct query *q, const char *path, int sign)
 {
     yyjson_val *item;
-    size_t i, max;
 
-    yyjson_arr_foreach(json_at(q->req->pod, path), i, max, item)
+    json_each(json_at(q->req->pod, path), item)
         add_term(q, &q->preferred, json_at(item, "/podAffinityTerm"), sign * json_int(item, "/weight", 1));
 }
 
@@ -108,9 +105,8 @@ static void add_preferred(struct query *q, const char *path, int sign)
 static void add_repelled(struct query *q, const struct sched_placed *p)
 {
     yyjson_val *term;
-    size_t i, max;
 
-    yyjson_arr_foreach(json_at(p->pod, "/spec/affinity/podAntiAffinity/" REQUIRED), i, max, term)
+    json_each(json_at(p->pod, "/spec/affinity/podAntiAffinity/" REQUIRED), term)
     {
         const char *topology = json_str_or(term, "/topologyKey", TOPOLOGY_HOSTNAME);
         const char *place = node_label(&q->state->nodes.items[p->node], topology);

@@ -33,10 +33,8 @@ static int64_t node_affinity(const struct query *q, const struct sched_node *n)
 {
     int64_t total = 0, matched = 0;
     yyjson_val *item;
-    size_t i, max;
 
-    yyjson_arr_foreach(
-        json_at(q->req->pod, "/spec/affinity/nodeAffinity/preferredDuringSchedulingIgnoredDuringExecution"), i, max, item)
+    json_each(json_at(q->req->pod, "/spec/affinity/nodeAffinity/preferredDuringSchedulingIgnoredDuringExecution"), item)
     {
         int64_t weight = json_int(item, "/weight", 1);
         total += weight;
@@ -64,9 +62,8 @@ static int64_t preferred_taints(const struct query *q, const struct sched_node *
 {
     int64_t score = 100;
     yyjson_val *taint;
-    size_t i, max;
 
-    yyjson_arr_foreach(json_at(n->obj, "/spec/taints"), i, max, taint)
+    json_each(json_at(n->obj, "/spec/taints"), taint)
         if (streq(json_str_or(taint, "/effect", ""), "PreferNoSchedule") &&
             !sched_tolerates(json_at(q->req->pod, "/spec/tolerations"), taint))
             score -= 50;

@@ -39,9 +39,8 @@ static int64_t amount_of(const char *name, yyjson_val *quantity)
 static void add_list(struct resource_vec *v, yyjson_val *list)
 {
     yyjson_val *key, *value;
-    size_t i, max;
 
-    yyjson_obj_foreach(list, i, max, key, value)
+    json_each_member(list, key, value)
         slot(v, yyjson_get_str(key))->amount += amount_of(yyjson_get_str(key), value);
 }
 
@@ -49,10 +48,9 @@ static void add_list(struct resource_vec *v, yyjson_val *list)
 static void container_requests(yyjson_val *container, struct resource_vec *ret)
 {
     yyjson_val *requests = json_at(container, "/resources/requests"), *key, *value;
-    size_t i, max;
 
     add_list(ret, requests);
-    yyjson_obj_foreach(json_at(container, "/resources/limits"), i, max, key, value)
+    json_each_member(json_at(container, "/resources/limits"), key, value)
         if (!yyjson_obj_get(requests, yyjson_get_str(key)))
             slot(ret, yyjson_get_str(key))->amount += amount_of(yyjson_get_str(key), value);
 }
@@ -60,11 +58,10 @@ static void container_requests(yyjson_val *container, struct resource_vec *ret)
 void sched_pod_requests(yyjson_val *pod, struct resource_vec *ret)
 {
     yyjson_val *container;
-    size_t i, max;
 
-    yyjson_arr_foreach(json_at(pod, "/spec/containers"), i, max, container)
+    json_each(json_at(pod, "/spec/containers"), container)
         container_requests(container, ret);
-    yyjson_arr_foreach(json_at(pod, "/spec/initContainers"), i, max, container)
+    json_each(json_at(pod, "/spec/initContainers"), container)
     {
         struct resource_vec one = {0};
         container_requests(container, &one);

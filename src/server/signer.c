@@ -78,11 +78,10 @@ static bool may_node_client(const struct csr *c)
 static bool is_node_address(yyjson_val *node, const char *text)
 {
     yyjson_val *address;
-    size_t i, n;
 
     if (streq(text, meta_name(node)))
         return true;
-    yyjson_arr_foreach (json_at(node, "/status/addresses"), i, n, address)
+    json_each(json_at(node, "/status/addresses"), address)
         if (streq(json_str_or(address, "/address", ""), text))
             return true;
     return false;
@@ -219,11 +218,10 @@ static int read_csr(struct csr *c, struct gw_error *err)
 {
     yyjson_val *groups = json_at(c->object, "/spec/groups"), *group;
     const char *request = json_str_or(c->object, "/spec/request", "");
-    size_t i, n;
 
     c->user = json_str_or(c->object, "/spec/username", "");
     c->groups = xnew_n(const char *, yyjson_arr_size(groups) + 1);
-    yyjson_arr_foreach (groups, i, n, group)
+    json_each(groups, group)
         c->groups[c->who.n_groups++] = yyjson_is_str(group) ? yyjson_get_str(group) : "";
     c->who.name = c->user;
     c->who.groups = c->groups;

@@ -179,10 +179,10 @@ size_t sim_count(struct sim *s, const char *target, const char *path, const char
 {
     _cleanup_doc_ yyjson_doc *doc = sim_get(s, target);
     yyjson_val *item;
-    size_t i, max, n = 0;
+    size_t n = 0;
 
     assert_non_null(doc);
-    yyjson_arr_foreach(json_at(yyjson_doc_get_root(doc), "/items"), i, max, item)
+    json_each(json_at(yyjson_doc_get_root(doc), "/items"), item)
         n += !path || streq(json_str_or(item, path, ""), want);
     return n;
 }

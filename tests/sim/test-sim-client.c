@@ -42,11 +42,10 @@ static void assert_same(struct sim *s, struct informer *inf)
 {
     _cleanup_doc_ yyjson_doc *list = sim_get(s, CONFIGMAPS);
     yyjson_val *item;
-    size_t i, max;
     char key[OBJECT_KEY_MAX];
 
     assert_int_equal(informer_len(inf), yyjson_arr_size(json_at(yyjson_doc_get_root(list), "/items")));
-    yyjson_arr_foreach(json_at(yyjson_doc_get_root(list), "/items"), i, max, item)
+    json_each(json_at(yyjson_doc_get_root(list), "/items"), item)
     {
         yyjson_val *have = informer_get(inf, object_key(item, key));
         assert_non_null(have);

@@ -213,9 +213,8 @@ static bool has_taint(struct cluster *c, const char *node, const char *key)
 {
     _cleanup_doc_ yyjson_doc *doc = sim_get(c->s, node);
     yyjson_val *taint;
-    size_t i, max;
 
-    yyjson_arr_foreach(json_at(yyjson_doc_get_root(doc), "/spec/taints"), i, max, taint)
+    json_each(json_at(yyjson_doc_get_root(doc), "/spec/taints"), taint)
         if (streq(json_str_or(taint, "/key", ""), key))
             return true;
     return false;
@@ -295,9 +294,8 @@ static void test_each_node_has_its_own_range(void **state)
     _cleanup_doc_ yyjson_doc *list = sim_get(c->s, NODES);
     _cleanup_(map_freep) struct map *seen = map_new(NULL);
     yyjson_val *node;
-    size_t i, max;
 
-    yyjson_arr_foreach(json_at(yyjson_doc_get_root(list), "/items"), i, max, node)
+    json_each(json_at(yyjson_doc_get_root(list), "/items"), node)
     {
         const char *range = json_str_or(node, "/spec/podCIDR", "");
         assert_true(str_starts(range, "10.244.") && str_ends(range, ".0/24"));

@@ -333,11 +333,11 @@ static void check_vm(struct world *w, int i, yyjson_val *pods, yyjson_val *migra
     _cleanup_free_ char *name = xasprintf("vm%d", i);
     _cleanup_doc_ yyjson_doc *vmi = sim_get(w->s, vmi_target(i));
     yyjson_val *item;
-    size_t at, n, live = 0, kept = 0;
+    size_t live = 0, kept = 0;
 
-    yyjson_arr_foreach(pods, at, n, item)
+    json_each(pods, item)
         live += streq(meta_label(item, LABEL_VM_NAME), name) && !is_final(item);
-    yyjson_arr_foreach(migrations, at, n, item)
+    json_each(migrations, item)
         kept += streq(json_str(item, "/spec/vmiName"), name);
     if (live != phase_is(yyjson_doc_get_root(vmi), "Running"))
         explain(w, w->vms[i].job);
@@ -351,13 +351,13 @@ static void check_end(struct world *w)
     _cleanup_doc_ yyjson_doc *pods = sim_get(w->s, "/api/v1/pods");
     _cleanup_doc_ yyjson_doc *migrations = sim_get(w->s, KUBEVIRT "/" VMIMS), *vmis = sim_get(w->s, KUBEVIRT "/" VMIS);
     yyjson_val *item, *pod_list = json_at(yyjson_doc_get_root(pods), "/items"), *list = json_at(yyjson_doc_get_root(migrations), "/items");
-    size_t i, n, running = 0;
+    size_t running = 0;
 
-    yyjson_arr_foreach(list, i, n, item) {
+    json_each(list, item) {
         assert_true(is_final(item));
         assert_false(meta_deleting(item));
     }
-    yyjson_arr_foreach(json_at(yyjson_doc_get_root(vmis), "/items"), i, n, item)
+    json_each(json_at(yyjson_doc_get_root(vmis), "/items"), item)
         running += phase_is(item, "Running");
     for (int k = 0; k < plan.vms; k++)
         check_vm(w, k, pod_list, list);

@@ -64,9 +64,8 @@ static bool find_pod(struct world *w, bool target_pod)
 {
     _cleanup_doc_ yyjson_doc *list = sim_get(w->s, PODS);
     yyjson_val *item;
-    size_t i, n;
 
-    yyjson_arr_foreach(json_at(yyjson_doc_get_root(list), "/items"), i, n, item)
+    json_each(json_at(yyjson_doc_get_root(list), "/items"), item)
         if ((meta_label(item, LABEL_MIGRATION_UID) != NULL) == target_pod) {
             snprintf(w->target, sizeof(w->target), PODS "/%s", meta_name(item));
             return true;
@@ -313,8 +312,7 @@ static void test_waits_its_turn(void **state)
     sim_run(w->s, 1000);
     _cleanup_doc_ yyjson_doc *list = sim_get(w->s, PODS);
     yyjson_val *item;
-    size_t i, n;
-    yyjson_arr_foreach(json_at(yyjson_doc_get_root(list), "/items"), i, n, item)
+    json_each(json_at(yyjson_doc_get_root(list), "/items"), item)
         if (streq(meta_label(item, LABEL_VM_NAME), "vm2")) {
             _cleanup_free_ char *target = xasprintf(PODS "/%s/binding", meta_name(item));
             sim_post(w->s, target, "{\"target\":{\"kind\":\"Node\",\"name\":\"n1\"}}");

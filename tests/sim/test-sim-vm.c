@@ -366,9 +366,9 @@ static void test_addresses_differ(void **state)
     sim_run(w->s, 5000);
     _cleanup_doc_ yyjson_doc *list = sim_get(w->s, VMIS);
     yyjson_val *item;
-    size_t i, n;
+    size_t i;
     struct map *seen = map_new(NULL);
-    yyjson_arr_foreach(json_at(yyjson_doc_get_root(list), "/items"), i, n, item) {
+    json_each_at(json_at(yyjson_doc_get_root(list), "/items"), i, item) {
         const char *address = meta_annotation(item, ANNOTATION_ADDRESS);
         assert_non_null(address);
         assert_false(map_has(seen, address));

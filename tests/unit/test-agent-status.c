@@ -53,10 +53,9 @@ static yyjson_doc *apply(yyjson_val *object, yyjson_mut_doc *patch)
 
 static const char *condition(yyjson_val *object, const char *type, const char *key)
 {
-    yyjson_arr_iter it = yyjson_arr_iter_with(json_at(object, "/status/conditions"));
     yyjson_val *item;
 
-    while ((item = yyjson_arr_iter_next(&it)))
+    json_each(json_at(object, "/status/conditions"), item)
         if (streq(json_str_or(item, "/type", ""), type))
             return yyjson_get_str(yyjson_obj_get(item, key));
     return NULL;

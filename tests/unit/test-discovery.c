@@ -108,9 +108,8 @@ static struct answer get(const char *target, const char *accept)
 static yyjson_val *find(yyjson_val *list, const char *path, const char *value)
 {
     yyjson_val *item;
-    size_t i, n;
 
-    yyjson_arr_foreach (list, i, n, item)
+    json_each(list, item)
         if (str_same(json_str(item, path), value))
             return item;
     fail_msg("no element with %s %s", path, value);
@@ -145,7 +144,6 @@ static void test_legacy_resources(void **state)
     _cleanup_answer_ struct answer a = get("/apis/kubevirt.io/v1", NULL),
                                    extra = get("/apis/subresources.kubevirt.io/v1", NULL);
     yyjson_val *vmi = find(json_at(root(&a), "/resources"), "/name", "virtualmachineinstances"), *item;
-    size_t i, n;
 
     assert_string_equal(json_str(vmi, "/kind"), "VirtualMachineInstance");
     assert_string_equal(json_str(vmi, "/singularName"), "virtualmachineinstance");
@@ -154,7 +152,7 @@ static void test_legacy_resources(void **state)
     assert_true(json_bool(vmi, "/namespaced", false));
     assert_int_equal(yyjson_arr_size(json_at(vmi, "/verbs")), 8);
     find(json_at(root(&a), "/resources"), "/name", "virtualmachines/status");
-    yyjson_arr_foreach (json_at(root(&a), "/resources"), i, n, item) {
+    json_each(json_at(root(&a), "/resources"), item) {
         assert_string_not_equal(json_str(item, "/name"), "virtualmachineinstances/status");
         assert_string_not_equal(json_str(item, "/name"), "virtualmachines/hidden");
     }
@@ -276,10 +274,9 @@ static void test_openapi_index_leads_to_documents(void **state)
 {
     _cleanup_answer_ struct answer index = get("/openapi/v3", "application/json");
     yyjson_val *key, *value;
-    size_t i, n;
 
     assert_true(yyjson_obj_size(json_at(root(&index), "/paths")) > 8);
-    yyjson_obj_foreach (json_at(root(&index), "/paths"), i, n, key, value) {
+    json_each_member(json_at(root(&index), "/paths"), key, value) {
         _cleanup_answer_ struct answer document = get(json_str(value, "/serverRelativeURL"), "application/json");
         assert_string_equal(json_str(root(&document), "/openapi"), "3.0.0");
         assert_string_equal(document.cache, "public, immutable");
@@ -291,16 +288,15 @@ static void check_refs(yyjson_val *v, yyjson_val *schemas)
 {
     const char *ref = json_str(v, "/$ref");
     yyjson_val *key, *item;
-    size_t i, n;
 
     if (ref &&
         (!str_starts(ref, "#/components/schemas/") || !yyjson_obj_get(schemas, ref + strlen("#/components/schemas/"))))
         fail_msg("%s leads nowhere", ref);
     if (yyjson_is_arr(v)) {
-        yyjson_arr_foreach (v, i, n, item)
+        json_each(v, item)
             check_refs(item, schemas);
     } else {
-        yyjson_obj_foreach (v, i, n, key, item)
+        json_each_member(v, key, item)
             check_refs(item, schemas);
     }
 }

@@ -154,13 +154,13 @@ static void test_unsupported_is_refused(void **state)
 /* Whether some object has a value at the path; "[]" is any item and ".*" any member. */
 static bool present(yyjson_val *v, const char *path)
 {
-    size_t i, n, len = strcspn(path, ".[");
+    size_t len = strcspn(path, ".[");
     yyjson_val *key, *item;
 
     if (!*path || !v)
         return v != NULL;
     if (str_starts(path, "[]")) {
-        yyjson_arr_foreach(v, i, n, item)
+        json_each(v, item)
             if (present(item, path + 2))
                 return true;
         return false;
@@ -169,7 +169,7 @@ static bool present(yyjson_val *v, const char *path)
         return present(v, path + 1);
     if (*path != '*')
         return present(yyjson_obj_getn(v, path, len), path + len);
-    yyjson_obj_foreach(v, i, n, key, item)
+    json_each_member(v, key, item)
         if (present(item, path + 1))
             return true;
     return false;

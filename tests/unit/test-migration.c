@@ -77,9 +77,9 @@ static void effective(const char *kubevirt, const char *hco, const char *policie
 {
     _cleanup_doc_ yyjson_doc *k = parse(kubevirt), *h = parse(hco), *p = parse(policies), *l = parse(labels), *n = parse(ns);
     yyjson_val *list[8], *item;
-    size_t i, max;
+    size_t i;
 
-    yyjson_arr_foreach(yyjson_doc_get_root(p), i, max, item)
+    json_each_at(yyjson_doc_get_root(p), i, item)
         list[i] = item;
     settings_effective(yyjson_doc_get_root(k), yyjson_doc_get_root(h), list, yyjson_arr_size(yyjson_doc_get_root(p)),
                        yyjson_doc_get_root(l), yyjson_doc_get_root(n), ret);

@@ -124,9 +124,8 @@ static char *names(const struct reply *r)
 {
     yyjson_val *items = json_at(yyjson_doc_get_root(r->doc), "/items"), *item;
     struct str text = {0};
-    size_t i, max;
 
-    yyjson_arr_foreach (items, i, max, item)
+    json_each(items, item)
         str_printf(&text, "%s ", json_str_or(item, "/metadata/name", "?"));
     if (*reply_str(r, "/metadata/continue"))
         str_putc(&text, '+');

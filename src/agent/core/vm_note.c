@@ -94,10 +94,9 @@ static char *get(yyjson_val *v, const char *path)
 
 static void read_disks(yyjson_val *list, struct vm *vm)
 {
-    yyjson_arr_iter it = yyjson_arr_iter_with(list);
     yyjson_val *item;
 
-    while ((item = yyjson_arr_iter_next(&it))) {
+    json_each(list, item) {
         disk_vec_push(&vm->pod.disks, (struct disk){
                                           .name = get(item, "/name"),
                                           .path = get(item, "/path"),

@@ -177,11 +177,12 @@ void vm_prepare_volumes(struct vm *vm)
 
 static size_t read_ports(yyjson_val *nic, struct pod_port *ports, size_t max)
 {
-    yyjson_arr_iter it = yyjson_arr_iter_with(json_at(nic, "/ports"));
     yyjson_val *port;
     size_t n = 0;
 
-    while (n < max && (port = yyjson_arr_iter_next(&it))) {
+    json_each(json_at(nic, "/ports"), port) {
+        if (n == max)
+            break;
         bool udp = streq(json_str_or(port, "/protocol", "TCP"), "UDP");
         ports[n++] = (struct pod_port){udp ? 17 : 6, (uint16_t)json_int(port, "/port", 0)};
     }

@@ -27,10 +27,9 @@ const char *vm_phase_string(enum vm_phase phase)
 
 static yyjson_val *named(yyjson_val *list, const char *name)
 {
-    yyjson_arr_iter it = yyjson_arr_iter_with(list);
     yyjson_val *item;
 
-    while ((item = yyjson_arr_iter_next(&it)))
+    json_each(list, item)
         if (str_same(json_str(item, "/name"), name))
             return item;
     return NULL;
@@ -40,10 +39,9 @@ static yyjson_val *named(yyjson_val *list, const char *name)
 
 static bool interfaces_migrate(yyjson_val *vmi)
 {
-    yyjson_arr_iter it = yyjson_arr_iter_with(json_at(vmi, "/spec/networks"));
     yyjson_val *network;
 
-    while ((network = yyjson_arr_iter_next(&it))) {
+    json_each(json_at(vmi, "/spec/networks"), network) {
         yyjson_val *nic = named(json_at(vmi, "/spec/domain/devices/interfaces"), json_str_or(network, "/name", ""));
         if (json_at(network, "/pod") && nic && !json_at(nic, "/masquerade"))
             return false;
@@ -84,10 +82,9 @@ struct migratable vmi_migratable(yyjson_val *vmi, const struct disk_vec *disks, 
 /* A disk that is neither a claim nor a read-only CD-ROM travels, whatever is in it (KubeVirt's rule). */
 const char *vmi_migration_method(yyjson_val *vmi)
 {
-    yyjson_arr_iter it = yyjson_arr_iter_with(json_at(vmi, "/spec/domain/devices/disks"));
     yyjson_val *disk;
 
-    while ((disk = yyjson_arr_iter_next(&it))) {
+    json_each(json_at(vmi, "/spec/domain/devices/disks"), disk) {
         yyjson_val *volume = named(json_at(vmi, "/spec/volumes"), json_str_or(disk, "/name", ""));
         bool read_only_cd = json_at(disk, "/cdrom") && json_bool(disk, "/cdrom/readonly", true);
         if (!json_at(volume, "/persistentVolumeClaim") && !read_only_cd)
@@ -115,10 +112,9 @@ static void add_transition(yyjson_mut_doc *d, yyjson_mut_val *list, const char *
 
 static bool was_in(yyjson_val *transitions, const char *phase)
 {
-    yyjson_arr_iter it = yyjson_arr_iter_with(transitions);
     yyjson_val *item;
 
-    while ((item = yyjson_arr_iter_next(&it)))
+    json_each(transitions, item)
         if (str_same(json_str(item, "/phase"), phase))
             return true;
     return false;

@@ -72,13 +72,13 @@ static char *blob_path(const char *digest)
 
 static int docker_layers(yyjson_val *manifests, struct strv *ret, struct gw_error *err)
 {
-    yyjson_arr_iter it = yyjson_arr_iter_with(json_at(manifests, "/0/Layers"));
     yyjson_val *layer;
-    int r = 0;
+    int r;
 
-    while (r == 0 && (layer = yyjson_arr_iter_next(&it)))
-        r = add_layer(ret, yyjson_get_str(layer), err);
-    return r;
+    json_each(json_at(manifests, "/0/Layers"), layer)
+        if ((r = add_layer(ret, yyjson_get_str(layer), err)) < 0)
+            return r;
+    return 0;
 }
 
 /* The first manifest that is for this architecture, or names none; an index may refer to another index. */
@@ -91,20 +91,19 @@ static int oci_layers(const char *folder, const char *file, int depth, struct st
 
     if (r < 0)
         return r;
-    yyjson_arr_iter it = yyjson_arr_iter_with(json_at(yyjson_doc_get_root(doc), "/manifests"));
-    while ((item = yyjson_arr_iter_next(&it))) {
+    json_each(json_at(yyjson_doc_get_root(doc), "/manifests"), item) {
         if (!streq(json_str_or(item, "/platform/architecture", "amd64"), "amd64"))
             continue;
         _cleanup_free_ char *next = blob_path(json_str(item, "/digest"));
         return strstr(next, "..") ? gw_error_set(err, GW_INVALID, "index.json names a digest \"%s\"", next)
                                   : oci_layers(folder, next, depth + 1, ret, err);
     }
-    it = yyjson_arr_iter_with(json_at(yyjson_doc_get_root(doc), "/layers"));
-    while (r == 0 && (item = yyjson_arr_iter_next(&it))) {
+    json_each(json_at(yyjson_doc_get_root(doc), "/layers"), item) {
         _cleanup_free_ char *layer = blob_path(json_str(item, "/digest"));
-        r = add_layer(ret, layer, err);
+        if ((r = add_layer(ret, layer, err)) < 0)
+            return r;
     }
-    return r;
+    return 0;
 }
 
 static int find_layers(const char *folder, struct strv *ret, struct gw_error *err)

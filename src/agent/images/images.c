@@ -68,8 +68,7 @@ int image_note_read(const char *store, const char *path, struct image *ret, stru
     if (!str_starts(digest, "sha256:"))
         return gw_error_set(err, GW_INVALID, "%s names no digest", path);
     struct image image = {.name = xstrdup(json_str_or(v, "/name", "")), .digest = xstrdup(digest)};
-    yyjson_arr_iter it = yyjson_arr_iter_with(json_at(v, "/files"));
-    while ((item = yyjson_arr_iter_next(&it))) {
+    json_each(json_at(v, "/files"), item) {
         const char *in_image = json_str_or(item, "/path", "/");
         image_file_vec_push(&image.files,
                             (struct image_file){

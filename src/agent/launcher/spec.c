@@ -79,10 +79,9 @@ static char *get(yyjson_val *v, const char *path)
 
 static void get_list(yyjson_val *v, const char *path, struct strv *ret)
 {
-    yyjson_arr_iter it = yyjson_arr_iter_with(json_at(v, path));
     yyjson_val *item;
 
-    while ((item = yyjson_arr_iter_next(&it)))
+    json_each(json_at(v, path), item)
         if (yyjson_is_str(item))
             strv_push(ret, yyjson_get_str(item));
 }

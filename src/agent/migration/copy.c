@@ -40,11 +40,10 @@ void copy_add_credentials(struct script *s, const struct copy_names *n, bool sou
 bool copy_has_credentials(yyjson_val *objects, int64_t epoch)
 {
     char id[32];
-    size_t i, max;
     yyjson_val *object;
 
     copy_tls_id(epoch, id);
-    yyjson_arr_foreach(objects, i, max, object)
+    json_each(objects, object)
         if (streq(json_str_or(object, "/name", ""), id))
             return true;
     return false;
@@ -52,10 +51,9 @@ bool copy_has_credentials(yyjson_val *objects, int64_t epoch)
 
 bool copy_is_left(yyjson_val *yank)
 {
-    size_t i, max;
     yyjson_val *instance;
 
-    yyjson_arr_foreach(yank, i, max, instance)
+    json_each(yank, instance)
         if (streq(json_str_or(instance, "/type", ""), "migration"))
             return true;
     return false;

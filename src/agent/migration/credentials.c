@@ -62,10 +62,9 @@ static void look(void *userdata);
 /* The denial's message, if there is one. */
 static const char *refusal(yyjson_val *csr)
 {
-    size_t i, max;
     yyjson_val *condition;
 
-    yyjson_arr_foreach(json_at(csr, "/status/conditions"), i, max, condition) {
+    json_each(json_at(csr, "/status/conditions"), condition) {
         const char *type = json_str_or(condition, "/type", "");
         if (streq(type, "Denied") || streq(type, "Failed"))
             return json_str_or(condition, "/message", type);

@@ -95,10 +95,9 @@ void mirror_drop(struct script *s, const struct copy_names *n, const struct disk
 
 static yyjson_val *find_job(yyjson_val *jobs, const char *id)
 {
-    size_t i, max;
     yyjson_val *job;
 
-    yyjson_arr_foreach(jobs, i, max, job)
+    json_each(jobs, job)
         if (streq(json_str_or(job, "/id", ""), id))
             return job;
     return NULL;

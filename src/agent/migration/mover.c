@@ -141,10 +141,9 @@ bool mover_qmp_ready(const struct mover *m)
 
 bool mover_paused_by_user(const struct mover *m)
 {
-    size_t i, max;
     yyjson_val *condition;
 
-    yyjson_arr_foreach(json_at(yyjson_doc_get_root(m->pod->vmi), "/status/conditions"), i, max, condition)
+    json_each(json_at(yyjson_doc_get_root(m->pod->vmi), "/status/conditions"), condition)
         if (str_same(json_str(condition, "/type"), "Paused"))
             return str_same(json_str(condition, "/status"), "True");
     return false;

@@ -172,9 +172,9 @@ static bool is_published(struct node_network *nn, yyjson_mut_doc *doc, yyjson_va
 /* A merge patch (RFC 7386) leaves what it does not name: peers that are gone have to be named, with null. */
 static void remove_vanished(yyjson_mut_doc *doc, yyjson_val *published)
 {
-    yyjson_obj_iter it = yyjson_obj_iter_with(json_at(published, "/status/observed"));
+    yyjson_val *key, *value;
 
-    for (yyjson_val *key; (key = yyjson_obj_iter_next(&it));) {
+    json_each_member(json_at(published, "/status/observed"), key, value) {
         _cleanup_free_ char *path = json_path("/status/observed", yyjson_get_str(key));
         if (!json_mut_at(doc, path))
             json_set(doc, path, yyjson_mut_null(doc));

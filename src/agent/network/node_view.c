@@ -45,9 +45,9 @@ const struct announced_address *node_view_address(const struct node_view *v, uin
 
 static void read_addresses(yyjson_val *list, struct announced_vec *ret)
 {
-    yyjson_arr_iter it = yyjson_arr_iter_with(list);
+    yyjson_val *v;
 
-    for (yyjson_val *v; (v = yyjson_arr_iter_next(&it));) {
+    json_each(list, v) {
         struct announced_address a = {
             .epoch = json_int(v, "/epoch", 0),
             .state = address_state_from(json_str_or(v, "/state", "Active")),
@@ -62,12 +62,12 @@ static void read_addresses(yyjson_val *list, struct announced_vec *ret)
 
 static void read_observed(yyjson_val *map, struct observed_vec *ret)
 {
-    yyjson_obj_iter it = yyjson_obj_iter_with(map);
+    yyjson_val *key, *value;
 
-    for (yyjson_val *key; (key = yyjson_obj_iter_next(&it));)
+    json_each_member(map, key, value)
         observed_vec_push(ret, (struct observed_peer){
                                    .node = xstrdup(yyjson_get_str(key)),
-                                   .serial = json_int(yyjson_obj_iter_get_val(key), "", -1),
+                                   .serial = json_int(value, "", -1),
                                });
 }
 

@@ -39,10 +39,9 @@ static const char *const labelled[] = {
 /* Labels of ours that are there but were not set anew. */
 static void drop_stale(yyjson_mut_doc *d, yyjson_val *old)
 {
-    yyjson_obj_iter it = yyjson_obj_iter_with(json_at(old, "/metadata/labels"));
-    yyjson_val *key;
+    yyjson_val *key, *value;
 
-    while ((key = yyjson_obj_iter_next(&it))) {
+    json_each_member(json_at(old, "/metadata/labels"), key, value) {
         const char *name = yyjson_get_str(key);
         _cleanup_free_ char *path = json_path("/metadata/labels", name);
         size_t prefix = strcspn(name, "/");

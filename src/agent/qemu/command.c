@@ -267,10 +267,9 @@ static void add_block_graph(yyjson_val *spec, const struct disk *disk, size_t i,
 
 static bool any_boot_order(yyjson_val *vmi)
 {
-    yyjson_arr_iter it = yyjson_arr_iter_with(json_at(vmi, "/spec/domain/devices/disks"));
     yyjson_val *item;
 
-    while ((item = yyjson_arr_iter_next(&it)))
+    json_each(json_at(vmi, "/spec/domain/devices/disks"), item)
         if (json_int(item, "/bootOrder", 0) > 0)
             return true;
     return false;

@@ -22,10 +22,9 @@ int qemu_machine_type(const struct qemu_facts *f, yyjson_val *vmi, const char *r
 /* ",+a,-b" for spec.domain.cpu.features; the policies are libvirt's. */
 static int add_policies(const struct qemu_facts *f, yyjson_val *vmi, struct str *out, struct gw_error *err)
 {
-    yyjson_arr_iter it = yyjson_arr_iter_with(json_at(vmi, "/spec/domain/cpu/features"));
     yyjson_val *item;
 
-    while ((item = yyjson_arr_iter_next(&it))) {
+    json_each(json_at(vmi, "/spec/domain/cpu/features"), item) {
         const char *name = json_str_or(item, "/name", ""), *policy = json_str_or(item, "/policy", "require");
         bool here = strv_has(&f->features, name);
         if (streq(policy, "require") && !here)

@@ -51,9 +51,8 @@ struct qemu_facts *qemu_facts_free(struct qemu_facts *f)
 static void read_list(yyjson_val *list, struct strv *ret)
 {
     yyjson_val *item;
-    yyjson_arr_iter it = yyjson_arr_iter_with(list);
 
-    while ((item = yyjson_arr_iter_next(&it)))
+    json_each(list, item)
         if (yyjson_is_str(item))
             strv_push(ret, yyjson_get_str(item));
 }
@@ -61,9 +60,8 @@ static void read_list(yyjson_val *list, struct strv *ret)
 static void read_models(yyjson_val *list, struct cpu_model_vec *ret)
 {
     yyjson_val *item;
-    yyjson_arr_iter it = yyjson_arr_iter_with(list);
 
-    while ((item = yyjson_arr_iter_next(&it))) {
+    json_each(list, item) {
         struct cpu_model m = {.name = xstrdup(json_str_or(item, "/name", ""))};
         read_list(json_at(item, "/missing"), &m.missing);
         m.usable = m.missing.len == 0;

@@ -31,11 +31,10 @@ static int expand(struct interrogation *i, const char *model, struct map **ret, 
     if (r < 0)
         return r;
     yyjson_val *props = json_at(yyjson_doc_get_root(answer), "/model/props");
-    yyjson_obj_iter it = yyjson_obj_iter_with(props);
-    yyjson_val *key;
+    yyjson_val *key, *value;
     struct map *set = map_new(NULL);
-    while ((key = yyjson_obj_iter_next(&it)))
-        if (yyjson_is_true(yyjson_obj_iter_get_val(key)))
+    json_each_member(props, key, value)
+        if (yyjson_is_true(value))
             map_put(set, yyjson_get_str(key), (void *)1);
     if (ret_vendor)
         *ret_vendor = xstrdup(json_str_or(props, "/vendor", ""));
@@ -149,16 +148,15 @@ static bool is_candidate(yyjson_val *model)
 static int find_host_model(struct interrogation *i, yyjson_val *models, const struct map *host, const char *vendor,
                            struct host_model *best, struct gw_error *err)
 {
-    yyjson_arr_iter it = yyjson_arr_iter_with(models);
     yyjson_val *m;
-    int r = 0;
+    int r;
 
-    while (r == 0 && (m = yyjson_arr_iter_next(&it)))
-        if (is_candidate(m))
-            r = consider(i, json_str(m, "/name"), host, vendor, best, err);
-    if (r == 0 && !best->name)
+    json_each(models, m)
+        if (is_candidate(m) && (r = consider(i, json_str(m, "/name"), host, vendor, best, err)) < 0)
+            return r;
+    if (!best->name)
         return gw_error_set(err, GW_INTERNAL_ERROR, "no named CPU model is a subset of this host's features");
-    return r;
+    return 0;
 }
 
 static void put_list(yyjson_mut_doc *d, const char *path, const struct strv *list)
@@ -174,10 +172,9 @@ static void put_list(yyjson_mut_doc *d, const char *path, const struct strv *lis
 static void put_models(yyjson_mut_doc *d, yyjson_val *models)
 {
     yyjson_mut_val *list = yyjson_mut_arr(d);
-    yyjson_arr_iter it = yyjson_arr_iter_with(models);
     yyjson_val *m;
 
-    while ((m = yyjson_arr_iter_next(&it))) {
+    json_each(models, m) {
         const char *name = json_str_or(m, "/name", "");
         if (!json_str(m, "/alias-of"))
             continue;
@@ -228,8 +225,7 @@ static int ask_machines(struct interrogation *i, yyjson_mut_doc *d, struct gw_er
 
     if (r < 0)
         return r;
-    yyjson_arr_iter it = yyjson_arr_iter_with(yyjson_doc_get_root(answer));
-    while ((m = yyjson_arr_iter_next(&it))) {
+    json_each(yyjson_doc_get_root(answer), m) {
         const char *name = json_str_or(m, "/name", "");
         if (!str_starts(name, "pc-q35-") || json_bool(m, "/deprecated", false))
             continue;

@@ -37,10 +37,9 @@ void volume_plan_done(struct volume_plan *p)
 /* The item of a list whose "name" is name. */
 static yyjson_val *named(yyjson_val *list, const char *name)
 {
-    yyjson_arr_iter it = yyjson_arr_iter_with(list);
     yyjson_val *item;
 
-    while ((item = yyjson_arr_iter_next(&it)))
+    json_each(list, item)
         if (str_same(json_str(item, "/name"), name))
             return item;
     return NULL;
@@ -137,10 +136,9 @@ static int64_t bytes_at(yyjson_val *v, const char *path)
 
 static bool has_mode(yyjson_val *modes, const char *mode)
 {
-    yyjson_arr_iter it = yyjson_arr_iter_with(modes);
     yyjson_val *m;
 
-    while ((m = yyjson_arr_iter_next(&it)))
+    json_each(modes, m)
         if (streq(yyjson_get_str(m) ? yyjson_get_str(m) : "", mode))
             return true;
     return false;
@@ -256,21 +254,19 @@ int volumes_plan(yyjson_val *vmi, volume_lookup_fn lookup, void *userdata, struc
                  const char **ret_reason, struct gw_error *err)
 {
     const struct lookup l = {lookup, userdata, ret_reason};
-    yyjson_arr_iter it = yyjson_arr_iter_with(json_at(vmi, "/spec/domain/devices/disks"));
     struct volume_plan p = {0};
     yyjson_val *disk;
-    int r = 0;
 
     *ret_reason = "InvalidVolume";
     plan_kernel(vmi, &p);
-    while (r == 0 && (disk = yyjson_arr_iter_next(&it))) {
+    json_each(json_at(vmi, "/spec/domain/devices/disks"), disk) {
         struct volume v = {0};
-        r = plan_disk(vmi, disk, &l, &v, err);
+        int r = plan_disk(vmi, disk, &l, &v, err);
         volume_vec_push(&p.disks, v);
-    }
-    if (r < 0) {
-        volume_plan_done(&p);
-        return r;
+        if (r < 0) {
+            volume_plan_done(&p);
+            return r;
+        }
     }
     *ret = p;
     return 0;
@@ -286,10 +282,9 @@ static void need(struct strv *ret, const char *kind, const char *name)
 
 void volumes_needs(yyjson_val *vmi, volume_lookup_fn lookup, void *userdata, struct strv *ret)
 {
-    yyjson_arr_iter it = yyjson_arr_iter_with(json_at(vmi, "/spec/volumes"));
     yyjson_val *volume;
 
-    while ((volume = yyjson_arr_iter_next(&it))) {
+    json_each(json_at(vmi, "/spec/volumes"), volume) {
         const char *claim = json_str(volume, "/persistentVolumeClaim/claimName");
         need(ret, "Secret", json_str(volume, "/cloudInitNoCloud/secretRef/name"));
         need(ret, "Secret", json_str(volume, "/cloudInitNoCloud/networkDataSecretRef/name"));

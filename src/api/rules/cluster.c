@@ -56,9 +56,9 @@ static void validate_node(struct rule_ctx *ctx, yyjson_val *object, yyjson_val *
     _cleanup_(map_freep) struct map *seen = map_new(NULL);
     const char *before = json_str(old, "/spec/podCIDR");
     yyjson_val *taint;
-    size_t i, n;
+    size_t i;
 
-    yyjson_arr_foreach(json_at(object, "/spec/taints"), i, n, taint)
+    json_each_at(json_at(object, "/spec/taints"), i, taint)
         check_taint(&w, i, taint, seen);
     if (before && *before && !str_same(before, json_str(object, "/spec/podCIDR")))
         field_forbidden(err, at(&w, "podCIDR"), "may not be changed once it is set: VMs keep addresses of this range");

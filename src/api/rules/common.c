@@ -78,11 +78,10 @@ const char *setting(struct rule_ctx *ctx, const char *kubevirt, const char *hype
 void check_labels(struct where *w, const char *field, yyjson_val *labels)
 {
     yyjson_val *key, *value;
-    size_t i, n;
 
     if (!yyjson_is_obj(labels))
         return;
-    yyjson_obj_foreach(labels, i, n, key, value)
+    json_each_member(labels, key, value)
     {
         const char *fault = qualified_name_fault(yyjson_get_str(key));
         _cleanup_free_ char *text = NULL;

@@ -32,9 +32,8 @@ static void check_conditions(yyjson_val *object, struct gw_error *err)
 {
     yyjson_val *condition;
     bool approved = false, denied = false;
-    size_t i, n;
 
-    yyjson_arr_foreach(json_at(object, "/status/conditions"), i, n, condition)
+    json_each(json_at(object, "/status/conditions"), condition)
     {
         const char *type = json_str_or(condition, "/type", "");
         approved |= streq(type, "Approved");

@@ -58,9 +58,9 @@ static bool data_key(const char *key)
 static size_t check_keys(const char *field, yyjson_val *data, struct gw_error *err)
 {
     yyjson_val *key, *value;
-    size_t i, n, total = 0;
+    size_t total = 0;
 
-    yyjson_obj_foreach(data, i, n, key, value)
+    json_each_member(data, key, value)
     {
         _cleanup_free_ char *text = field_quote(key), *path = xasprintf("%s[%s]", field, yyjson_get_str(key));
         total += yyjson_get_len(value);
@@ -102,11 +102,10 @@ static void validate_configmap(struct rule_ctx *ctx, yyjson_val *object, yyjson_
 {
     static const char *const fields[] = {"data", "binaryData", NULL};
     yyjson_val *data = yyjson_obj_get(object, "data"), *binary = yyjson_obj_get(object, "binaryData"), *key, *value;
-    size_t i, n;
 
     check_size(check_keys("data", data, err) + check_keys("binaryData", binary, err) / 4 * 3, err);
     check_immutable(object, old, fields, err);
-    yyjson_obj_foreach(binary, i, n, key, value)
+    json_each_member(binary, key, value)
         if (yyjson_obj_get(data, yyjson_get_str(key))) {
             _cleanup_free_ char *text = field_quote(key);
             field_invalid(err, "binaryData", text, "duplicate of key present in data");

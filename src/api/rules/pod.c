@@ -25,15 +25,14 @@ static void check_create(struct rule_ctx *ctx, yyjson_val *object, struct gw_err
 static bool only_bound(yyjson_val *spec, yyjson_val *old)
 {
     yyjson_val *key, *value;
-    size_t i, n;
 
-    yyjson_obj_foreach(spec, i, n, key, value)
+    json_each_member(spec, key, value)
     {
         bool node = streq(yyjson_get_str(key), "nodeName");
         if (!(node && !*json_str_or(old, "/nodeName", "")) && !json_equal(value, yyjson_obj_get(old, yyjson_get_str(key))))
             return false;
     }
-    yyjson_obj_foreach(old, i, n, key, value)
+    json_each_member(old, key, value)
         if (!yyjson_obj_get(spec, yyjson_get_str(key)))
             return false;
     return true;

@@ -45,9 +45,8 @@ static void warn_gates(struct rule_ctx *ctx, yyjson_val *gates)
 {
     _cleanup_str_ struct str names = {0};
     yyjson_val *gate;
-    size_t i, n;
 
-    yyjson_arr_foreach(gates, i, n, gate)
+    json_each(gates, gate)
         if (yyjson_is_str(gate) && !always_on(yyjson_get_str(gate)))
             str_printf(&names, "%s%s", names.len ? ", " : "", yyjson_get_str(gate));
     if (!names.len || !ctx->warn)

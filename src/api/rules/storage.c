@@ -11,11 +11,11 @@ static void check_modes(struct where *w, yyjson_val *modes)
 {
     static const char *const known[] = {"ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod", NULL};
     yyjson_val *mode;
-    size_t i, n;
+    size_t i;
 
     if (yyjson_arr_size(modes) == 0)
         field_required(w->err, at(w, "accessModes"), "at least 1 access mode is required");
-    yyjson_arr_foreach(modes, i, n, mode)
+    json_each_at(modes, i, mode)
     {
         _cleanup_free_ char *text = field_quote(mode);
         const char *const *k = known;
@@ -104,9 +104,8 @@ static void claim_defaults(struct rule_ctx *ctx, yyjson_mut_doc *d, yyjson_val *
 static bool claim_fixed(yyjson_val *spec, yyjson_val *old)
 {
     yyjson_val *key, *value;
-    size_t i, n;
 
-    yyjson_obj_foreach(spec, i, n, key, value)
+    json_each_member(spec, key, value)
     {
         yyjson_val *before = yyjson_obj_get(old, yyjson_get_str(key));
         if (streq(yyjson_get_str(key), "volumeName") && (!before || !*(yyjson_get_str(before) ?: "")))
@@ -114,7 +113,7 @@ static bool claim_fixed(yyjson_val *spec, yyjson_val *old)
         if (!json_equal(value, before))
             return false;
     }
-    yyjson_obj_foreach(old, i, n, key, value)
+    json_each_member(old, key, value)
         if (!yyjson_obj_get(spec, yyjson_get_str(key)))
             return false;
     return true;

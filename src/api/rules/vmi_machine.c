@@ -83,9 +83,8 @@ static void check_resource_names(yyjson_val *spec, struct where *w, const char *
     static const char *const known[] = {"cpu", "memory", NULL};
     _cleanup_free_ char *path = xasprintf("/domain/resources/%s", list);
     yyjson_val *key, *value;
-    size_t i, n;
 
-    yyjson_obj_foreach(json_at(spec, path), i, n, key, value)
+    json_each_member(json_at(spec, path), key, value)
     {
         _cleanup_free_ char *text = field_quote(key);
         if (!streq(yyjson_get_str(key), "cpu") && !streq(yyjson_get_str(key), "memory"))
@@ -134,9 +133,9 @@ static void check_cpu_features(yyjson_val *cpu, struct where *w)
 {
     _cleanup_(map_freep) struct map *seen = map_new(NULL);
     yyjson_val *features = yyjson_obj_get(cpu, "features"), *f;
-    size_t i, n;
+    size_t i;
 
-    yyjson_arr_foreach(features, i, n, f)
+    json_each_at(features, i, f)
     {
         const char *name = json_str_or(f, "/name", "");
         _cleanup_free_ char *text = field_quote(yyjson_obj_get(f, "name"));

@@ -41,9 +41,9 @@ static void check_ports(struct where *w, size_t i, yyjson_val *ports)
 {
     _cleanup_(map_freep) struct map *names = map_new(NULL), *seen = map_new(NULL);
     yyjson_val *port;
-    size_t k, n;
+    size_t k;
 
-    yyjson_arr_foreach(ports, k, n, port)
+    json_each_at(ports, k, port)
     {
         const char *name = json_str_or(port, "/name", "");
         _cleanup_free_ char *text = field_quote(yyjson_obj_get(port, "name"));
@@ -92,9 +92,9 @@ static void check_interfaces(yyjson_val *spec, struct where *w, struct map *netw
 {
     _cleanup_(map_freep) struct map *names = map_new(NULL), *macs = map_new(NULL);
     yyjson_val *interfaces = json_at(spec, "/domain/devices/interfaces"), *interface;
-    size_t i, n;
+    size_t i;
 
-    yyjson_arr_foreach(interfaces, i, n, interface)
+    json_each_at(interfaces, i, interface)
     {
         const char *name = json_str_or(interface, "/name", "");
         _cleanup_free_ char *text = field_quote(yyjson_obj_get(interface, "name"));
@@ -109,7 +109,7 @@ static void check_interfaces(yyjson_val *spec, struct where *w, struct map *netw
         check_mac(w, i, interface, macs);
         check_ports(w, i, yyjson_obj_get(interface, "ports"));
     }
-    yyjson_arr_foreach(json_at(spec, "/networks"), i, n, interface)
+    json_each_at(json_at(spec, "/networks"), i, interface)
         if (!map_has(names, json_str_or(interface, "/name", "")))
             gw_error_add_cause(w->err, CAUSE_REQUIRED, at(w, "networks[%zu].name", i),
                                "%s '%s' not found.", w->field, json_str_or(interface, "/name", ""));
@@ -119,9 +119,9 @@ void vmi_network_check(yyjson_val *spec, struct where *w)
 {
     _cleanup_(map_freep) struct map *networks = map_new(NULL);
     yyjson_val *network;
-    size_t i, n, pods = 0;
+    size_t i, pods = 0;
 
-    yyjson_arr_foreach(json_at(spec, "/networks"), i, n, network)
+    json_each_at(json_at(spec, "/networks"), i, network)
         check_network(w, i, network, networks, &pods);
     check_interfaces(spec, w, networks);
 }

@@ -36,9 +36,9 @@ static void check_requirement(struct where *w, const char *path, yyjson_val *r)
 static void check_requirements(struct where *w, const char *path, const char *list, yyjson_val *requirements)
 {
     yyjson_val *r;
-    size_t i, n;
+    size_t i;
 
-    yyjson_arr_foreach(requirements, i, n, r)
+    json_each_at(requirements, i, r)
     {
         _cleanup_free_ char *item = xasprintf("%s.%s[%zu]", path, list, i);
         check_requirement(w, item, r);
@@ -48,11 +48,11 @@ static void check_requirements(struct where *w, const char *path, const char *li
 static void check_node_term(struct where *w, const char *path, yyjson_val *term)
 {
     yyjson_val *fields = yyjson_obj_get(term, "matchFields"), *f;
-    size_t i, n;
+    size_t i;
 
     check_requirements(w, path, "matchExpressions", yyjson_obj_get(term, "matchExpressions"));
     check_requirements(w, path, "matchFields", fields);
-    yyjson_arr_foreach(fields, i, n, f)
+    json_each_at(fields, i, f)
     {
         _cleanup_free_ char *text = field_quote(yyjson_obj_get(f, "key"));
         if (!streq(json_str_or(f, "/key", ""), "metadata.name"))
@@ -64,17 +64,17 @@ static void check_node_affinity(struct where *w, yyjson_val *affinity)
 {
     yyjson_val *required = yyjson_obj_get(affinity, REQUIRED), *item;
     yyjson_val *terms = yyjson_obj_get(required, "nodeSelectorTerms");
-    size_t i, n;
+    size_t i;
 
     if (required && yyjson_arr_size(terms) == 0)
         field_required(w->err, at(w, "affinity.nodeAffinity.%s.nodeSelectorTerms", REQUIRED),
                        "must have at least one node selector term");
-    yyjson_arr_foreach(terms, i, n, item)
+    json_each_at(terms, i, item)
     {
         _cleanup_free_ char *path = xasprintf("affinity.nodeAffinity.%s.nodeSelectorTerms[%zu]", REQUIRED, i);
         check_node_term(w, path, item);
     }
-    yyjson_arr_foreach(yyjson_obj_get(affinity, PREFERRED), i, n, item)
+    json_each_at(yyjson_obj_get(affinity, PREFERRED), i, item)
     {
         _cleanup_free_ char *path = xasprintf("affinity.nodeAffinity.%s[%zu].preference", PREFERRED, i);
         check_node_term(w, path, yyjson_obj_get(item, "preference"));
@@ -99,14 +99,14 @@ static void check_pod_term(struct where *w, const char *path, yyjson_val *term)
 static void check_pod_affinity(struct where *w, const char *name, yyjson_val *affinity)
 {
     yyjson_val *item;
-    size_t i, n;
+    size_t i;
 
-    yyjson_arr_foreach(yyjson_obj_get(affinity, REQUIRED), i, n, item)
+    json_each_at(yyjson_obj_get(affinity, REQUIRED), i, item)
     {
         _cleanup_free_ char *path = xasprintf("affinity.%s.%s[%zu]", name, REQUIRED, i);
         check_pod_term(w, path, item);
     }
-    yyjson_arr_foreach(yyjson_obj_get(affinity, PREFERRED), i, n, item)
+    json_each_at(yyjson_obj_get(affinity, PREFERRED), i, item)
     {
         _cleanup_free_ char *path = xasprintf("affinity.%s.%s[%zu].podAffinityTerm", name, PREFERRED, i);
         check_pod_term(w, path, yyjson_obj_get(item, "podAffinityTerm"));
@@ -134,12 +134,12 @@ static void check_toleration(struct where *w, size_t i, yyjson_val *t)
 void vmi_scheduling_check(yyjson_val *spec, struct where *w)
 {
     yyjson_val *item;
-    size_t i, n;
+    size_t i;
 
     check_labels(w, "nodeSelector", json_at(spec, "/nodeSelector"));
     check_node_affinity(w, json_at(spec, "/affinity/nodeAffinity"));
     check_pod_affinity(w, "podAffinity", json_at(spec, "/affinity/podAffinity"));
     check_pod_affinity(w, "podAntiAffinity", json_at(spec, "/affinity/podAntiAffinity"));
-    yyjson_arr_foreach(json_at(spec, "/tolerations"), i, n, item)
+    json_each_at(json_at(spec, "/tolerations"), i, item)
         check_toleration(w, i, item);
 }

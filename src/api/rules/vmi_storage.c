@@ -71,9 +71,9 @@ static void check_disks(yyjson_val *spec, struct where *w, struct map *volumes)
     _cleanup_(map_freep) struct map *names = map_new(NULL), *orders = map_new(NULL);
     yyjson_val *disks = json_at(spec, "/domain/devices/disks"), *disk;
     const char *target;
-    size_t i, n, sata = 0;
+    size_t i, sata = 0;
 
-    yyjson_arr_foreach(disks, i, n, disk)
+    json_each_at(disks, i, disk)
     {
         const char *name = json_str_or(disk, "/name", "");
 
@@ -147,9 +147,9 @@ static void check_volumes(yyjson_val *spec, struct where *w, struct map *names)
     _cleanup_(map_freep) struct map *claims = map_new(NULL);
     yyjson_val *volumes = json_at(spec, "/volumes"), *volume;
     const char *source;
-    size_t i, n;
+    size_t i;
 
-    yyjson_arr_foreach(volumes, i, n, volume)
+    json_each_at(volumes, i, volume)
     {
         check_name(w, "volumes", i, volume, names);
         if (count_of(volume, sources, &source) == 1)

@@ -21,9 +21,8 @@ static bool say_process(const struct cluster_plan *p, const char *name, const ch
 static yyjson_val *find_node(yyjson_val *items, const char *name)
 {
     yyjson_val *item;
-    size_t i, n;
 
-    yyjson_arr_foreach(items, i, n, item)
+    json_each(items, item)
         if (streq(json_str_or(item, "/metadata/name", ""), name))
             return item;
     return NULL;
@@ -32,9 +31,8 @@ static yyjson_val *find_node(yyjson_val *items, const char *name)
 static void say_vms(yyjson_val *items, const char *node)
 {
     yyjson_val *item;
-    size_t i, n;
 
-    yyjson_arr_foreach(items, i, n, item)
+    json_each(items, item)
         if (streq(json_str_or(item, "/status/nodeName", ""), node))
             cluster_say("", "%s/%s  %s  %s", json_str_or(item, "/metadata/namespace", ""),
                         json_str_or(item, "/metadata/name", ""), json_str_or(item, "/status/phase", "Pending"),

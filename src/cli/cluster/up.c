@@ -136,9 +136,8 @@ static int up_server(const struct cluster_plan *p, const char *program, struct g
 bool cluster_node_ready(yyjson_val *node)
 {
     yyjson_val *conditions = json_at(node, "/status/conditions"), *c;
-    size_t i, n;
 
-    yyjson_arr_foreach(conditions, i, n, c)
+    json_each(conditions, c)
         if (streq(json_str_or(c, "/type", ""), "Ready"))
             return streq(json_str_or(c, "/status", ""), "True");
     return false;
@@ -150,12 +149,11 @@ static int look_at_nodes(struct cli_api *api, const struct cluster_plan *p, bool
     _cleanup_doc_ yyjson_doc *list = NULL;
     int missing = 0, r = cli_api_get(api, "/api/v1/nodes", &list, err);
     yyjson_val *items = r < 0 ? NULL : json_at(yyjson_doc_get_root(list), "/items"), *item;
-    size_t i, n;
 
     for (unsigned node = 1; r >= 0 && node <= p->nodes; node++) {
         char name[CLUSTER_NAME_MAX];
         cluster_node_name(node, name);
-        yyjson_arr_foreach(items, i, n, item)
+        json_each(items, item)
             if (!ready[node] && streq(json_str_or(item, "/metadata/name", ""), name) && cluster_node_ready(item)) {
                 ready[node] = true;
                 cluster_say(name, "Ready after %.1f s", (double)(clock_monotonic_ms() - begin) / 1000);

@@ -2,10 +2,12 @@
 """Runs the steps of ./dev test in order, sums their results, and says how long each took.
 
 A step is a function that returns Counts. A failed step never stops the later ones; the exit code is 0 only if nothing
-failed. `run_tests.py STEP...` runs only the named steps."""
+failed. What is not there to be run (a suite, a folder of tests, a harness, a model) has failed: a renamed folder must not
+look like success. `run_tests.py STEP...` runs only the named steps."""
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -16,6 +18,8 @@ TOP = pathlib.Path(__file__).resolve().parent.parent
 BUILD = TOP / "build"
 LOGS = BUILD / "test-logs"
 FUZZ_SECONDS = 20
+# How a step is ended, and the seconds that it has each time: pytest and meson take down what they set up when interrupted.
+ENDINGS = (signal.SIGINT, 20), (signal.SIGTERM, 5), (signal.SIGKILL, 5)
 
 
 class Counts(NamedTuple):
@@ -27,30 +31,69 @@ class Counts(NamedTuple):
         return Counts(*(a + b for a, b in zip(self, other)))
 
 
-def run(name: str, command: list, minutes: float, **options) -> bool:
+def as_root(command: list) -> list:
+    return command if os.geteuid() == 0 else ["sudo", "-E"] + command
+
+
+def signal_group(group: int, number: int) -> bool:
+    """False where nobody is left in the group."""
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # what sudo started
+        return subprocess.run(as_root(["kill", f"-{number}", "--", f"-{group}"]), stderr=subprocess.DEVNULL).returncode == 0
+    return True
+
+
+def end_group(child: subprocess.Popen) -> None:
+    """Ends a command with all that it left behind."""
+    for number, patience in ENDINGS:
+        there = signal_group(child.pid, number)
+        since = time.monotonic()
+        while there and time.monotonic() - since < patience:
+            time.sleep(0.05)
+            child.poll()  # a dead leader that nobody waits for counts as one of the group
+            there = signal_group(child.pid, 0)
+        if not there:
+            break
+    child.wait()
+
+
+def run(name: str, command: list, minutes: float) -> bool:
     """Runs a command with its output in a log; on failure shows the end of it."""
     log = LOGS / f"{name}.log"
     with open(log, "w") as out:
-        child = subprocess.Popen(command, cwd=TOP, stdout=out, stderr=subprocess.STDOUT, **options)
+        child = subprocess.Popen(command, cwd=TOP, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
         try:
             code = child.wait(timeout=minutes * 60)
         except subprocess.TimeoutExpired:
-            child.terminate()
-            child.wait()
-            out.write(f"\nended after {minutes} minutes\n")
             code = 124
+        finally:
+            end_group(child)
+        if code == 124:
+            out.write(f"\nended after {minutes} minutes\n")
     if code != 0:
         lines = log.read_text(errors="replace").splitlines()
         print("\n".join(f"    {line}" for line in lines[-40:]))
     return code == 0
 
 
-def as_root(command: list) -> list:
-    return command if os.geteuid() == 0 else ["sudo", "-E"] + command
-
-
 def one(ok: bool) -> Counts:
     return Counts(passed=1) if ok else Counts(failed=1)
+
+
+def missing(what: str) -> Counts:
+    print(f"    there is no {what}")
+    return Counts(failed=1)
+
+
+def counted(name: str, counts: Counts, ok: bool) -> Counts:
+    """What a runner counted; a runner that failed without naming a failure, or that ran nothing, is one."""
+    if ok and counts == Counts():
+        print(f"    {name} ran nothing")
+        return Counts(failed=1)
+    return counts if ok or counts.failed else counts.plus(Counts(failed=1))
 
 
 def build(flavour: str) -> Counts:
@@ -66,12 +109,13 @@ def meson_suites(flavour: str) -> set:
 
 def meson(flavour: str, suites: list, minutes: float, root=False) -> Counts:
     """Meson's own runner; each test program counts once, read from its log of one JSON object per line."""
-    present = [s for s in suites if s in meson_suites(flavour)]
-    if not present:
-        return Counts()
-    label = f"{flavour}-{'-'.join(present)}"
-    command = ["meson", "test", "-C", str(BUILD / flavour), "--no-rebuild", "--print-errorlogs", "--timeout-multiplier", "4", "--logbase", label]
-    for suite in present:
+    absent = set(suites) - meson_suites(flavour)
+    if absent:
+        return missing(f"suite {', '.join(sorted(absent))} in build/{flavour}")
+    label = f"{flavour}-{'-'.join(suites)}"
+    command = ["meson", "test", "-C", str(BUILD / flavour), "--no-rebuild", "--print-errorlogs",
+               "--timeout-multiplier", "4", "--logbase", label]
+    for suite in suites:
         command += ["--suite", suite]
     log = BUILD / flavour / "meson-logs" / f"{label}.json"
     log.unlink(missing_ok=True)
@@ -79,41 +123,38 @@ def meson(flavour: str, suites: list, minutes: float, root=False) -> Counts:
     results = [json.loads(line)["result"] for line in log.read_text().splitlines()] if log.exists() else []
     passed = sum(r in ("OK", "EXPECTEDFAIL") for r in results)
     skipped = results.count("SKIP")
-    failed = len(results) - passed - skipped
-    return Counts(passed, failed if ok or failed else 1, skipped)
+    return counted(label, Counts(passed, len(results) - passed - skipped, skipped), ok)
 
 
 def pytest(folder: str, minutes: float) -> Counts:
     if not list((TOP / folder).glob("test_*.py")):
-        return Counts()
+        return missing(f"test in {folder}")
     name = folder.replace("/", "-")
     report = LOGS / f"{name}.xml"
     report.unlink(missing_ok=True)
     ok = run(name, as_root(["/usr/bin/python3", "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider",
                             f"--junitxml={report}", folder]), minutes)
     if not report.exists():
-        return Counts(failed=1)
+        return missing(f"report of {name}")
     suite = xml.etree.ElementTree.parse(report).getroot().find("testsuite")
     failed = int(suite.get("failures")) + int(suite.get("errors"))
     skipped = int(suite.get("skipped"))
-    return Counts(int(suite.get("tests")) - failed - skipped, failed if ok or failed else 1, skipped)
+    return counted(name, Counts(int(suite.get("tests")) - failed - skipped, failed, skipped), ok)
+
+
+def verdicts(name: str, command: list, minutes: float) -> Counts:
+    """A tool that says one line per check, ending in "ok" or "FAILED"."""
+    ok = run(name, command, minutes)
+    said = [line.split(":")[-1].strip() for line in (LOGS / f"{name}.log").read_text(errors="replace").splitlines()]
+    return counted(name, Counts(said.count("ok"), said.count("FAILED")), ok)
 
 
 def fuzz() -> Counts:
-    if not list((TOP / "tests/fuzz").glob("fuzz-*.c")):
-        return Counts()
-    done = subprocess.run(["tools/fuzz.py", "all", str(FUZZ_SECONDS)], cwd=TOP, text=True, stdout=subprocess.PIPE)
-    verdicts = [line.split(":")[-1].strip() for line in done.stdout.splitlines()]
-    return Counts(verdicts.count("ok"), verdicts.count("FAILED"))
+    return verdicts("fuzz", ["tools/fuzz.py", "all", str(FUZZ_SECONDS)], 10)
 
 
 def spin() -> Counts:
-    if not list((TOP / "docs/model").glob("*.pml")):
-        return Counts()
-    done = subprocess.run(["tools/spin.sh"], cwd=TOP, text=True, stdout=subprocess.PIPE)
-    print("".join(f"    {line}\n" for line in done.stdout.splitlines()), end="")
-    verdicts = [line.split(":")[-1].strip() for line in done.stdout.splitlines()]
-    return Counts(verdicts.count("ok"), verdicts.count("FAILED"))
+    return verdicts("spin", ["tools/spin.sh"], 10)
 
 
 STEPS: dict[str, Callable[[], Counts]] = {
@@ -138,14 +179,15 @@ def main() -> int:
         print(f"unknown step {unknown[0]}; there are: {' '.join(STEPS)}", file=sys.stderr)
         return 2
     LOGS.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # unwinds through run(), which ends what it started
     total, begin = Counts(), time.monotonic()
     for name in wanted:
         print(f"{name} ...", flush=True)
         since = time.monotonic()
         try:
             counts = STEPS[name]()
-        except OSError as err:
-            print(f"    {err}")
+        except Exception as err:  # whatever a step runs into, the others run and the sum is said
+            print(f"    {type(err).__name__}: {err}")
             counts = Counts(failed=1)
         total = total.plus(counts)
         print(f"{name}: {counts.passed} passed, {counts.failed} failed, {counts.skipped} skipped"
@@ -156,4 +198,5 @@ def main() -> int:
     return 1 if total.failed else 0
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

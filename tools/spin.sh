@@ -24,7 +24,7 @@ verdict() { # name, ok|FAILED
 }
 
 for model in docs/model/*.pml; do
-    [ -e "$model" ] || break
+    [ -e "$model" ] || { echo "spin: there is no model" >&2; exit 1; }
     if search "$model"; then verdict "$model" ok; else verdict "$model" FAILED; fi
     for mistake in $(grep -o 'MISTAKE_[A-Z0-9_]*' "$model" | sort -u); do
         search "$model" "-D$mistake"

@@ -251,3 +251,13 @@ bool condition_remove(yyjson_mut_doc *d, const char *type)
 {
     return remove_from(json_mut_at(d, "/status/conditions"), has_type, type);
 }
+
+bool node_is_dead(yyjson_val *node)
+{
+    yyjson_val *taint;
+
+    json_each(json_at(node, "/spec/taints"), taint)
+        if (str_same(json_str(taint, "/key"), TAINT_DEAD) && str_same(json_str(taint, "/effect"), "NoExecute"))
+            return !condition_true(node, "Ready");
+    return false;
+}

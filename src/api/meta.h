@@ -38,3 +38,8 @@ bool condition_true(yyjson_val *object, const char *type);
 bool condition_set(yyjson_mut_doc *d, const char *type, const char *status, const char *reason, const char *message,
                    int64_t now);
 bool condition_remove(yyjson_mut_doc *d, const char *type);
+
+/* A Node that an operator or a fencing hook declared dead: nothing runs there any more (docs/handover.md, section 6). It
+ * counts as soon as the node is silent as well: an agent that still answers proves the declaration wrong. */
+#define TAINT_DEAD "node.kubernetes.io/out-of-service"
+bool node_is_dead(yyjson_val *node);

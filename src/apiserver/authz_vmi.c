@@ -1,28 +1,20 @@
 /* The fields of a VMI: ownership.h with what it needs to know of other objects. */
+#include "api/meta.h"
 #include "apiserver/authz.h"
 #include "apiserver/ownership.h"
-
-#define TAINT_DEAD "node.kubernetes.io/out-of-service"
 
 bool authz_is_vmi(const struct rest_target *target)
 {
     return streq(target->group, "kubevirt.io") && streq(target->resource, "virtualmachineinstances");
 }
 
-/* By an operator, or whatever fences nodes: nothing runs there any more. */
 static bool is_declared_dead(void *data, const char *node)
 {
     struct rest_server *s = data;
     const struct kind *kind = kinds_find_kind(s->kinds, "", NULL, "Node");
     _cleanup_doc_ yyjson_doc *doc = NULL;
-    yyjson_val *taint;
 
-    if (!kind || rest_read(s, kind, NULL, node, &doc, NULL) < 0)
-        return false;
-    json_each(json_at(yyjson_doc_get_root(doc), "/spec/taints"), taint)
-        if (streq(json_str_or(taint, "/key", ""), TAINT_DEAD))
-            return true;
-    return false;
+    return kind && rest_read(s, kind, NULL, node, &doc, NULL) == 0 && node_is_dead(yyjson_doc_get_root(doc));
 }
 
 int authz_check_vmi(struct rest_server *s, const char *node, const struct api_user *user, const struct rest_target *target,

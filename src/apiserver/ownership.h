@@ -15,7 +15,7 @@ struct ownership {
     bool pod_here;                    /* a launcher pod of the VMI is bound to that node; counts until there is a nodeName */
     const struct pki_trust *migration_trust; /* for proofs of grants; NULL: none is accepted */
     int64_t wall_ms;
-    bool (*is_dead)(void *data, const char *node); /* declared dead by its taint */
+    bool (*is_dead)(void *data, const char *node); /* node_is_dead() of that node */
     void *data;
 };
 

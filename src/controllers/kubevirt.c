@@ -14,16 +14,6 @@ bool is_final(yyjson_val *obj)
     return phase_is(obj, "Succeeded") || phase_is(obj, "Failed");
 }
 
-bool node_is_dead(yyjson_val *node)
-{
-    yyjson_val *taint;
-
-    json_each(json_at(node, "/spec/taints"), taint)
-        if (streq(json_str_or(taint, "/key", ""), TAINT_DEAD) && streq(json_str_or(taint, "/effect", ""), "NoExecute"))
-            return !condition_true(node, "Ready");
-    return false;
-}
-
 bool node_declared_dead(struct task *t, const char *name)
 {
     yyjson_val *node = name && *name ? task_get(t, &API_NODES, name) : NULL;

@@ -14,7 +14,6 @@
 #define ANNOTATION_DOMAIN "kubevirt.io/domain"
 #define ANNOTATION_MIGRATION_NAME "kubevirt.io/migrationJobName"
 #define ANNOTATION_ADDRESS "godwit.io/pod-address"
-#define TAINT_DEAD "node.kubernetes.io/out-of-service"
 
 extern const struct controller vm_controller, vmi_controller, migration_controller;
 
@@ -22,10 +21,7 @@ extern const struct controller vm_controller, vmi_controller, migration_controll
 bool is_final(yyjson_val *obj);
 bool phase_is(yyjson_val *obj, const char *phase);
 
-/* Declared dead by its taint: nothing runs there any more (docs/handover.md, section 6). It counts as soon as the node is
- * silent as well: an agent that still answers proves the declaration wrong. A node that is absent is not dead. */
-bool node_is_dead(yyjson_val *node);
-/* The node of that name in the cache. NULL names none. */
+/* node_is_dead() of the node of that name in the cache. NULL names none; a node that is absent is not dead. */
 bool node_declared_dead(struct task *t, const char *name);
 
 /* Appends {phase, phaseTransitionTimestamp: now} to obj's list in patch and sets /status/phase. Send with precondition. */

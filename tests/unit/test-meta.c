@@ -245,6 +245,28 @@ static void test_metadata(void **state)
                    "metadata.ownerReferences: Invalid value: \"\": Only one re;");
 }
 
+static void test_a_node_is_dead_when_declared_so_and_silent(void **state)
+{
+    static const struct {
+        const char *effect, *ready;
+        bool dead;
+    } rows[] = {
+        {"NoExecute", "Unknown", true},
+        {"NoExecute", "True", false}, /* an agent that answers */
+        {"NoSchedule", "Unknown", false},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        _cleanup_mut_doc_ yyjson_mut_doc *d = parse("{\"spec\":{\"taints\":[{}]},\"status\":{\"conditions\":[{}]}}");
+        json_set_str(d, "/spec/taints/0/key", "node.kubernetes.io/out-of-service");
+        json_set_str(d, "/spec/taints/0/effect", rows[i].effect);
+        json_set_str(d, "/status/conditions/0/type", "Ready");
+        json_set_str(d, "/status/conditions/0/status", rows[i].ready);
+        _cleanup_doc_ yyjson_doc *node = yyjson_mut_doc_imut_copy(d, NULL);
+        assert_int_equal(node_is_dead(yyjson_doc_get_root(node)), rows[i].dead);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -253,6 +275,7 @@ int main(void)
         cmocka_unit_test(test_stored_form),     cmocka_unit_test(test_damaged_objects),
         cmocka_unit_test(test_names),           cmocka_unit_test(test_label_syntax),
         cmocka_unit_test(test_generated_names), cmocka_unit_test(test_metadata),
+        cmocka_unit_test(test_a_node_is_dead_when_declared_so_and_silent),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -72,39 +72,39 @@ proctype Migration() {
 end: skip
 }
 
-/* As: src/agent/migration/source.c. Each option is one durable or visible act; a crash falls between any two. */
+/* As: the acts of src/agent/migration/source_driver.c; names in brackets are its functions. Each option is one durable or visible act; a crash falls between any two. */
 active proctype Source() {
 end:
     do
     :: fenced -> break
-    /* source_note_grant */
+    /* [note_granted] */
 #ifdef MISTAKE_GRANT_NOT_NOTED
     :: atomic { !fenced && s_note == opened && qs == completed && !direct && !t_has_direct -> direct = true }
 #endif
     :: atomic { !fenced && s_note == opened && qs == completed && !sv_returned -> s_note = granted }
-    /* source_send_grant: direct, and recorded */
+    /* [send_grant]: direct, and recorded [record_grant] */
     :: atomic { !fenced && s_note == granted && !direct && !t_has_direct && losses > 0 && !sv_claim && !sv_returned -> direct = true }
     :: atomic { !fenced && s_note == granted && !sv_grant && !sv_closed && !sv_returned && !sv_claim -> sv_grant = true }
-    /* source_close: the copy failed, the guest runs here */
+    /* [note_closed]: the copy failed, the guest runs here */
     :: atomic { !fenced && s_note == opened && qs == failed -> s_note = closed; qs = running }
-    /* source_take_back: no grant is out, or it was returned */
+    /* [take_back]: no grant is out, or it was returned */
     :: atomic { !fenced && s_note == opened && qs == completed -> s_note = closed }
     :: atomic { !fenced && s_note == granted && sv_returned -> s_note = closed }
 #ifdef MISTAKE_CLOSE_GRANTED
     :: atomic { !fenced && s_note == granted && !sv_claim -> s_note = closed }
 #endif
     :: atomic { !fenced && s_note == closed && qs == completed -> run_source() }
-    /* source_record_close: the server refuses it while a grant is out */
+    /* [record_close]: the server refuses it while a grant is out */
     :: atomic { !fenced && s_note == closed && !sv_closed && !sv_claim && (!sv_grant || sv_returned) -> sv_closed = true }
-    /* source_request_return: Qs died without a grant; wanted is the target's return */
+    /* [request_return]: Qs died without a grant; wanted is the target's return */
     :: atomic { !fenced && s_note == opened && qs == dead && !sv_withdraw -> sv_withdraw = true }
     :: atomic { !fenced && s_note == opened && qs == dead && sv_returned -> s_note = closed }
-    /* source_finish */
+    /* [quit] */
     :: atomic { !fenced && sv_claim && qs == completed -> qs = dead }
     od
 }
 
-/* At: src/agent/migration/target.c. */
+/* At: the acts of src/agent/migration/target_driver.c. */
 active proctype Target() {
 end:
     do
@@ -112,7 +112,7 @@ end:
 #ifdef MISTAKE_EARLY_CONT
     :: atomic { t_note == prepared && qt == complete -> t_note = claimed }
 #endif
-    /* target_note_claim, target_run */
+    /* [note_claimed, run] */
 #ifdef MISTAKE_CLAIM_NOT_NOTED
     :: atomic { t_note == prepared && qt == complete && (t_has_direct || sv_grant) -> run_target() }
     :: atomic { t_note == prepared && qt == runs -> t_note = claimed }
@@ -120,14 +120,14 @@ end:
     :: atomic { t_note == prepared && qt == complete && (t_has_direct || sv_grant) -> t_note = claimed; t_fresh = true; t_cont_sent = false }
     :: atomic { t_note == claimed && qt == complete -> t_cont_sent = true; run_target() }
 #endif
-    /* target_record_claim: the note holds the proof of a direct grant */
+    /* [record_claim]: the note holds the proof of a direct grant */
     :: atomic { t_note == claimed && qt != complete && (qt_ran || !t_fresh) && !sv_claim -> sv_claim = true }
     /* Qt died between the note and cont, and this very process knows that it sent none */
     :: atomic { t_note == claimed && qt == dead && t_fresh && !t_cont_sent && !sv_claim -> t_note = destroyed }
 #ifdef MISTAKE_RETURN_CLAIMED
     :: atomic { t_note == claimed && qt == dead && !sv_claim -> t_note = destroyed }
 #endif
-    /* target_destroy, target_return */
+    /* [note_destroyed, destroy], and below [give_back] */
     :: atomic { t_note == prepared && qt == dead -> t_note = destroyed }
     :: atomic { t_note == prepared && sv_closed -> t_note = destroyed; qt = dead }
     :: atomic { t_note == prepared && sv_withdraw && !t_has_direct && !sv_grant -> t_note = destroyed; qt = dead }
@@ -137,13 +137,13 @@ end:
                 :: qs == dead -> lost = true
                 :: else -> skip
                 fi }
-    /* target_tell_received */
+    /* [tell_received] */
     :: atomic { t_note == prepared && qt == complete && !t_has_direct && !sv_grant && !sv_received -> sv_received = true }
     :: atomic { t_note == destroyed && !sv_returned && !sv_claim -> sv_returned = true }
     od
 }
 
-/* C: src/controllers/migration.c, its part for nodes that were declared dead. */
+/* C: src/migration/phase.c, its part for nodes that were declared dead: [in_place_of_the_dead, without_source]. */
 active proctype Controller() {
 end:
     do

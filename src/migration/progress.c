@@ -58,6 +58,8 @@ static void judge(struct progress *p, const struct copy_sample *s)
     } else {
         /* The guest dirties pages while the rest is sent: a geometric series of rounds. */
         p->eta_s = remaining(s) / MAX(net, (int64_t)1) + 1;
+        if (s->disk_limit)
+            p->reason = "the guest's disk writes are slowed down, since they were more than is copied";
     }
 }
 

@@ -11,6 +11,7 @@ struct copy_sample {
     int64_t now_ms;
     int64_t ram_total, ram_transferred, ram_remaining;
     int64_t disk_total, disk_transferred; /* of all mirrored disks; equal when they are in step */
+    int64_t disk_limit;                   /* what the guest's writes are held to (migration/brake.h); 0: not at all */
     int64_t dirty_bytes_per_s;            /* as QEMU measured it in the last round; 0 while unknown */
     int64_t iteration;                    /* dirty-sync-count */
     int64_t expected_downtime_ms;

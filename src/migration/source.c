@@ -109,7 +109,7 @@ static enum source_action prepare(const struct source_view *v)
     case DISKS_COPYING:
         return SOURCE_WAIT;
     default:
-        return SOURCE_COPY_MEMORY;
+        return v->disks_behind ? SOURCE_WAIT : SOURCE_COPY_MEMORY;
     }
 }
 

@@ -22,7 +22,7 @@ enum disks_state {
     DISKS_NONE,     /* nothing to copy */
     DISKS_IDLE,     /* not begun */
     DISKS_COPYING,  /* mirror jobs run, not all are ready */
-    DISKS_READY,    /* all in step with the guest's writes */
+    DISKS_READY,    /* all were in step once; what the guest writes follows */
     DISKS_FAILED,   /* a job ended with an error */
     DISKS_DETACHED, /* jobs ended at the switch-over: the target's copies are complete */
     DISKS_STATE_MAX,
@@ -33,6 +33,7 @@ struct source_view {
     enum epoch_state epoch;
     enum copy_state copy;
     enum disks_state disks;
+    bool disks_behind;    /* the guest writes more than follows: memory waits (migration/brake.h) */
     bool qemu_alive;
     bool guest_runs;      /* runstate running; a guest paused by its user counts as running for these decisions */
     bool target_ready;    /* address and ports are published */

@@ -120,7 +120,6 @@ static void copy_from_source(struct pair *p)
 {
     struct script *s = script_new(p->source->qmp);
 
-    mirror_tighten(s, &p->source_names, &p->source->disks);
     copy_start(s, &p->source_names, &p->settings, true, LOCAL, p->port);
     run(p->source, s);
 }
@@ -226,6 +225,36 @@ static void a_lost_target_gives_the_guest_back(void **state)
     _cleanup_blob_ struct blob *text = json_encode_val(yyjson_doc_get_root(nodes));
     assert_null(strstr(text->data, "\"nbd\""));
     goes_on(p->source);
+    pair_free(p);
+}
+
+/* In half a second. */
+static unsigned writes(struct machine *m)
+{
+    unsigned before = machine_counter(m);
+
+    lab_pass(m->lab, 500);
+    return machine_counter(m) - before;
+}
+
+/* The guest writes 512 bytes per count. */
+static void writes_are_held_until_the_end(void **state)
+{
+    struct pair *p = pair_new();
+
+    assert_true(lab_wait(p->lab, 20, counts, p->source));
+    listen_at_target(p);
+    mirror_from_source(p);
+    struct script *s = script_new(p->source->qmp);
+    mirror_brake(s, &p->source_names, &p->source->disks, 8 << 10);
+    run(p->source, s);
+    lab_pass(p->lab, 500);
+    unsigned held = writes(p->source);
+    assert_in_range(held, 1, 16);
+    s = script_new(p->source->qmp);
+    mirror_drop(s, &p->source_names, &p->source->disks);
+    run(p->source, s);
+    assert_true(writes(p->source) > 2 * held);
     pair_free(p);
 }
 
@@ -401,6 +430,7 @@ int main(int argc, char **argv)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(moves_memory_and_disk),
         cmocka_unit_test(a_lost_target_gives_the_guest_back),
+        cmocka_unit_test(writes_are_held_until_the_end),
         cmocka_unit_test(only_the_right_source_is_let_in),
         cmocka_unit_test(only_the_right_target_gets_the_guest),
         cmocka_unit_test(a_cancelled_copy_leaves_the_guest_alone),

@@ -372,6 +372,9 @@ static void test_source_copies_disks_in_step(void **state)
     v.disks = DISKS_COPYING;
     assert_int_equal(source_next(&v), SOURCE_WAIT);
     v.disks = DISKS_READY;
+    v.disks_behind = true;
+    assert_int_equal(source_next(&v), SOURCE_WAIT);
+    v.disks_behind = false;
     assert_int_equal(source_next(&v), SOURCE_COPY_MEMORY);
     v.copy = COPY_PRE_SWITCHOVER;
     assert_int_equal(source_next(&v), SOURCE_DETACH_DISKS);

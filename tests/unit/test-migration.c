@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/fs.h"
+#include "migration/brake.h"
 #include "migration/epoch.h"
 #include "migration/note.h"
 #include "migration/progress.h"
@@ -176,6 +177,44 @@ static void test_rate_needs_time(void **state)
     assert_int_equal(p.bytes_per_s, 5000);
 }
 
+/* A guest that writes, a mirror that sends over a link, in steps of 250 ms of virtual time: bytes per second. */
+static struct brake writes_for(int seconds, int64_t guest, int64_t link, int64_t *ret_lag)
+{
+    struct brake b = {0};
+    int64_t lag = 0, sent = 0;
+
+    for (int64_t now = 1000; now < 1000 + seconds * 1000; now += 250) {
+        int64_t written = (b.limit && b.limit < guest ? b.limit : guest) / 4, room = link / 4;
+        lag += written;
+        sent += lag < room ? lag : room;
+        lag -= lag < room ? lag : room;
+        brake_update(&b, now, lag, sent);
+    }
+    *ret_lag = lag;
+    return b;
+}
+
+static void test_brake(void **state)
+{
+    int64_t lag;
+    struct brake b = writes_for(60, 50 << 20, 100 << 20, &lag);
+    assert_int_equal(b.limit, 0); /* it keeps up */
+    assert_false(b.behind);
+
+    b = writes_for(10, 150 << 20, 100 << 20, &lag);
+    assert_true(b.limit > 0 && b.limit <= 50 << 20);
+    b = writes_for(60, 150 << 20, 100 << 20, &lag);
+    assert_true(b.limit >= 25 << 20); /* no slower than it takes */
+    assert_false(b.behind);
+    assert_true(lag < 25 << 20);
+
+    b = writes_for(60, 150 << 20, 0, &lag);
+    assert_int_equal(b.limit, 0); /* a link that is cut is not the guest's fault */
+    assert_true(b.behind);
+    b = writes_for(600, 1 << 30, 64 << 10, &lag);
+    assert_int_equal(b.limit, 64 << 10);
+}
+
 static void test_progress(void **state)
 {
     struct progress p = {0};
@@ -219,6 +258,7 @@ int main(void)
         cmocka_unit_test(test_settings_roundtrip),
         cmocka_unit_test(test_watchdog),
         cmocka_unit_test(test_rate_needs_time),
+        cmocka_unit_test(test_brake),
         cmocka_unit_test(test_progress),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

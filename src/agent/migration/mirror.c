@@ -63,13 +63,27 @@ void mirror_start(struct script *s, const struct copy_names *n, const struct dis
     }
 }
 
-void mirror_tighten(struct script *s, const struct copy_names *n, const struct disk_vec *disks)
+/* What block_set_io_throttle takes for the device itself, or for a virtio device's inner one: only that has the disk. */
+static yyjson_mut_doc *brake_args(const struct copy_names *n, size_t i, bool inner, int64_t limit)
 {
-    char id[32];
+    static const char *const unlimited[] = {"/bps", "/bps_rd", "/iops", "/iops_rd", "/iops_wr"};
+    char node[DISK_NODE_MAX];
+    _cleanup_free_ char *device = xasprintf("/machine/peripheral/%s-dev%s", disk_node(i, node), inner ? "/virtio-backend" : "");
+    _cleanup_free_ char *group = xasprintf("mirror%lld", (long long)n->epoch);
+    yyjson_mut_doc *args = script_args("/id", device, "/group", group, NULL);
 
+    for (size_t k = 0; k < ARRAY_SIZE(unlimited); k++)
+        json_set_int(args, unlimited[k], 0);
+    json_set_int(args, "/bps_wr", limit);
+    return args;
+}
+
+/* Of the two per disk QEMU refuses one. */
+void mirror_brake(struct script *s, const struct copy_names *n, const struct disk_vec *disks, int64_t limit)
+{
     COPIED_EACH(disks, i, d)
-        script_try(s, "block-job-change",
-                   script_args("/id", job_id(n->epoch, i, id), "/type", "mirror", "/copy-mode", "write-blocking", NULL));
+        for (int inner = 0; inner < 2; inner++)
+            script_try(s, "block_set_io_throttle", brake_args(n, i, inner, limit));
 }
 
 void mirror_detach(struct script *s, const struct copy_names *n, const struct disk_vec *disks)
@@ -84,6 +98,7 @@ void mirror_drop(struct script *s, const struct copy_names *n, const struct disk
 {
     char id[32];
 
+    mirror_brake(s, n, disks, 0); /* first: while jobs are left, a restarted agent comes here again */
     COPIED_EACH(disks, i, d) {
         yyjson_mut_doc *cancel = script_args("/device", job_id(n->epoch, i, id), NULL);
         json_set_bool(cancel, "/force", true);

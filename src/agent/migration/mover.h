@@ -10,6 +10,7 @@
 #include "agent/migration/migration.h"
 #include "agent/migration/mirror.h"
 #include "agent/pod.h"
+#include "migration/brake.h"
 #include "migration/note.h"
 #include "migration/progress.h"
 #include "migration/target.h"
@@ -71,6 +72,8 @@ struct mover {
     char *failure;                /* why the copy was given up, for failureReason */
     struct progress progress;
     struct watchdog watchdog;
+    struct brake brake;
+    int64_t brake_told;           /* the limit that QEMU has */
     int64_t progress_told_ms;
     bool telling;                 /* a patch is on its way beside the act */
     int asked;                    /* what QEMU was told last to do and takes its time with: an enum source_action */

@@ -54,6 +54,7 @@ static struct source_view see(const struct mover *m)
         .epoch = m->epoch.state,
         .copy = copy_state(m),
         .disks = m->disks,
+        .disks_behind = m->brake.behind,
         .qemu_alive = mover_qemu_alive(m),
         .guest_runs = guest_is_here(m->run_state) || mover_paused_by_user(m),
         .target_ready = json_str(state, "/targetNodeAddress") && json_at(state, "/targetDirectMigrationNodePorts"),
@@ -147,8 +148,6 @@ static void copy_memory(struct mover *m)
 
     open_channel(m);
     settings_read(json_at(migration_state(m), "/migrationConfiguration"), &settings);
-    if (m->disks != DISKS_NONE)
-        mirror_tighten(s, &names, &m->pod->disks);
     copy_start(s, &names, &settings, m->disks != DISKS_NONE, json_str(migration_state(m), "/targetNodeAddress"),
                POD_NETWORK_MIGRATION_PORT);
     m->copy_started = true;
@@ -197,6 +196,23 @@ static void check_time(struct mover *m, int64_t now, const struct copy_sample *s
         give_up(m, "QEMU has not cleaned up an earlier migration: the virtual machine must be restarted before it can migrate");
 }
 
+/* The guest's disk writes, if the mirrors can't keep up with them. */
+static void hold_writes(struct mover *m, int64_t now)
+{
+    struct copy_names names = mover_names(m);
+
+    if (m->disks != DISKS_READY)
+        return;
+    brake_update(&m->brake, now, m->disk_total - m->disk_done, m->disk_done);
+    if (m->brake_told == m->brake.limit || m->busy)
+        return;
+    log_info("%s/%s: disk writes are held to %lld KiB/s", m->pod->ns, m->pod->vmi_name, (long long)m->brake.limit >> 10);
+    m->brake_told = m->brake.limit;
+    struct script *s = script_new(m->pod->qmp);
+    mirror_brake(s, &names, &m->pod->disks, m->brake.limit);
+    mover_run(m, s);
+}
+
 void source_observed(struct mover *m)
 {
     const struct copy_sample not_begun = {.ram_total = m->pod->memory, .ram_remaining = m->pod->memory};
@@ -214,6 +230,8 @@ void source_observed(struct mover *m)
     sample.now_ms = now;
     sample.disk_total = m->disk_total;
     sample.disk_transferred = m->disk_done;
+    hold_writes(m, now);
+    sample.disk_limit = m->brake.limit;
     progress_update(&m->progress, &sample);
     check_time(m, now, &sample);
     tell_progress(m, now);

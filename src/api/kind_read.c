@@ -157,12 +157,7 @@ static int read_names(struct kind *kind, yyjson_val *file, struct gw_error *err)
 
 static bool lists(yyjson_val *list, const char *text)
 {
-    yyjson_val *item;
-
-    json_each(list, item)
-        if (yyjson_equals_str(item, text))
-            return true;
-    return false;
+    return json_find(list, "", text) != NULL;
 }
 
 static void derive(struct kind *kind, yyjson_val *file)

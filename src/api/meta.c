@@ -59,12 +59,7 @@ const char *meta_annotation(yyjson_val *object, const char *key)
 
 bool meta_has_finalizer(yyjson_val *object, const char *finalizer)
 {
-    yyjson_val *item;
-
-    json_each(json_at(object, "/metadata/finalizers"), item)
-        if (yyjson_equals_str(item, finalizer))
-            return true;
-    return false;
+    return json_find(json_at(object, "/metadata/finalizers"), "", finalizer) != NULL;
 }
 
 yyjson_val *meta_controller(yyjson_val *object)
@@ -79,12 +74,7 @@ yyjson_val *meta_controller(yyjson_val *object)
 
 bool meta_owned_by(yyjson_val *object, const char *uid)
 {
-    yyjson_val *item;
-
-    json_each(json_at(object, "/metadata/ownerReferences"), item)
-        if (str_same(json_str(item, "/uid"), uid))
-            return true;
-    return false;
+    return json_find(json_at(object, "/metadata/ownerReferences"), "/uid", uid) != NULL;
 }
 
 /* Sets or, with value NULL, removes a member of the map at path; an empty map goes as well. */
@@ -192,12 +182,7 @@ void meta_add_owner(yyjson_mut_doc *d, yyjson_val *owner, bool controller, bool 
 
 yyjson_val *condition_find(yyjson_val *object, const char *type)
 {
-    yyjson_val *item;
-
-    json_each(json_at(object, "/status/conditions"), item)
-        if (str_same(json_str(item, "/type"), type))
-            return item;
-    return NULL;
+    return json_find(json_at(object, "/status/conditions"), "/type", type);
 }
 
 bool condition_true(yyjson_val *object, const char *type)

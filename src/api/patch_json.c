@@ -160,17 +160,23 @@ static int add_at(struct patcher *p, const char *path, yyjson_mut_val *value)
     return 0;
 }
 
+/* The place of a value that must be there. */
+static int locate_value(struct patcher *p, const char *path, struct place *ret)
+{
+    bool found;
+    int rc = locate(p, path, ret, &found);
+
+    return rc < 0 || ret->value ? rc : cannot(p, path, "it does not exist");
+}
+
 /* Takes the value out of its place. */
 static int remove_at(struct patcher *p, const char *path, yyjson_mut_val **ret)
 {
     _cleanup_place_ struct place at = {0};
-    bool found;
-    int rc = locate(p, path, &at, &found);
+    int rc = locate_value(p, path, &at);
 
     if (rc < 0)
         return rc;
-    if (!at.value)
-        return cannot(p, path, "it does not exist");
     if (!at.token)
         return cannot(p, path, "the whole object can't be removed");
     if (yyjson_mut_is_obj(at.parent))
@@ -196,13 +202,10 @@ static int op_remove(struct patcher *p, const char *path, const char *from, yyjs
 static int op_replace(struct patcher *p, const char *path, const char *from, yyjson_mut_val *value)
 {
     _cleanup_place_ struct place at = {0};
-    bool found;
-    int rc = locate(p, path, &at, &found);
+    int rc = locate_value(p, path, &at);
 
     if (rc < 0)
         return rc;
-    if (!at.value)
-        return cannot(p, path, "it does not exist");
     if (!at.token)
         yyjson_mut_doc_set_root(p->doc, value);
     else if (yyjson_mut_is_obj(at.parent))

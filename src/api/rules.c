@@ -15,11 +15,9 @@ bool rule_user_in_group(const struct rule_ctx *ctx, const char *group)
 }
 
 #define FORMAT(text, fmt) \
-    _cleanup_free_ char *text = NULL; \
     va_list ap; \
     va_start(ap, fmt); \
-    if (vasprintf(&text, fmt, ap) < 0) \
-        text = NULL; \
+    _cleanup_free_ char *text = xvasprintf(fmt, ap); \
     va_end(ap)
 
 void field_invalid(struct gw_error *err, const char *field, const char *value, const char *fmt, ...)
@@ -31,7 +29,7 @@ void field_invalid(struct gw_error *err, const char *field, const char *value, c
 void field_required(struct gw_error *err, const char *field, const char *fmt, ...)
 {
     FORMAT(text, fmt);
-    gw_error_add_cause(err, CAUSE_REQUIRED, field, "Required value%s%s", text && *text ? ": " : "", text);
+    gw_error_add_cause(err, CAUSE_REQUIRED, field, "Required value%s%s", *text ? ": " : "", text);
 }
 
 void field_forbidden(struct gw_error *err, const char *field, const char *fmt, ...)

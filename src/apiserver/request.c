@@ -70,8 +70,7 @@ void api_response_header(struct api_response *r, const char *name, const char *f
     va_list ap;
 
     va_start(ap, fmt);
-    if (vasprintf(&h.value, fmt, ap) < 0)
-        h.value = xstrdup("");
+    h.value = xvasprintf(fmt, ap);
     va_end(ap);
     api_headers_push(&r->headers, h);
 }

@@ -26,6 +26,9 @@ struct rest_call {
     struct doc_vec lookups; /* objects that rules looked up */
 };
 
+/* Members of metadata that the server alone writes; ends with NULL. */
+extern const char *const rest_system_fields[];
+
 /* One version of an object in the hands of a writing request. */
 struct rest_object {
     char *key;

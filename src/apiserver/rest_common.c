@@ -5,6 +5,16 @@
 #include "api/meta.h"
 #include "apiserver/rest_call.h"
 
+const char *const rest_system_fields[] = {
+    "/metadata/uid",
+    "/metadata/creationTimestamp",
+    "/metadata/deletionTimestamp",
+    "/metadata/deletionGracePeriodSeconds",
+    "/metadata/generation",
+    "/metadata/resourceVersion",
+    NULL,
+};
+
 void rest_object_done(struct rest_object *o)
 {
     free(o->key);

@@ -10,15 +10,6 @@
 /* How often another name is tried when a generated one is taken. */
 #define NAME_ATTEMPTS 8
 
-static const char *const system_fields[] = {
-    "/metadata/uid",
-    "/metadata/creationTimestamp",
-    "/metadata/deletionTimestamp",
-    "/metadata/deletionGracePeriodSeconds",
-    "/metadata/generation",
-    "/metadata/resourceVersion",
-};
-
 static int check_namespace(struct rest_call *c, struct gw_error *err)
 {
     const struct kind *kind = kinds_find(c->server->kinds, "", NULL, "namespaces");
@@ -56,8 +47,8 @@ static int stamp(struct rest_call *c, yyjson_mut_doc *d, struct gw_error *err)
 
     if (version && *version)
         return gw_error_set(err, GW_BAD_REQUEST, "resourceVersion should not be set on objects to be created");
-    for (size_t i = 0; i < ARRAY_SIZE(system_fields); i++)
-        json_remove(d, system_fields[i]);
+    for (const char *const *field = rest_system_fields; *field; field++)
+        json_remove(d, *field);
     json_set_str(d, "/metadata/uid", random_uuid(uid));
     json_set_str(d, "/metadata/creationTimestamp", clock_format(c->now, time));
     if (!call_kind(c)->builtin)

@@ -20,17 +20,8 @@ static void keep(yyjson_mut_doc *d, yyjson_val *old, const char *path)
 
 static void keep_metadata(yyjson_mut_doc *d, yyjson_val *old)
 {
-    static const char *const paths[] = {
-        "/metadata/uid",
-        "/metadata/creationTimestamp",
-        "/metadata/deletionTimestamp",
-        "/metadata/deletionGracePeriodSeconds",
-        "/metadata/generation",
-        "/metadata/resourceVersion",
-    };
-
-    for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
-        keep(d, old, paths[i]);
+    for (const char *const *field = rest_system_fields; *field; field++)
+        keep(d, old, *field);
 }
 
 /* A subresource changes its own part alone; the object changes all but status, where that is a subresource. Returns a

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/fs.h"
 #include "base/str.h"
 
 /* yyjson recurses nowhere, but our own walks over documents do: refuse what is nested deeper than any real object. */
@@ -46,6 +47,22 @@ int json_parse(const void *data, size_t len, yyjson_doc **ret, struct gw_error *
     return gw_error_set(err, GW_BAD_REQUEST, "invalid JSON: %s at line %zu, column %zu", fault.msg, line, column);
 }
 
+int json_load(const char *path, size_t max, yyjson_doc **ret, struct gw_error *err)
+{
+    _cleanup_free_ char *text = NULL;
+    size_t len = 0;
+    int r = fs_read(path, max, &text, &len, err);
+
+    return r < 0 ? r : json_parse(text, len, ret, err);
+}
+
+int json_save(const char *path, const yyjson_mut_doc *d, mode_t mode, struct gw_error *err)
+{
+    _cleanup_free_ char *text = json_text(d->root);
+
+    return fs_write(path, text, strlen(text), mode, err);
+}
+
 yyjson_val *json_at(yyjson_val *v, const char *path)
 {
     return v ? yyjson_ptr_get(v, path) : NULL;
@@ -80,6 +97,16 @@ bool json_bool(yyjson_val *v, const char *path, bool fallback)
 const char *json_key_str(yyjson_val *v, const char *path, const char *key)
 {
     return yyjson_get_str(yyjson_obj_get(json_at(v, path), key));
+}
+
+yyjson_val *json_find(yyjson_val *array, const char *path, const char *text)
+{
+    yyjson_val *item;
+
+    json_each(array, item)
+        if (text && str_same(json_str(item, path), text))
+            return item;
+    return NULL;
 }
 
 yyjson_mut_doc *json_object(void)

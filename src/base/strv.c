@@ -31,14 +31,11 @@ void strv_push(struct strv *v, const char *text)
 
 void strv_printf(struct strv *v, const char *fmt, ...)
 {
-    char *text = NULL;
     va_list ap;
 
     va_start(ap, fmt);
-    if (vasprintf(&text, fmt, ap) < 0)
-        text = xstrdup("");
+    strv_take(v, xvasprintf(fmt, ap));
     va_end(ap);
-    strv_take(v, text);
 }
 
 bool strv_has(const struct strv *v, const char *text)

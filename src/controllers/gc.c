@@ -157,12 +157,7 @@ static void collect_dependents(struct task *t, const char *uid, struct val_vec *
 
 static bool blocks(yyjson_val *obj, const char *owner_uid)
 {
-    yyjson_val *ref;
-
-    json_each(json_at(obj, "/metadata/ownerReferences"), ref)
-        if (streq(json_str_or(ref, "/uid", ""), owner_uid))
-            return json_bool(ref, "/blockOwnerDeletion", false);
-    return false;
+    return json_bool(json_find(json_at(obj, "/metadata/ownerReferences"), "/uid", owner_uid), "/blockOwnerDeletion", false);
 }
 
 static bool has_blocking_dependents(struct task *t, yyjson_val *obj)

@@ -141,16 +141,15 @@ static bool has_other_pods(struct migration_work *w)
 
 static bool has_shared_disk(struct migration_work *w)
 {
-    yyjson_val *volume, *mode;
+    yyjson_val *volume;
 
     json_each(json_at(w->vmi, "/spec/volumes"), volume) {
         const char *name = volume_claim(volume);
         yyjson_val *claim = name ? task_get_ns(w->t, &API_PERSISTENTVOLUMECLAIMS, meta_namespace(w->vmi), name) : NULL;
         if (name && !claim)
             return true; /* unknown: the answer that cannot do harm */
-        json_each(json_at(claim, "/spec/accessModes"), mode)
-            if (yyjson_equals_str(mode, "ReadWriteMany"))
-                return true;
+        if (json_find(json_at(claim, "/spec/accessModes"), "", "ReadWriteMany"))
+            return true;
     }
     return false;
 }

@@ -392,8 +392,7 @@ void task_event(struct task *t, yyjson_val *obj, const char *type, const char *r
     va_list ap;
 
     va_start(ap, fmt);
-    if (vasprintf(&w.message, fmt, ap) < 0)
-        w.message = xstrdup("");
+    w.message = xvasprintf(fmt, ap);
     va_end(ap);
     write_vec_push(&t->writes, w);
 }

@@ -170,12 +170,7 @@ static void drop_requests(yyjson_mut_doc *d, const struct vm_report *r)
 
 static bool has_run(yyjson_val *vmi)
 {
-    yyjson_val *item;
-
-    json_each(json_at(vmi, "/status/phaseTransitionTimestamps"), item)
-        if (streq(json_str_or(item, "/phase", ""), "Running"))
-            return true;
-    return false;
+    return json_find(json_at(vmi, "/status/phaseTransitionTimestamps"), "/phase", "Running") != NULL;
 }
 
 static void count_failure(yyjson_mut_doc *d, const struct vm_report *r)

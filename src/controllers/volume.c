@@ -130,12 +130,7 @@ static void by_claim(yyjson_val *pod, struct index_values *out)
 
 static bool has_mode(yyjson_val *modes, const char *mode)
 {
-    yyjson_val *m;
-
-    json_each(modes, m)
-        if (yyjson_equals_str(m, mode))
-            return true;
-    return false;
+    return json_find(modes, "", mode) != NULL;
 }
 
 static bool modes_cover(yyjson_val *have, yyjson_val *want)

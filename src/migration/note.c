@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/fs.h"
 
 static const char *const names[] = {
     [NOTE_NONE] = "none",         [NOTE_OPEN] = "open",       [NOTE_GRANTED] = "granted",     [NOTE_CLOSED] = "closed",
@@ -36,18 +35,16 @@ static enum note note_from(const char *name)
 
 int handover_note_load(const char *path, struct handover_note *ret, struct gw_error *err)
 {
-    _cleanup_free_ char *text = NULL;
     _cleanup_doc_ yyjson_doc *doc = NULL;
     struct gw_error fault = GW_ERROR_INIT;
-    size_t len = 0;
-    int r = fs_read(path, 0, &text, &len, &fault);
+    int r = json_load(path, 0, &doc, &fault);
 
     if (r == -ENOENT) {
         gw_error_done(&fault);
         *ret = (struct handover_note){0};
         return 0;
     }
-    if (r < 0 || (r = json_parse(text, len, &doc, &fault)) < 0) {
+    if (r < 0) {
         gw_error_move(err, &fault);
         return gw_error_wrap(err, r, "hand-over note %s", path);
     }
@@ -77,6 +74,5 @@ int handover_note_save(const char *path, const struct handover_note *note, struc
         json_set_str(d, "/reason", note->reason);
     if (note->proof)
         json_set_str(d, "/proof", note->proof);
-    _cleanup_free_ char *text = json_text(yyjson_mut_doc_get_root(d));
-    return fs_write(path, text, strlen(text), 0600, err);
+    return json_save(path, d, 0600, err);
 }

@@ -126,8 +126,7 @@ static void fail(struct qmp *q, const char *fmt, ...)
     if (q->state == QMP_CLOSED)
         return;
     va_start(ap, fmt);
-    if (vasprintf(&q->why, fmt, ap) < 0)
-        q->why = xstrdup("connection lost");
+    q->why = xvasprintf(fmt, ap);
     va_end(ap);
     q->state = QMP_CLOSED;
     disconnect(q);

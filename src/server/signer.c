@@ -77,14 +77,7 @@ static bool may_node_client(const struct csr *c)
 
 static bool is_node_address(yyjson_val *node, const char *text)
 {
-    yyjson_val *address;
-
-    if (streq(text, meta_name(node)))
-        return true;
-    json_each(json_at(node, "/status/addresses"), address)
-        if (streq(json_str_or(address, "/address", ""), text))
-            return true;
-    return false;
+    return streq(text, meta_name(node)) || json_find(json_at(node, "/status/addresses"), "/address", text);
 }
 
 static int check_serving(const struct csr *c, struct gw_error *err)

@@ -88,6 +88,32 @@ static inline void world_warn(struct rule_ctx *ctx, const char *text)
     snprintf(w->warning, sizeof(w->warning), "%s", text);
 }
 
+/* What all tests of one program write to: with the real kinds from world_load on, and empty after each world_tear_down. */
+static struct world world;
+
+static inline int world_load(void **state)
+{
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+
+    if (kinds_new(&world.kinds, &err) == 0)
+        return 0;
+    print_error("%s\n", gw_error_message(&err));
+    return -1;
+}
+
+static inline int world_unload(void **state)
+{
+    world_clear(&world);
+    kinds_free(world.kinds);
+    return 0;
+}
+
+static inline int world_tear_down(void **state)
+{
+    world_clear(&world);
+    return 0;
+}
+
 /* Runs prune, defaults, rules and validation on object (changed in place by what it returns). The caller frees the result;
  * err tells whether it would be stored. */
 static inline yyjson_doc *admit(struct world *w, yyjson_val *object, yyjson_val *old, struct gw_error *err)

@@ -13,18 +13,7 @@
 #include "agent/node/node_object.h"
 #include "base/alloc.h"
 #include "base/str.h"
-
-static yyjson_doc *json(const char *text)
-{
-    _cleanup_free_ char *copy = xstrdup(text);
-    yyjson_doc *doc = NULL;
-
-    for (char *c = copy; *c; c++)
-        if (*c == '\'')
-            *c = '"';
-    assert_return_code(json_parse(copy, strlen(copy), &doc, NULL), 0);
-    return doc;
-}
+#include "quoted.h"
 
 static struct qemu_facts *facts(const char *extra)
 {

@@ -109,6 +109,46 @@ static void test_json_paths(void **state)
     assert_string_equal(path, "/metadata/labels/a~1b~0c");
 }
 
+static void test_json_loops_take_what_is_absent(void **state)
+{
+    static const char text[] = "{\"list\":[\"a\",\"b\"],\"map\":{\"k\":1,\"l\":null}}";
+    _cleanup_doc_ yyjson_doc *doc = NULL;
+    yyjson_val *key, *value;
+    size_t i, n = 0;
+
+    assert_int_equal(json_parse(text, strlen(text), &doc, NULL), 0);
+    yyjson_val *root = yyjson_doc_get_root(doc);
+    json_each(json_at(root, "/list"), value)
+        json_each(json_at(root, "/list"), key)
+            n++;
+    assert_int_equal(n, 4);
+    json_each_at(json_at(root, "/list"), i, value)
+        assert_string_equal(yyjson_get_str(value), i ? "b" : "a");
+    assert_int_equal(i, 2);
+    json_each_member(json_at(root, "/map"), key, value)
+        n += yyjson_is_null(value) ? 10 : (size_t)yyjson_get_int(value);
+    assert_int_equal(n, 15);
+    json_each(json_at(root, "/map"), value)
+        n++;
+    json_each_member(json_at(root, "/absent"), key, value)
+        n++;
+    assert_int_equal(n, 15);
+}
+
+static void test_json_find(void **state)
+{
+    static const char text[] = "[{},{\"name\":\"a\",\"n\":1},{\"name\":\"a\",\"n\":2},\"a\"]";
+    _cleanup_doc_ yyjson_doc *doc = NULL;
+
+    assert_int_equal(json_parse(text, strlen(text), &doc, NULL), 0);
+    yyjson_val *list = yyjson_doc_get_root(doc);
+    assert_int_equal(json_int(json_find(list, "/name", "a"), "/n", 0), 1);
+    assert_ptr_equal(json_find(list, "", "a"), json_at(list, "/3"));
+    assert_null(json_find(list, "/name", "b"));
+    assert_null(json_find(list, "/name", NULL));
+    assert_null(json_find(NULL, "", "a"));
+}
+
 static void test_json_refuses_depth_and_says_where(void **state)
 {
     _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
@@ -173,6 +213,8 @@ int main(void)
         cmocka_unit_test(test_map_churn_stays_small),
         cmocka_unit_test(test_error_carries_causes),
         cmocka_unit_test(test_json_paths),
+        cmocka_unit_test(test_json_loops_take_what_is_absent),
+        cmocka_unit_test(test_json_find),
         cmocka_unit_test(test_json_refuses_depth_and_says_where),
         cmocka_unit_test(test_clock),
         cmocka_unit_test(test_fs),

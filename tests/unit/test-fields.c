@@ -5,25 +5,6 @@
 #include "api/fields.h"
 #include "base/fs.h"
 
-static struct world world;
-
-static int load(void **state)
-{
-    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
-
-    if (kinds_new(&world.kinds, &err) == 0)
-        return 0;
-    print_error("%s\n", gw_error_message(&err));
-    return -1;
-}
-
-static int unload(void **state)
-{
-    world_clear(&world);
-    kinds_free(world.kinds);
-    return 0;
-}
-
 static const struct kind *kind_of(const char *name)
 {
     static const char *const groups[] = {"kubevirt.io", "migrations.kubevirt.io", "hco.kubevirt.io"};
@@ -216,5 +197,5 @@ int main(void)
         cmocka_unit_test(test_what_works_is_accepted),
         cmocka_unit_test(test_enum_refusals_say_why),
     };
-    return cmocka_run_group_tests(tests, load, unload);
+    return cmocka_run_group_tests(tests, world_load, world_unload);
 }

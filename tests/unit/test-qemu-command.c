@@ -10,6 +10,7 @@
 #include "agent/qemu/command.h"
 #include "base/alloc.h"
 #include "base/str.h"
+#include "quoted.h"
 
 static const char FACTS_TCG[] =
     "{'binary':'qemu','version':'10.0.2','kvm':false,'kvmReason':'no','machine':'pc-q35-10.0','vendor':'GenuineIntel',"
@@ -20,19 +21,6 @@ static const char FACTS_KVM[] =
     "{'binary':'qemu','version':'7.2.22','kvm':true,'machine':'pc-q35-7.2','vendor':'GenuineIntel',"
     "'machines':['pc-q35-7.2','q35'],'features':['aes','pcid','md-clear'],'hostModel':'Haswell',"
     "'hostFeatures':['md-clear','ssbd'],'models':[{'name':'Haswell','missing':[]}]}";
-
-/* JSON with ' for ", so that tests stay readable. */
-static yyjson_doc *json(const char *text)
-{
-    _cleanup_free_ char *copy = xstrdup(text);
-    yyjson_doc *doc = NULL;
-
-    for (char *c = copy; *c; c++)
-        if (*c == '\'')
-            *c = '"';
-    assert_return_code(json_parse(copy, strlen(copy), &doc, NULL), 0);
-    return doc;
-}
 
 static struct qemu_facts *facts(const char *text)
 {

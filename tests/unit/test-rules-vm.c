@@ -3,30 +3,6 @@
 
 #include "base/fs.h"
 
-static struct world world;
-
-static int load(void **state)
-{
-    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
-
-    if (kinds_new(&world.kinds, &err) == 0)
-        return 0;
-    print_error("%s\n", gw_error_message(&err));
-    return -1;
-}
-
-static int unload(void **state)
-{
-    kinds_free(world.kinds);
-    return 0;
-}
-
-static int clear(void **state)
-{
-    world_clear(&world);
-    return 0;
-}
-
 static const char small[] = "apiVersion: kubevirt.io/v1\n"
                             "kind: VirtualMachineInstance\n"
                             "metadata: {name: small, namespace: default}\n"
@@ -416,16 +392,16 @@ static void test_documents_are_accepted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(test_vmi_defaults, clear),
-        cmocka_unit_test_teardown(test_vmi_defaults_from_what_is_there, clear),
-        cmocka_unit_test_teardown(test_settings_are_defaults, clear),
-        cmocka_unit_test_teardown(test_bad_vmis, clear),
-        cmocka_unit_test_teardown(test_vmi_spec_is_fixed, clear),
-        cmocka_unit_test_teardown(test_vm_defaults, clear),
-        cmocka_unit_test_teardown(test_bad_vms, clear),
-        cmocka_unit_test_teardown(test_migration_refusals, clear),
-        cmocka_unit_test_teardown(test_migration_updates, clear),
-        cmocka_unit_test_teardown(test_documents_are_accepted, clear),
+        cmocka_unit_test_teardown(test_vmi_defaults, world_tear_down),
+        cmocka_unit_test_teardown(test_vmi_defaults_from_what_is_there, world_tear_down),
+        cmocka_unit_test_teardown(test_settings_are_defaults, world_tear_down),
+        cmocka_unit_test_teardown(test_bad_vmis, world_tear_down),
+        cmocka_unit_test_teardown(test_vmi_spec_is_fixed, world_tear_down),
+        cmocka_unit_test_teardown(test_vm_defaults, world_tear_down),
+        cmocka_unit_test_teardown(test_bad_vms, world_tear_down),
+        cmocka_unit_test_teardown(test_migration_refusals, world_tear_down),
+        cmocka_unit_test_teardown(test_migration_updates, world_tear_down),
+        cmocka_unit_test_teardown(test_documents_are_accepted, world_tear_down),
     };
-    return cmocka_run_group_tests(tests, load, unload);
+    return cmocka_run_group_tests(tests, world_load, world_unload);
 }

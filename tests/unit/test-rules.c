@@ -3,30 +3,6 @@
 
 #include "api/initial.h"
 
-static struct world world;
-
-static int load(void **state)
-{
-    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
-
-    if (kinds_new(&world.kinds, &err) == 0)
-        return 0;
-    print_error("%s\n", gw_error_message(&err));
-    return -1;
-}
-
-static int unload(void **state)
-{
-    kinds_free(world.kinds);
-    return 0;
-}
-
-static int clear(void **state)
-{
-    world_clear(&world);
-    return 0;
-}
-
 static yyjson_doc *store(const char *text, const char *old_text, char **ret_faults)
 {
     _cleanup_doc_ yyjson_doc *object = yaml(text), *old = old_text ? yaml(old_text) : NULL;
@@ -233,14 +209,14 @@ static void test_first_objects_are_valid(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(test_cases, clear),
-        cmocka_unit_test_teardown(test_secret_text_becomes_data, clear),
-        cmocka_unit_test_teardown(test_claim_gets_the_default_class, clear),
-        cmocka_unit_test_teardown(test_controllers_make_pods, clear),
-        cmocka_unit_test_teardown(test_requests_name_who_asks, clear),
-        cmocka_unit_test_teardown(test_gates_are_warned_of, clear),
-        cmocka_unit_test_teardown(test_what_cannot_be_deleted, clear),
-        cmocka_unit_test_teardown(test_first_objects_are_valid, clear),
+        cmocka_unit_test_teardown(test_cases, world_tear_down),
+        cmocka_unit_test_teardown(test_secret_text_becomes_data, world_tear_down),
+        cmocka_unit_test_teardown(test_claim_gets_the_default_class, world_tear_down),
+        cmocka_unit_test_teardown(test_controllers_make_pods, world_tear_down),
+        cmocka_unit_test_teardown(test_requests_name_who_asks, world_tear_down),
+        cmocka_unit_test_teardown(test_gates_are_warned_of, world_tear_down),
+        cmocka_unit_test_teardown(test_what_cannot_be_deleted, world_tear_down),
+        cmocka_unit_test_teardown(test_first_objects_are_valid, world_tear_down),
     };
-    return cmocka_run_group_tests(tests, load, unload);
+    return cmocka_run_group_tests(tests, world_load, world_unload);
 }

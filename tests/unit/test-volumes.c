@@ -16,6 +16,7 @@
 #include "base/fs.h"
 #include "base/map.h"
 #include "base/process.h"
+#include "quoted.h"
 
 static char *folder, *store;
 
@@ -52,18 +53,6 @@ static int tear_down(void **state)
     free(folder);
     free(store);
     return 0;
-}
-
-static yyjson_doc *json(const char *text)
-{
-    _cleanup_free_ char *copy = xstrdup(text);
-    yyjson_doc *doc = NULL;
-
-    for (char *c = copy; *c; c++)
-        if (*c == '\'')
-            *c = '"';
-    assert_return_code(json_parse(copy, strlen(copy), &doc, NULL), 0);
-    return doc;
 }
 
 /* Objects by "Kind/name", as one JSON object. */

@@ -386,14 +386,12 @@ void pod_finish(struct pod *p, bool succeeded, const char *reason, const char *m
 
 void pod_event(struct pod *p, const char *type, const char *reason, const char *fmt, ...)
 {
-    _cleanup_free_ char *text = NULL;
     va_list ap;
 
     va_start(ap, fmt);
-    if (vasprintf(&text, fmt, ap) < 0)
-        text = NULL;
+    _cleanup_free_ char *text = xvasprintf(fmt, ap);
     va_end(ap);
-    if (text && p->vmi)
+    if (p->vmi)
         event_record(p->agent->events, yyjson_doc_get_root(p->vmi), type, reason, "%s", text);
 }
 

@@ -36,11 +36,11 @@ static yyjson_mut_val *disk_list(yyjson_mut_doc *d, const struct vm *vm)
     return list;
 }
 
-static int write_json(const struct vm *vm, const char *name, yyjson_mut_val *root, struct gw_error *err)
+static int write_json(const struct vm *vm, const char *name, const yyjson_mut_doc *d, struct gw_error *err)
 {
-    _cleanup_free_ char *path = xasprintf("%s/%s", vm->pod.dir, name), *text = json_text(root);
+    _cleanup_free_ char *path = xasprintf("%s/%s", vm->pod.dir, name);
 
-    return fs_write(path, text, strlen(text), 0600, err);
+    return json_save(path, d, 0600, err);
 }
 
 static int write_vmi(const struct vm *vm, struct gw_error *err)
@@ -50,7 +50,7 @@ static int write_vmi(const struct vm *vm, struct gw_error *err)
     if (!vm->pod.vmi || fs_exists(path))
         return 0;
     _cleanup_mut_doc_ yyjson_mut_doc *d = json_copy(yyjson_doc_get_root(vm->pod.vmi));
-    return write_json(vm, "vmi.json", yyjson_mut_doc_get_root(d), err);
+    return write_json(vm, "vmi.json", d, err);
 }
 
 int vm_note_write(struct vm *vm, struct gw_error *err)
@@ -84,7 +84,7 @@ int vm_note_write(struct vm *vm, struct gw_error *err)
     int r = fs_mkdirs(p->dir, 0700, err);
     if (r == 0)
         r = write_vmi(vm, err);
-    return r < 0 ? r : write_json(vm, "pod.json", yyjson_mut_doc_get_root(d), err);
+    return r < 0 ? r : write_json(vm, "pod.json", d, err);
 }
 
 static char *get(yyjson_val *v, const char *path)
@@ -122,11 +122,9 @@ static enum pod_step step_from(const char *name)
 
 static int read_json(const char *dir, const char *name, yyjson_doc **ret, struct gw_error *err)
 {
-    _cleanup_free_ char *path = xasprintf("%s/%s", dir, name), *text = NULL;
-    size_t len;
-    int r = fs_read(path, 0, &text, &len, err);
+    _cleanup_free_ char *path = xasprintf("%s/%s", dir, name);
 
-    return r < 0 ? r : json_parse(text, len, ret, err);
+    return json_load(path, 0, ret, err);
 }
 
 /* Preparations are done again after a restart (they can be repeated); what runs is found by its launcher. */

@@ -27,12 +27,7 @@ const char *vm_phase_string(enum vm_phase phase)
 
 static yyjson_val *named(yyjson_val *list, const char *name)
 {
-    yyjson_val *item;
-
-    json_each(list, item)
-        if (str_same(json_str(item, "/name"), name))
-            return item;
-    return NULL;
+    return json_find(list, "/name", name);
 }
 
 /* --- LiveMigratable --- */
@@ -110,16 +105,6 @@ static void add_transition(yyjson_mut_doc *d, yyjson_mut_val *list, const char *
     want_text(d, item, "phaseTransitionTimestamp", clock_format(now_ms, now));
 }
 
-static bool was_in(yyjson_val *transitions, const char *phase)
-{
-    yyjson_val *item;
-
-    json_each(transitions, item)
-        if (str_same(json_str(item, "/phase"), phase))
-            return true;
-    return false;
-}
-
 /* A guest that runs has been scheduled, also when both came within one write. */
 static void want_phase(yyjson_mut_doc *d, yyjson_val *vmi, const struct vmi_report *r)
 {
@@ -130,7 +115,7 @@ static void want_phase(yyjson_mut_doc *d, yyjson_val *vmi, const struct vmi_repo
         return;
     yyjson_val *old = json_at(vmi, "/status/phaseTransitionTimestamps");
     yyjson_mut_val *list = old ? yyjson_val_mut_copy(d, old) : yyjson_mut_arr(d);
-    if (r->phase == VM_RUNNING && !was_in(old, scheduled))
+    if (r->phase == VM_RUNNING && !json_find(old, "/phase", scheduled))
         add_transition(d, list, scheduled, r->now_ms);
     add_transition(d, list, phase, r->now_ms);
     json_set(d, "/status/phaseTransitionTimestamps", list);

@@ -43,11 +43,9 @@ static int untar(const char *file, const char *folder, struct gw_error *err)
 
 static int read_json(const char *folder, const char *name, yyjson_doc **ret, struct gw_error *err)
 {
-    _cleanup_free_ char *path = xasprintf("%s/%s", folder, name), *text = NULL;
-    size_t len;
-    int r = fs_read(path, 4 << 20, &text, &len, err);
+    _cleanup_free_ char *path = xasprintf("%s/%s", folder, name);
 
-    return r < 0 ? r : json_parse(text, len, ret, err);
+    return json_load(path, 4 << 20, ret, err);
 }
 
 /* A name from a manifest, as a path below the archive's folder. */

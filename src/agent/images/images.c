@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
-#include "base/fs.h"
 #include "base/json.h"
 #include "base/str.h"
 #include "base/strv.h"
@@ -53,14 +52,10 @@ char *image_name_folder(const char *store, const char *full_name)
 
 int image_note_read(const char *store, const char *path, struct image *ret, struct gw_error *err)
 {
-    _cleanup_free_ char *text = NULL;
     _cleanup_doc_ yyjson_doc *doc = NULL;
     yyjson_val *item;
-    size_t len;
+    int r = json_load(path, 4 << 20, &doc, err);
 
-    int r = fs_read(path, 4 << 20, &text, &len, err);
-    if (r == 0)
-        r = json_parse(text, len, &doc, err);
     if (r < 0)
         return r;
     yyjson_val *v = yyjson_doc_get_root(doc);

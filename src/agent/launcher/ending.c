@@ -5,7 +5,6 @@
 
 #include "agent/launcher/spec.h"
 #include "base/alloc.h"
-#include "base/fs.h"
 #include "base/json.h"
 
 void ending_done(struct ending *e)
@@ -25,19 +24,15 @@ int ending_write(const struct ending *e, const char *dir, struct gw_error *err)
     json_set_int(d, "/signal", e->signal);
     json_set_str(d, "/message", e->message ? e->message : "");
     json_set_int(d, "/at", e->at_ms);
-    _cleanup_free_ char *text = json_text(yyjson_mut_doc_get_root(d));
-    return fs_write(path, text, strlen(text), 0600, err);
+    return json_save(path, d, 0600, err);
 }
 
 int ending_read(const char *dir, struct ending *ret, struct gw_error *err)
 {
-    _cleanup_free_ char *path = xasprintf("%s/" LAUNCHER_EXIT_FILE, dir), *text = NULL;
+    _cleanup_free_ char *path = xasprintf("%s/" LAUNCHER_EXIT_FILE, dir);
     _cleanup_doc_ yyjson_doc *doc = NULL;
-    size_t len;
+    int r = json_load(path, 1 << 20, &doc, err);
 
-    int r = fs_read(path, 1 << 20, &text, &len, err);
-    if (r == 0)
-        r = json_parse(text, len, &doc, err);
     if (r < 0)
         return r;
     yyjson_val *v = yyjson_doc_get_root(doc);

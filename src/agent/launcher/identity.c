@@ -68,19 +68,15 @@ int launcher_note_write(const struct launcher_note *n, const char *dir, struct g
     json_set_int(d, "/qemu/pid", n->qemu.pid);
     json_set_int(d, "/qemu/startTicks", (int64_t)n->qemu.start_ticks);
     json_set_str(d, "/cgroup", n->cgroup_note ? n->cgroup_note : "");
-    _cleanup_free_ char *text = json_text(yyjson_mut_doc_get_root(d));
-    return fs_write(path, text, strlen(text), 0600, err);
+    return json_save(path, d, 0600, err);
 }
 
 int launcher_note_read(const char *dir, struct launcher_note *ret, struct gw_error *err)
 {
-    _cleanup_free_ char *path = xasprintf("%s/" LAUNCHER_NOTE_FILE, dir), *text = NULL;
+    _cleanup_free_ char *path = xasprintf("%s/" LAUNCHER_NOTE_FILE, dir);
     _cleanup_doc_ yyjson_doc *doc = NULL;
-    size_t len;
+    int r = json_load(path, 1 << 20, &doc, err);
 
-    int r = fs_read(path, 1 << 20, &text, &len, err);
-    if (r == 0)
-        r = json_parse(text, len, &doc, err);
     if (r < 0)
         return r;
     yyjson_val *v = yyjson_doc_get_root(doc);

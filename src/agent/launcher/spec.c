@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/fs.h"
 #include "base/json.h"
 
 void launcher_spec_done(struct launcher_spec *s)
@@ -68,8 +67,7 @@ int launcher_spec_write(const struct launcher_spec *s, const char *path, struct 
     put_list(d, "/dhcp/dns", &s->dhcp.dns);
     put(d, "/dhcp/hostname", s->dhcp.hostname);
     put(d, "/dhcp/search", s->dhcp.search);
-    _cleanup_free_ char *text = json_text(yyjson_mut_doc_get_root(d));
-    return fs_write(path, text, strlen(text), 0600, err);
+    return json_save(path, d, 0600, err);
 }
 
 static char *get(yyjson_val *v, const char *path)
@@ -88,13 +86,9 @@ static void get_list(yyjson_val *v, const char *path, struct strv *ret)
 
 int launcher_spec_read(const char *path, struct launcher_spec *ret, struct gw_error *err)
 {
-    _cleanup_free_ char *text = NULL;
     _cleanup_doc_ yyjson_doc *doc = NULL;
-    size_t len;
+    int r = json_load(path, 1 << 20, &doc, err);
 
-    int r = fs_read(path, 1 << 20, &text, &len, err);
-    if (r == 0)
-        r = json_parse(text, len, &doc, err);
     if (r < 0)
         return gw_error_wrap(err, r, "%s", path);
     yyjson_val *v = yyjson_doc_get_root(doc);

@@ -6,6 +6,7 @@
 
 #include "agent/migration/credentials.h"
 #include "agent/migration/direct.h"
+#include "api/meta.h"
 #include "base/alloc.h"
 #include "base/fs.h"
 #include "base/log.h"
@@ -141,12 +142,7 @@ bool mover_qmp_ready(const struct mover *m)
 
 bool mover_paused_by_user(const struct mover *m)
 {
-    yyjson_val *condition;
-
-    json_each(json_at(yyjson_doc_get_root(m->pod->vmi), "/status/conditions"), condition)
-        if (str_same(json_str(condition, "/type"), "Paused"))
-            return str_same(json_str(condition, "/status"), "True");
-    return false;
+    return condition_true(yyjson_doc_get_root(m->pod->vmi), "Paused");
 }
 
 static void on_tick(void *userdata)

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/fs.h"
 #include "base/json.h"
 #include "base/str.h"
 
@@ -149,14 +148,12 @@ static void read_members(yyjson_val *v, struct pod_network *p)
 /* A note that cannot be read still tells whose pod it was, which is enough to remove it. */
 static struct pod_network *read_note(const char *folder, const char *uid)
 {
-    _cleanup_free_ char *path = note_path(folder, uid, ".json"), *text = NULL;
+    _cleanup_free_ char *path = note_path(folder, uid, ".json");
     _cleanup_doc_ yyjson_doc *doc = NULL;
     struct pod_network *p = xnew(struct pod_network);
-    size_t len;
 
     p->state = ADDRESS_GONE;
-    if (fs_read(path, 0, &text, &len, NULL) == 0 && json_parse(text, len, &doc, NULL) == 0 &&
-        str_same(json_str(yyjson_doc_get_root(doc), "/uid"), uid))
+    if (json_load(path, 0, &doc, NULL) == 0 && str_same(json_str(yyjson_doc_get_root(doc), "/uid"), uid))
         read_members(yyjson_doc_get_root(doc), p);
     if (!p->uid)
         p->uid = xstrdup(uid);

@@ -280,11 +280,9 @@ static char *fingerprint(const char *binary)
 
 static int read_cache(const char *cache_path, const char *print, struct qemu_facts **ret)
 {
-    _cleanup_free_ char *text = NULL;
     _cleanup_doc_ yyjson_doc *doc = NULL;
-    size_t len;
 
-    if (!cache_path || fs_read(cache_path, 0, &text, &len, NULL) < 0 || json_parse(text, len, &doc, NULL) < 0)
+    if (!cache_path || json_load(cache_path, 0, &doc, NULL) < 0)
         return -ENOENT;
     if (!str_same(json_str(yyjson_doc_get_root(doc), "/fingerprint"), print))
         return -ESTALE;
@@ -303,9 +301,8 @@ int qemu_probe(const char *binary, const char *cache_path, struct qemu_facts **r
     if (r < 0)
         return gw_error_wrap(err, r, "probe of %s", binary);
     json_set_str(d, "/fingerprint", print);
-    _cleanup_free_ char *text = json_text(yyjson_mut_doc_get_root(d));
-    if (cache_path && (r = fs_write(cache_path, text, strlen(text), 0644, err)) < 0)
+    if (cache_path && (r = json_save(cache_path, d, 0644, err)) < 0)
         return r;
-    r = json_parse(text, strlen(text), &doc, err);
-    return r < 0 ? r : qemu_facts_read(yyjson_doc_get_root(doc), ret, err);
+    doc = yyjson_mut_doc_imut_copy(d, NULL);
+    return qemu_facts_read(yyjson_doc_get_root(doc), ret, err);
 }

@@ -34,17 +34,6 @@ void volume_plan_done(struct volume_plan *p)
     *p = (struct volume_plan){0};
 }
 
-/* The item of a list whose "name" is name. */
-static yyjson_val *named(yyjson_val *list, const char *name)
-{
-    yyjson_val *item;
-
-    json_each(list, item)
-        if (str_same(json_str(item, "/name"), name))
-            return item;
-    return NULL;
-}
-
 /* --- cloud-init --- */
 
 /* The decoded bytes of the first of keys in a Secret (data, or stringData of one that was never stored). */
@@ -134,16 +123,6 @@ static int64_t bytes_at(yyjson_val *v, const char *path)
     return quantity_text_value(json_str(v, path), json_int(v, path, 0));
 }
 
-static bool has_mode(yyjson_val *modes, const char *mode)
-{
-    yyjson_val *m;
-
-    json_each(modes, m)
-        if (streq(yyjson_get_str(m) ? yyjson_get_str(m) : "", mode))
-            return true;
-    return false;
-}
-
 static int plan_claim(yyjson_val *source, const struct lookup *l, struct volume *v, struct gw_error *err)
 {
     const char *name = json_str_or(source, "/claimName", "");
@@ -173,7 +152,7 @@ static int plan_claim(yyjson_val *source, const struct lookup *l, struct volume 
     v->made_as = provider && str_starts(provider, "godwit.io/") ? xstrdup(pv_name) : NULL;
     v->make_folder = v->made_as || streq(json_str_or(pv, "/spec/hostPath/type", ""), "DirectoryOrCreate");
     v->reclaim = v->made_as && streq(json_str_or(pv, "/spec/persistentVolumeReclaimPolicy", "Delete"), "Delete");
-    v->shared = has_mode(modes, "ReadWriteMany") || has_mode(modes, "ReadOnlyMany");
+    v->shared = json_find(modes, "", "ReadWriteMany") || json_find(modes, "", "ReadOnlyMany");
     v->capacity = capacity ? quantity_text_value(capacity, 0) : bytes_at(claim, "/spec/resources/requests/storage");
     v->read_only = v->read_only || json_bool(source, "/readOnly", false);
     return 0;
@@ -183,7 +162,7 @@ static int plan_claim(yyjson_val *source, const struct lookup *l, struct volume 
 
 static void plan_container_disk(yyjson_val *vmi, yyjson_val *source, struct volume *v)
 {
-    yyjson_val *status = named(json_at(vmi, "/status/volumeStatus"), v->name);
+    yyjson_val *status = json_find(json_at(vmi, "/status/volumeStatus"), "/name", v->name);
 
     v->kind = VOLUME_CONTAINER_DISK;
     v->image = xstrdup(json_str_or(source, "/image", ""));
@@ -215,7 +194,7 @@ static int plan_source(yyjson_val *vmi, yyjson_val *volume, const struct lookup 
 static int plan_disk(yyjson_val *vmi, yyjson_val *disk, const struct lookup *l, struct volume *v, struct gw_error *err)
 {
     const char *name = json_str_or(disk, "/name", "");
-    yyjson_val *volume = named(json_at(vmi, "/spec/volumes"), name);
+    yyjson_val *volume = json_find(json_at(vmi, "/spec/volumes"), "/name", name);
     bool sata = streq(json_str_or(disk, "/disk/bus", ""), "sata");
 
     v->name = xstrdup(name);

@@ -48,14 +48,12 @@ void spec_fixed(yyjson_val *object, yyjson_val *old, struct gw_error *err)
 
 void webhook_deny(struct gw_error *err, enum gw_reason reason, const char *webhook, const char *fmt, ...)
 {
-    _cleanup_free_ char *text = NULL;
     va_list ap;
 
     va_start(ap, fmt);
-    if (vasprintf(&text, fmt, ap) < 0)
-        text = NULL;
+    _cleanup_free_ char *text = xvasprintf(fmt, ap);
     va_end(ap);
-    gw_error_set(err, reason, "admission webhook \"%s\" denied the request: %s", webhook, text ? text : "");
+    gw_error_set(err, reason, "admission webhook \"%s\" denied the request: %s", webhook, text);
 }
 
 bool asked_by_system(const struct rule_ctx *ctx)

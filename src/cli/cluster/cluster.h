@@ -24,6 +24,3 @@ bool cluster_status(const struct cluster_plan *p);
 
 /* "name  text" in the style of all of `cluster`'s output. */
 void cluster_say(const char *name, const char *fmt, ...) _printf_(2, 3);
-
-/* Whether a Node object's condition Ready is True. */
-bool cluster_node_ready(yyjson_val *node);

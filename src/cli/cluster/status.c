@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/meta.h"
 #include "cli/api.h"
 #include "cli/cluster/cluster.h"
 #include "cli/cluster/daemons.h"
@@ -16,16 +17,6 @@ static bool say_process(const struct cluster_plan *p, const char *name, const ch
         cluster_say(name, "%-15s does not run; see logs/%s.log, repair with: godwit cluster up --dir %s", address, name,
                     p->dir);
     return pid > 0;
-}
-
-static yyjson_val *find_node(yyjson_val *items, const char *name)
-{
-    yyjson_val *item;
-
-    json_each(items, item)
-        if (streq(json_str_or(item, "/metadata/name", ""), name))
-            return item;
-    return NULL;
 }
 
 static void say_vms(yyjson_val *items, const char *node)
@@ -58,8 +49,8 @@ bool cluster_status(const struct cluster_plan *p)
     cluster_say("cluster", "gw%s in %s, links %s", p->id, p->dir, p->link_rate ? p->link_rate : "without limit");
     well &= say_process(p, CLUSTER_SERVER, cluster_host_address(p, address), nodes ? "answers" : gw_error_message(&err));
     for (unsigned i = 1; i <= p->nodes; i++) {
-        yyjson_val *node = find_node(nodes, cluster_node_name(i, name));
-        bool ready = node && cluster_node_ready(node);
+        yyjson_val *node = json_find(nodes, "/metadata/name", cluster_node_name(i, name));
+        bool ready = condition_true(node, "Ready");
         well &= say_process(p, name, cluster_node_address(p, i, address), ready ? "Ready" : "not Ready") && ready;
         say_vms(vms, name);
     }

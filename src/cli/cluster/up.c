@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/meta.h"
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/fs.h"
@@ -133,16 +134,6 @@ static int up_server(const struct cluster_plan *p, const char *program, struct g
     return 0;
 }
 
-bool cluster_node_ready(yyjson_val *node)
-{
-    yyjson_val *conditions = json_at(node, "/status/conditions"), *c;
-
-    json_each(conditions, c)
-        if (streq(json_str_or(c, "/type", ""), "Ready"))
-            return streq(json_str_or(c, "/status", ""), "True");
-    return false;
-}
-
 /* One look: marks the nodes that have become Ready. Returns how many still are not, negative if the server is not there. */
 static int look_at_nodes(struct cli_api *api, const struct cluster_plan *p, bool *ready, int64_t begin, struct gw_error *err)
 {
@@ -154,7 +145,7 @@ static int look_at_nodes(struct cli_api *api, const struct cluster_plan *p, bool
         char name[CLUSTER_NAME_MAX];
         cluster_node_name(node, name);
         json_each(items, item)
-            if (!ready[node] && streq(json_str_or(item, "/metadata/name", ""), name) && cluster_node_ready(item)) {
+            if (!ready[node] && streq(json_str_or(item, "/metadata/name", ""), name) && condition_true(item, "Ready")) {
                 ready[node] = true;
                 cluster_say(name, "Ready after %.1f s", (double)(clock_monotonic_ms() - begin) / 1000);
             }

@@ -182,9 +182,18 @@ def test_agent_killed_at_any_instant_of_a_start(lab):
             vmi.remove()
 
 
-def test_agent_killed_while_the_vm_stops(lab, vmi):
-    vmi.wait_phase("Running")
-    vmi.guest()
-    lab.delete("pod", vmi.pod["metadata"]["name"], wait=False)
-    restart_agent(lab)
-    vmi.wait_phase("Succeeded")
+def test_agent_killed_while_the_vm_stops(lab):
+    """Before it has heard of the deletion, while the guest switches itself off, after QEMU's end: the guest is asked, and
+    its own end is what is told."""
+    for i, seconds in enumerate((0, 0.05, 0.15, 0.4, 1)):
+        vmi = Vmi(lab, f"vmi-stop-{i}")
+        try:
+            vmi.wait_phase("Running")
+            vmi.guest()
+            lab.delete("pod", vmi.pod["metadata"]["name"], wait=False)
+            time.sleep(seconds)
+            restart_agent(lab)
+            wait_for(f"{vmi.name} is over", lambda: vmi.status.get("phase") in ("Succeeded", "Failed"), 60)
+            assert (vmi.status["phase"], vmi.status["reason"]) == ("Succeeded", "guest-shutdown")
+        finally:
+            vmi.remove()

@@ -82,8 +82,12 @@ static void test_stops(void **state)
     assert_next(v, POD_DO_KILL);
     v = up, v.may_run = false; /* a target that waits */
     assert_next(v, POD_DO_KILL);
-    v = up, v.session = false; /* QMP is away: the launcher can press the button */
+    v = up, v.session = false, v.control = true; /* QMP is away: the launcher can press the button */
     assert_next(v, POD_DO_POWERDOWN);
+    v.control = false; /* after a restart: the button is pressed by nobody yet */
+    assert_next(v, POD_DO_CONNECT);
+    v.powerdown_sent = true; /* and nobody would tell of the end */
+    assert_next(v, POD_DO_CONNECT);
     v = (struct pod_view){.object = OBJECT_DELETING, .stop_wanted = true};
     for (enum pod_step s = POD_NEW; s <= POD_LAUNCHING; s++) {
         v.step = s;
@@ -99,23 +103,30 @@ static void test_ends(void **state)
     v.stop_wanted = true;
     assert_next(v, POD_DO_READ_EXIT);
     v.step = POD_ENDED;
+    assert_next(v, POD_DO_WAIT); /* the VMI that is known may be of before its migration */
+    v.heard = true;
     assert_next(v, POD_DO_CONCLUDE);
     v.concluded = true;
     assert_next(v, POD_DO_RELEASE);
     v.step = POD_RELEASED;
-    assert_next(v, POD_DO_WAIT);
-    v.object = OBJECT_UNKNOWN;
-    assert_next(v, POD_DO_WAIT);
-    v.object = OBJECT_DELETING;
-    assert_next(v, POD_DO_DELETE_OBJECT);
-    v.object = OBJECT_GONE;
-    assert_next(v, POD_DO_FORGET);
+    for (int told = 0; told < 2; told++) {
+        v.told = told;
+        v.object = OBJECT_PRESENT;
+        assert_next(v, POD_DO_WAIT);
+        v.object = OBJECT_UNKNOWN;
+        assert_next(v, POD_DO_WAIT);
+        v.object = OBJECT_DELETING;
+        assert_next(v, told ? POD_DO_DELETE_OBJECT : POD_DO_WAIT);
+        v.object = OBJECT_GONE;
+        assert_next(v, told ? POD_DO_FORGET : POD_DO_WAIT);
+    }
 }
 
 /* A world with one pod: actions take effect, QEMU may die at any time, the agent may restart at any time. */
 struct world {
     struct pod_view v;
     bool qemu, exit_noted, resources, forgotten, guest_ran;
+    bool told; /* the server knows how it ended */
     int launches;
 };
 
@@ -163,7 +174,7 @@ static void apply(struct world *w, enum pod_action a)
         v->launcher = LAUNCHER_ALIVE;
         break;
     case POD_DO_CONNECT:
-        v->session = w->qemu;
+        v->session = v->control = w->qemu;
         v->prelaunch = !w->guest_ran;
         if (!w->qemu)
             v->launcher = LAUNCHER_DEAD;
@@ -173,6 +184,7 @@ static void apply(struct world *w, enum pod_action a)
         w->guest_ran = true;
         break;
     case POD_DO_POWERDOWN:
+        assert_true(v->session || v->control);
         v->powerdown_sent = true;
         break;
     case POD_DO_KILL:
@@ -185,6 +197,7 @@ static void apply(struct world *w, enum pod_action a)
         break;
     case POD_DO_CONCLUDE:
         v->concluded = true;
+        v->told = false;
         break;
     case POD_DO_RELEASE:
         assert_false(w->qemu);
@@ -192,9 +205,11 @@ static void apply(struct world *w, enum pod_action a)
         v->has_network = false;
         break;
     case POD_DO_DELETE_OBJECT:
+        assert_true(w->told);
         v->object = OBJECT_GONE;
         break;
     case POD_DO_FORGET:
+        assert_true(w->told);
         w->forgotten = true;
         break;
     default:
@@ -211,7 +226,13 @@ static void disturb(struct world *w, unsigned dice)
     if (dice % 16 == 1 && w->qemu) {
         w->qemu = false;
         v->launcher = LAUNCHER_DEAD;
-        v->session = false;
+        v->session = v->control = false;
+    }
+    if (dice % 8 == 2)
+        v->heard = true;
+    if (dice % 8 == 4) {
+        v->told = true;
+        w->told = v->concluded;
     }
     if (dice % 16 == 3) {
         v->stop_wanted = true;
@@ -227,7 +248,7 @@ static void test_every_life_ends_clean(void **state)
 {
     srandom(7);
     for (int life = 0; life < 20000; life++) {
-        struct world w = {.v = {.object = OBJECT_PRESENT, .may_run = true}};
+        struct world w = {.v = {.object = OBJECT_PRESENT, .may_run = true, .heard = true}};
         int i = 0;
         for (; i < 400 && !w.forgotten; i++) {
             disturb(&w, (unsigned)random());

@@ -144,8 +144,8 @@ static void tick(void *userdata)
     for (size_t c = 0; map_next(core->agent->pods, &c, NULL, &value);) {
         struct vm *vm = value;
         heed_absent_pods(core, vm);
-        if (vm->pod.step > POD_NEW && (vm->pod.step < POD_ENDED || !patches_idle(vm->vmi_patches)) &&
-            !is_followed(core, vm))
+        if (vm->vmi_is_noted || (vm->pod.step > POD_NEW &&
+                                 (vm->pod.step < POD_ENDED || !patches_idle(vm->vmi_patches)) && !is_followed(core, vm)))
             vm_refresh_vmi(vm);
     }
 }
@@ -169,6 +169,8 @@ static void adopt_note(struct core *core, const char *uid)
         vm->pod.network = NULL;
     log_info("pod %s/%s: taken over (%s, %s)", vm->pod.ns, vm->pod.name, pod_step_string(vm->pod.step),
              vm->launcher_state == LAUNCHER_ALIVE ? "running" : "not running");
+    if (vm->vmi_is_noted)
+        vm_refresh_vmi(vm);
     vm_kick(vm);
 }
 

@@ -72,20 +72,29 @@ static enum pod_action next_up(const struct pod_view *v)
     return v->prelaunch && v->may_run ? POD_DO_RUN : POD_DO_WAIT;
 }
 
-/* A guest that never ran is not asked to switch off. */
+/* A guest that never ran is not asked to switch off. An agent that comes back while a guest stops knows neither its
+ * launcher nor its QEMU yet: without them it would neither press the button nor see the end. */
 static enum pod_action next_stopping(const struct pod_view *v)
 {
     if (v->quits)
         return POD_DO_WAIT;
     if (v->grace_over || (v->session && (v->prelaunch || !v->may_run)))
         return POD_DO_KILL;
+    if (!v->session && !v->control)
+        return POD_DO_CONNECT;
     return v->powerdown_sent ? POD_DO_WAIT : POD_DO_POWERDOWN;
 }
 
+/* How it ended is told before the pod goes: once it is forgotten nobody knows. And it is concluded from the VMI as it is
+ * now: the one in vmi.json knows of no migration. */
 static enum pod_action next_ended(const struct pod_view *v)
 {
+    if (v->step != POD_RELEASED && !v->concluded)
+        return v->heard ? POD_DO_CONCLUDE : POD_DO_WAIT;
     if (v->step != POD_RELEASED)
-        return v->concluded ? POD_DO_RELEASE : POD_DO_CONCLUDE;
+        return POD_DO_RELEASE;
+    if (!v->told)
+        return POD_DO_WAIT;
     if (v->object == OBJECT_DELETING)
         return POD_DO_DELETE_OBJECT;
     return v->object == OBJECT_GONE ? POD_DO_FORGET : POD_DO_WAIT;

@@ -30,13 +30,16 @@ struct pod_view {
     bool has_network;
     enum launcher_state launcher;
     bool session;        /* QMP is ready */
+    bool control;        /* the launcher is connected: it hears us, and we its end */
     bool may_run;        /* owner of the guest, and not a target that still receives it */
     bool prelaunch;      /* QEMU holds a guest that has never run */
     bool stop_wanted;    /* and no hook has put it off */
     bool powerdown_sent; /* within the last seconds: guests may miss it while they boot */
     bool grace_over;
     bool quits;     /* killed or asked to quit: nothing but its end is awaited */
+    bool heard;     /* the server's word about the VMI is of this agent's life, not of vmi.json */
     bool concluded; /* what the pod ended as is known */
+    bool told;      /* nothing is on its way to the server about it */
 };
 
 enum pod_action {

@@ -14,7 +14,7 @@
 #define RETRY_FIRST_MS 500
 #define RETRY_MAX_MS 30000
 #define POWERDOWN_AGAIN_MS 2000
-#define STOPPING_LOOK_MS 100
+#define ENDING_LOOK_MS 100
 
 /* --- What is known --- */
 
@@ -40,13 +40,16 @@ static struct pod_view look(const struct vm *vm)
         .has_network = vm->pod.network != NULL,
         .launcher = vm->launcher_state,
         .session = vm->pod.qmp != NULL,
+        .control = vm->control != NULL,
         .may_run = may_run(vm),
         .prelaunch = vm->run_state && streq(vm->run_state, "prelaunch"),
         .stop_wanted = vm->stop_wanted && !vm->stop_deferred,
         .powerdown_sent = vm->powerdown_ms && now < vm->powerdown_ms + POWERDOWN_AGAIN_MS,
         .grace_over = grace_over,
         .quits = vm->killed || (vm->quits && !grace_over),
+        .heard = !vm->vmi_is_noted,
         .concluded = vm->concluded,
+        .told = !vm->vmi_is_noted && patches_idle(vm->pod_patches) && patches_idle(vm->vmi_patches),
     };
 }
 
@@ -111,6 +114,8 @@ static void retry(void *userdata)
     struct vm *vm = userdata;
 
     vm->retry = NULL;
+    if (vm->launcher_state == LAUNCHER_ALIVE && !vm->control)
+        vm_look_at_launcher(vm); /* its end is told to those connected only */
     vm_kick(vm);
 }
 
@@ -119,7 +124,7 @@ static void forget(struct vm *vm)
 {
     if (!vm_remove_cgroup(vm)) {
         if (!vm->retry)
-            vm->retry = env_timer(vm->core->agent->env, STOPPING_LOOK_MS, retry, vm);
+            vm->retry = env_timer(vm->core->agent->env, ENDING_LOOK_MS, retry, vm);
         return;
     }
     log_info("pod %s/%s: forgotten", vm->pod.ns, vm->pod.name);
@@ -179,6 +184,14 @@ static void enter(struct vm *vm, enum pod_step step)
         log_failure(-1, &err, "pod %s/%s", vm->pod.ns, vm->pod.name);
 }
 
+/* What no event tells: the grace period runs, a powerdown may have to be repeated, the server has what is told. */
+static bool is_ending(const struct pod_view *v)
+{
+    if (v->step == POD_RELEASED)
+        return !v->told && v->object >= OBJECT_DELETING;
+    return v->stop_wanted && v->launcher == LAUNCHER_ALIVE;
+}
+
 static void turn(void *userdata)
 {
     struct vm *vm = userdata;
@@ -191,9 +204,8 @@ static void turn(void *userdata)
     struct pod_view view = look(vm);
     enum pod_action action = pod_next(&view);
     if (action == POD_DO_WAIT) {
-        /* The grace period runs, and a powerdown may have to be repeated. */
-        if (view.stop_wanted && view.launcher == LAUNCHER_ALIVE && !view.quits && !vm->retry)
-            vm->retry = env_timer(vm->core->agent->env, STOPPING_LOOK_MS, retry, vm);
+        if (is_ending(&view) && !vm->retry)
+            vm->retry = env_timer(vm->core->agent->env, ENDING_LOOK_MS, retry, vm);
         return;
     }
     log_debug("pod %s/%s: %s: %s", vm->pod.ns, vm->pod.name, pod_step_string(vm->pod.step), pod_action_string(action));
@@ -237,12 +249,18 @@ static bool is_newer(yyjson_doc *have, yyjson_doc *got)
     return !have || object_version(yyjson_doc_get_root(got)) > object_version(yyjson_doc_get_root(have));
 }
 
-/* A VMI that is being deleted is switched off by the one who owns its guest. */
-static void heed_vmi(struct vm *vm)
+/* A pod, or a VMI whose guest is here, that is being deleted is stopped. Not before the VMI as it is now has been heard:
+ * hooks may have to put the stop off, and tell by it. */
+static void heed(struct vm *vm)
 {
-    yyjson_val *v = yyjson_doc_get_root(vm->pod.vmi);
+    yyjson_val *v = vm->pod.vmi ? yyjson_doc_get_root(vm->pod.vmi) : NULL;
+    yyjson_val *object = vm->object ? yyjson_doc_get_root(vm->object) : NULL;
 
-    if (json_str(v, "/metadata/deletionTimestamp") && vm->pod.owner && !vm->stop_wanted)
+    if (vm->stop_wanted || vm->vmi_is_noted || vm->pod.step >= POD_ENDED)
+        return;
+    if (vm->object_state == OBJECT_DELETING)
+        pod_stop(&vm->pod, (int)json_int(object, "/metadata/deletionGracePeriodSeconds", -1));
+    else if (vm->object_state == OBJECT_GONE || (vm->pod.owner && json_str(v, "/metadata/deletionTimestamp")))
         pod_stop(&vm->pod, -1);
 }
 
@@ -250,13 +268,29 @@ void vm_set_vmi(struct vm *vm, yyjson_doc **doc)
 {
     yyjson_val *v = yyjson_doc_get_root(*doc);
 
-    if (!str_same(json_str(v, "/metadata/uid"), vm->pod.vmi_uid) || !is_newer(vm->pod.vmi, *doc))
+    if (!str_same(json_str(v, "/metadata/uid"), vm->pod.vmi_uid))
         return;
-    yyjson_doc_free(vm->pod.vmi);
-    vm->pod.vmi = TAKE_PTR(*doc);
-    heed_vmi(vm);
+    bool first = vm->vmi_is_noted, newer = is_newer(vm->pod.vmi, *doc);
+    vm->vmi_is_noted = false;
+    if (newer) {
+        yyjson_doc_free(vm->pod.vmi);
+        vm->pod.vmi = TAKE_PTR(*doc);
+    } else if (!first) {
+        return;
+    }
+    heed(vm);
     HOOKS_CALL(vm, vmi_changed);
     vm_touch(vm);
+    vm_kick(vm);
+}
+
+/* What vmi.json says is the last that will be known. */
+static void vmi_is_gone(struct vm *vm)
+{
+    if (!vm->vmi_is_noted)
+        return;
+    vm->vmi_is_noted = false;
+    heed(vm);
     vm_kick(vm);
 }
 
@@ -267,8 +301,13 @@ static void on_vmi(void *userdata, struct api_answer *answer)
     vm->vmi_call = NULL;
     if (answer->doc) {
         yyjson_doc *doc = TAKE_PTR(answer->doc);
+        bool other = !str_same(json_str(yyjson_doc_get_root(doc), "/metadata/uid"), vm->pod.vmi_uid);
         vm_set_vmi(vm, &doc);
         yyjson_doc_free(doc);
+        if (other)
+            vmi_is_gone(vm);
+    } else if (answer->err && answer->err->reason == GW_NOT_FOUND) {
+        vmi_is_gone(vm);
     }
 }
 
@@ -283,8 +322,8 @@ void vm_set_object(struct vm *vm, yyjson_val *object)
 {
     if (!object) {
         vm->object_state = OBJECT_GONE;
-        if (!vm->stop_wanted && vm->pod.step < POD_ENDED)
-            pod_stop(&vm->pod, -1);
+        heed(vm);
+        vm_touch(vm); /* the VMI may have to be told yet */
         vm_kick(vm);
         return;
     }
@@ -298,8 +337,7 @@ void vm_set_object(struct vm *vm, yyjson_val *object)
     vm->object = doc;
     bool deleting = json_str(object, "/metadata/deletionTimestamp") != NULL;
     vm->object_state = deleting ? OBJECT_DELETING : OBJECT_PRESENT;
-    if (deleting && !vm->stop_wanted && vm->pod.step < POD_ENDED)
-        pod_stop(&vm->pod, (int)json_int(object, "/metadata/deletionGracePeriodSeconds", -1));
+    heed(vm);
     vm_touch(vm);
     vm_kick(vm);
 }

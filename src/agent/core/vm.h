@@ -35,6 +35,7 @@ struct vm {
 
     /* What the server says */
     yyjson_doc *object; /* the Pod; NULL until heard */
+    bool vmi_is_noted;  /* pod.vmi is that of vmi.json: the server was not heard about it since */
     enum object_state object_state;
     struct map *objects; /* "Kind/name" -> yyjson_doc: what volumes refer to */
     struct strv missing; /* still to be asked for */

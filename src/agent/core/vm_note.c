@@ -73,7 +73,8 @@ int vm_note_write(struct vm *vm, struct gw_error *err)
     json_set_bool(d, "/started", vm->started);
     json_set_int(d, "/startedMs", vm->started_ms);
     json_set_int(d, "/endedMs", vm->ended_ms);
-    json_set_bool(d, "/stopWanted", vm->stop_wanted);
+    /* A stop that a hook has put off is not noted: the server says it again, and the hook must be asked again. */
+    json_set_bool(d, "/stopWanted", vm->stop_wanted && !vm->stop_deferred);
     json_set_int(d, "/stopDeadlineMs", vm->stop_deadline_ms);
     if (vm->concluded) {
         json_set_bool(d, "/end/succeeded", vm->succeeded);
@@ -168,7 +169,7 @@ int vm_note_read(struct core *core, const char *uid, struct vm **ret, struct gw_
         return gw_error_set(err, GW_INVALID, "%s/pod.json lacks namespace or name", dir);
     struct vm *vm = vm_new(core, uid, json_str(v, "/namespace"), json_str(v, "/name"));
     take_note(vm, v);
-    (void)read_json(dir, "vmi.json", &vm->pod.vmi, NULL);
+    vm->vmi_is_noted = read_json(dir, "vmi.json", &vm->pod.vmi, NULL) == 0;
     *ret = vm;
     return 0;
 }

@@ -52,15 +52,16 @@ static bool is_final(yyjson_val *v)
     return streq(phase, "Succeeded") || streq(phase, "Failed");
 }
 
-/* The owner's words only; a final phase is the last. Before the pod is up the controllers speak for the VM. While QEMU
- * moves the guest, the states that it goes through are the migration's business and do not make the VM less ready. */
+/* The owner's words only, on the VMI as the server has it now; a final phase is the last. Before the pod is up the
+ * controllers speak for the VM. While QEMU moves the guest, the states that it goes through are the migration's business
+ * and do not make the VM less ready. */
 yyjson_mut_doc *vm_wanted_vmi(void *userdata)
 {
     struct vm *vm = userdata;
     yyjson_val *v = vm->pod.vmi ? yyjson_doc_get_root(vm->pod.vmi) : NULL;
     const char *state = vm->run_state ? vm->run_state : "";
 
-    if (!v || !vm->pod.owner || is_final(v) || (vm->pod.step < POD_UP && !vm->concluded))
+    if (!v || vm->vmi_is_noted || !vm->pod.owner || is_final(v) || (vm->pod.step < POD_UP && !vm->concluded))
         return NULL;
     struct vmi_report r = {
         .node = vm->core->agent->config.node,

@@ -200,6 +200,10 @@ static void settled(struct mover *m)
     fs_remove_tree(m->tls_dir, NULL);
     if (ours && !m->pod->owner && pod_set_owner(m->pod, true, &err) < 0)
         log_error("%s: %s", m->pod->vmi_name, gw_error_message(&err));
+    if (ours && m->stop_wanted && mover_qemu_alive(m)) { /* of the guest that had already been granted to us */
+        m->stop_wanted = false;
+        pod_stop(m->pod, -1);
+    }
     if (m->finished || mover_qemu_alive(m))
         return;
     m->finished = true;

@@ -97,7 +97,7 @@ static int add_default_column(struct kind *kind, struct gw_error *err)
         .name = "Age",
         .type = "date",
         .format = "",
-        .description = "CreationTimestamp is a timestamp representing the server time when this object was created.",
+        .description = "How long ago the object was created.",
         .path_text = ".metadata.creationTimestamp",
     };
     return jsonpath_parse(c->path_text, &c->path, err);
@@ -179,10 +179,10 @@ static void derive(struct kind *kind, yyjson_val *file)
 static void imply_common_fields(yyjson_mut_doc *d)
 {
     static const char common[] =
-        "{\"apiVersion\":{\"type\":\"string\",\"description\":\"APIVersion defines the versioned schema of this "
-        "representation of an object.\"},\"kind\":{\"type\":\"string\",\"description\":\"Kind is the name of the REST "
-        "resource that this object represents.\"},\"metadata\":{\"$ref\":\"objectmeta\",\"x-protobuf\":1,"
-        "\"description\":\"Standard object's metadata.\"}}";
+        "{\"apiVersion\":{\"type\":\"string\",\"description\":\"Group and version of the kind, such as kubevirt.io/v1; "
+        "without a group v1.\"},\"kind\":{\"type\":\"string\",\"description\":\"What the object is, such as "
+        "VirtualMachine.\"},\"metadata\":{\"$ref\":\"objectmeta\",\"x-protobuf\":1,\"description\":\"Name, labels, owners, "
+        "and what the server keeps of every object.\"}}";
     _cleanup_doc_ yyjson_doc *implied = yyjson_read(common, sizeof(common) - 1, 0);
     yyjson_mut_val *properties = yyjson_val_mut_copy(d, yyjson_doc_get_root(implied)), *key, *value;
     yyjson_mut_obj_iter it;

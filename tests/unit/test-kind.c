@@ -78,6 +78,34 @@ static void test_built_in_kinds(void **state)
     assert_non_null(schema_property(schema_property(pods->schema, "metadata")->schema, "ownerReferences"));
 }
 
+/* What kubectl explain shows: a sentence for each kind and for each of its fields. */
+static void expect_described(const struct schema *s, const char *kind, const char *path, int depth)
+{
+    for (size_t i = 0; s && depth < 12 && i < s->n_properties; i++) {
+        const struct property *p = &s->properties[i];
+        _cleanup_free_ char *below = xasprintf("%s.%s", path, p->name);
+        if (!p->description || strlen(p->description) < 5)
+            fail_msg("%s: %s has no description", kind, below);
+        expect_described(p->schema->items ? p->schema->items : p->schema, kind, below, depth + 1);
+    }
+}
+
+static void test_kinds_are_described(void **state)
+{
+    struct kind_vec list;
+
+    kinds_list(kinds, &list);
+    for (size_t i = 0; i < list.len; i++) {
+        const struct kind *k = list.items[i];
+        const char *text = json_str(k->schema->source, "/description");
+        if (!text || strlen(text) < 30 || text[strlen(text) - 1] != '.')
+            fail_msg("%s has no description", k->kind);
+        expect_described(k->schema, k->kind, "", 0);
+    }
+    assert_true(list.len > 15);
+    kind_vec_done(&list);
+}
+
 static void test_a_kind_of_its_own(void **state)
 {
     _cleanup_(kinds_freep) struct kinds *k = kinds_new_empty();
@@ -179,6 +207,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_file_is_embedded),
         cmocka_unit_test(test_built_in_kinds),
+        cmocka_unit_test(test_kinds_are_described),
         cmocka_unit_test(test_a_kind_of_its_own),
         cmocka_unit_test(test_replaced_and_removed_kinds_stay_valid),
         cmocka_unit_test(test_lists_are_sorted),

@@ -72,34 +72,34 @@ proctype Migration() {
 end: skip
 }
 
-/* As: the acts of src/agent/migration/source_driver.c; names in brackets are its functions. Each option is one durable or visible act; a crash falls between any two. */
+/* As: the acts of src/agent/migration/source_handover.c; names in brackets are functions. Each option is one durable or visible act; a crash falls between any two. */
 active proctype Source() {
 end:
     do
     :: fenced -> break
-    /* [note_granted] */
+    /* [source_note_granted] */
 #ifdef MISTAKE_GRANT_NOT_NOTED
     :: atomic { !fenced && s_note == opened && qs == completed && !direct && !t_has_direct -> direct = true }
 #endif
     :: atomic { !fenced && s_note == opened && qs == completed && !sv_returned -> s_note = granted }
-    /* [send_grant]: direct, and recorded [record_grant] */
+    /* [source_send_grant]: direct, and recorded [record_grant] */
     :: atomic { !fenced && s_note == granted && !direct && !t_has_direct && losses > 0 && !sv_claim && !sv_returned -> direct = true }
     :: atomic { !fenced && s_note == granted && !sv_grant && !sv_closed && !sv_returned && !sv_claim -> sv_grant = true }
-    /* [note_closed]: the copy failed, the guest runs here */
+    /* [source_note_closed]: the copy failed, the guest runs here */
     :: atomic { !fenced && s_note == opened && qs == failed -> s_note = closed; qs = running }
-    /* [take_back]: no grant is out, or it was returned */
+    /* [source_take_back]: no grant is out, or it was returned */
     :: atomic { !fenced && s_note == opened && qs == completed -> s_note = closed }
     :: atomic { !fenced && s_note == granted && sv_returned -> s_note = closed }
 #ifdef MISTAKE_CLOSE_GRANTED
     :: atomic { !fenced && s_note == granted && !sv_claim -> s_note = closed }
 #endif
     :: atomic { !fenced && s_note == closed && qs == completed -> run_source() }
-    /* [record_close]: the server refuses it while a grant is out */
+    /* [source_record_close]: the server refuses it while a grant is out */
     :: atomic { !fenced && s_note == closed && !sv_closed && !sv_claim && (!sv_grant || sv_returned) -> sv_closed = true }
-    /* [request_return]: Qs died without a grant; wanted is the target's return */
+    /* [source_request_return]: Qs died without a grant; wanted is the target's return */
     :: atomic { !fenced && s_note == opened && qs == dead && !sv_withdraw -> sv_withdraw = true }
     :: atomic { !fenced && s_note == opened && qs == dead && sv_returned -> s_note = closed }
-    /* [quit] */
+    /* [source_quit] */
     :: atomic { !fenced && sv_claim && qs == completed -> qs = dead }
     od
 }

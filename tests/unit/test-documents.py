@@ -52,7 +52,7 @@ class Documents(unittest.TestCase):
             self.check(path, acts, functions.__contains__)
 
     def test_the_check_finds_what_is_lost(self):
-        text = "notes it [note_granted,\n  vanished]; `gone()` in `src/agent/gone.c`, see [a page](gone.md)"
+        text = "notes it [note_claimed,\n  vanished]; `gone()` in `src/agent/gone.c`, see [a page](gone.md)"
         self.assertEqual(cited_acts(text) - defined("src/agent/migration"), {"vanished"})
         self.assertEqual(cited_functions(text), {"gone"})
         self.assertEqual(cited_files(text), {"src/agent/gone.c"})

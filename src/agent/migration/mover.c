@@ -8,6 +8,7 @@
 #include "agent/migration/direct.h"
 #include "api/meta.h"
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -128,6 +129,16 @@ bool mover_refresh(struct mover *m)
     }
     keep_epoch(m, &e);
     return !m->note_broken;
+}
+
+yyjson_val *mover_state(const struct mover *m)
+{
+    return json_at(yyjson_doc_get_root(m->pod->vmi), "/status/migrationState");
+}
+
+char *mover_now(const struct mover *m, char *buf)
+{
+    return clock_format(env_wall_ms(m->services->agent->env), buf);
 }
 
 bool mover_qemu_alive(const struct mover *m)

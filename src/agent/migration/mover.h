@@ -122,6 +122,10 @@ yyjson_mut_doc *mover_patch(struct mover *m);
 void mover_send(struct mover *m, yyjson_mut_doc *patch);
 
 struct copy_names mover_names(const struct mover *m);
+/* The VMI's migrationState, or NULL. */
+yyjson_val *mover_state(const struct mover *m);
+/* The time of day as the API writes it; buf holds CLOCK_TEXT_MAX. */
+char *mover_now(const struct mover *m, char *buf);
 bool mover_qemu_alive(const struct mover *m);
 bool mover_qmp_ready(const struct mover *m);
 /* The guest was paused by its user: whoever owns it must not let it run. */

@@ -11,11 +11,6 @@
 #include "base/str.h"
 #include "client/events.h"
 
-static char *now_text(const struct mover *m, char *buf)
-{
-    return clock_format(env_wall_ms(m->services->agent->env), buf);
-}
-
 static enum waiting_state waiting_state(const struct mover *m)
 {
     if (!mover_qemu_alive(m))
@@ -29,7 +24,7 @@ static enum waiting_state waiting_state(const struct mover *m)
 
 static struct target_view see(struct mover *m)
 {
-    yyjson_val *state = json_at(yyjson_doc_get_root(m->pod->vmi), "/status/migrationState");
+    yyjson_val *state = mover_state(m);
     enum waiting_state qemu = waiting_state(m);
     int64_t now = env_now(m->services->agent->env);
 
@@ -129,7 +124,7 @@ static void record_claim(struct mover *m)
 
     if (!m->pod->owner && pod_set_owner(m->pod, true, &err) < 0)
         log_error("%s: %s", m->pod->vmi_name, gw_error_message(&err));
-    now_text(m, now);
+    mover_now(m, now);
     json_set_int(patch, "/status/migrationState/handover/claim/epoch", m->epoch.number);
     json_set_str(patch, "/status/migrationState/handover/claim/node", node);
     json_set_str(patch, "/status/migrationState/handover/claim/time", now);
@@ -151,7 +146,7 @@ static void tell_received(struct mover *m)
     yyjson_mut_doc *patch = mover_patch(m);
 
     json_set_int(patch, "/status/migrationState/handover/received/epoch", m->epoch.number);
-    json_set_str(patch, "/status/migrationState/handover/received/time", now_text(m, now));
+    json_set_str(patch, "/status/migrationState/handover/received/time", mover_now(m, now));
     mover_send(m, patch);
 }
 
@@ -185,7 +180,7 @@ static void give_back(struct mover *m)
 
     json_set_int(patch, "/status/migrationState/handover/returned/epoch", m->epoch.number);
     json_set_str(patch, "/status/migrationState/handover/returned/node", m->services->agent->config.node);
-    json_set_str(patch, "/status/migrationState/handover/returned/time", now_text(m, now));
+    json_set_str(patch, "/status/migrationState/handover/returned/time", mover_now(m, now));
     json_set_str(patch, "/status/migrationState/handover/returned/reason", m->note.reason ? m->note.reason : "");
     mover_send(m, patch);
 }

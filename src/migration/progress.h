@@ -15,7 +15,6 @@ struct copy_sample {
     int64_t dirty_bytes_per_s;            /* as QEMU measured it in the last round; 0 while unknown */
     int64_t iteration;                    /* dirty-sync-count */
     int64_t expected_downtime_ms;
-    int64_t downtime_limit_ms;
 };
 
 struct progress {

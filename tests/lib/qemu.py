@@ -90,12 +90,14 @@ def disk(overlay: pathlib.Path, backing: pathlib.Path):
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(backing), "-F", "qcow2", str(overlay)], check=True)
 
 
-def migrate(source: Qemu, target: Qemu, uri: str, seconds: float = 60, **parameters) -> dict:
+def migrate(source: Qemu, target: Qemu, uri: str, seconds: float = 60, multifd: bool = False, **parameters) -> dict:
     """The simplest correct live migration: the target waits with -S and is continued when both say completed."""
+    capabilities = {"events": True, "multifd": multifd, "return-path": multifd}
     for qemu in (source, target):
-        qemu.run("migrate-set-capabilities", capabilities=[{"capability": "events", "state": True}])
+        qemu.run("migrate-set-capabilities", capabilities=[{"capability": c, "state": on} for c, on in capabilities.items()])
     source.run("migrate-set-parameters", **{"max-bandwidth": 1 << 34, **parameters})
-    target.run("migrate-set-parameters", **{name: value for name, value in parameters.items() if name == "tls-creds"})
+    for_both = "tls-creds", "multifd-channels"
+    target.run("migrate-set-parameters", **{name: value for name, value in parameters.items() if name in for_both})
     target.run("migrate-incoming", uri=uri)
     source.run("migrate", uri=uri)
     target.wait_event("MIGRATION", seconds, status="completed")

@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/fs.h"
 #include "migration/brake.h"
+#include "migration/downtime.h"
 #include "migration/epoch.h"
 #include "migration/note.h"
 #include "migration/progress.h"
@@ -194,6 +195,14 @@ static struct brake writes_for(int seconds, int64_t guest, int64_t link, int64_t
     return b;
 }
 
+static void test_downtime_only_grows(void **state)
+{
+    for (int64_t round = 0; round < 1000; round++)
+        assert_true(downtime_limit_ms(round) <= downtime_limit_ms(round + 1));
+    assert_true(downtime_limit_ms(0) <= 30);
+    assert_int_equal(downtime_limit_ms(1000000), 300);
+}
+
 static void test_brake(void **state)
 {
     int64_t lag;
@@ -259,6 +268,7 @@ int main(void)
         cmocka_unit_test(test_watchdog),
         cmocka_unit_test(test_rate_needs_time),
         cmocka_unit_test(test_brake),
+        cmocka_unit_test(test_downtime_only_grows),
         cmocka_unit_test(test_progress),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

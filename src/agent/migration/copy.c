@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "migration/downtime.h"
 
 /* Unlimited, as QEMU counts it: bytes per second beyond any link. */
 #define NO_LIMIT (1LL << 40)
@@ -100,9 +101,18 @@ void copy_start(struct script *s, const struct copy_names *n, const struct migra
 
     json_set_int(p, "/multifd-channels", COPY_CHANNELS);
     json_set_int(p, "/max-bandwidth", settings->bandwidth ? settings->bandwidth : NO_LIMIT);
+    json_set_int(p, "/downtime-limit", downtime_limit_ms(0));
     set_capabilities(s, hold, settings->auto_converge, false);
     script_add(s, "migrate-set-parameters", p);
     script_add(s, "migrate", uri_args(address, port));
+}
+
+void copy_limit_downtime(struct qmp *q, int64_t ms)
+{
+    yyjson_mut_doc *args = json_object();
+
+    json_set_int(args, "/downtime-limit", ms);
+    qmp_command(q, "migrate-set-parameters", args, NULL, NULL);
 }
 
 void copy_listen(struct script *s, const struct copy_names *n, const char *address, int port)

@@ -38,6 +38,9 @@ bool copy_is_left(yyjson_val *yank);
 void copy_start(struct script *s, const struct copy_names *n, const struct migration_settings *settings, bool hold,
                 const char *address, int port);
 
+/* Source, while it copies: how long the guest may stand still (migration/downtime.h). Not waited for. */
+void copy_limit_downtime(struct qmp *q, int64_t ms);
+
 /* Target: settings, then `migrate-incoming`. */
 void copy_listen(struct script *s, const struct copy_names *n, const char *address, int port);
 

@@ -72,6 +72,7 @@ struct mover {
     char *failure;                /* why the copy was given up, for failureReason */
     struct progress progress;
     struct watchdog watchdog;
+    int64_t downtime_limit;       /* that QEMU was told, in ms; 0 = none by this process */
     struct brake brake;
     int64_t brake_told;           /* the limit that QEMU has */
     int64_t progress_told_ms;

@@ -111,12 +111,13 @@ void mover_observe(struct mover *m)
     qmp_command(q, "query-status", NULL, on_status, m);
 }
 
-/* The one event that time is short for: the guest stands still, and the next word is ours. Nothing is asked again before it. */
-static void completed(struct mover *m)
+/* Events that time is short for: the guest stands still, and the next word is ours. Nothing is asked again before it. */
+static void stands_still(struct mover *m, enum copy_state state)
 {
-    m->copy.state = COPY_COMPLETED;
-    set_run_state(m, m->side == SIDE_SOURCE ? "postmigrate" : "paused");
-    if (m->side == SIDE_TARGET && !m->nbd_stopped && mirror_count(&m->pod->disks)) {
+    m->copy.state = state;
+    if (state == COPY_COMPLETED)
+        set_run_state(m, m->side == SIDE_SOURCE ? "postmigrate" : "paused");
+    if (state == COPY_COMPLETED && m->side == SIDE_TARGET && !m->nbd_stopped && mirror_count(&m->pod->disks)) {
         m->nbd_stopped = true; /* the source let go of the disks before */
         qmp_command(m->pod->qmp, "nbd-server-stop", NULL, NULL, NULL);
     }
@@ -128,11 +129,12 @@ static void completed(struct mover *m)
 void mover_event(struct mover *m, const char *name, yyjson_val *data)
 {
     bool migration = streq(name, "MIGRATION");
+    enum copy_state state = migration ? copy_state_from(json_str(data, "/status")) : COPY_NONE;
 
     if (m->side == SIDE_NONE || (!migration && !streq(name, "JOB_STATUS_CHANGE")))
         return;
-    if (migration && copy_state_from(json_str(data, "/status")) == COPY_COMPLETED) {
-        completed(m);
+    if (state == COPY_COMPLETED || state == COPY_PRE_SWITCHOVER) {
+        stands_still(m, state);
         return;
     }
     m->observed = false;

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "client/events.h"
+#include "migration/downtime.h"
 
 #define PROGRESS_EVERY_MS 500
 #define ASK_AGAIN_MS 1000
@@ -148,6 +149,17 @@ static void hold_writes(struct mover *m, int64_t now)
     mover_run(m, s);
 }
 
+/* The longer the copy takes, the longer the guest may stand still. */
+static void allow_downtime(struct mover *m)
+{
+    int64_t limit = downtime_limit_ms(m->copy.sample.iteration);
+
+    if (source_copy_state(m) != COPY_ACTIVE || limit <= m->downtime_limit)
+        return;
+    m->downtime_limit = limit;
+    copy_limit_downtime(m->pod->qmp, limit);
+}
+
 void source_observed(struct mover *m)
 {
     const struct copy_sample not_begun = {.ram_total = m->pod->memory, .ram_remaining = m->pod->memory};
@@ -166,6 +178,7 @@ void source_observed(struct mover *m)
     sample.disk_total = m->disk_total;
     sample.disk_transferred = m->disk_done;
     hold_writes(m, now);
+    allow_downtime(m);
     sample.disk_limit = m->brake.limit;
     progress_update(&m->progress, &sample);
     check_time(m, now, &sample);

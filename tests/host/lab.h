@@ -24,6 +24,7 @@ struct lab {
     size_t n_machines;
 };
 
+/* The first one takes the process into a network of its own, where the migration ports are reserved as in a pod's. */
 struct lab *lab_new(void);
 /* Kills what runs, removes all files. */
 void lab_free(struct lab *l);
@@ -71,7 +72,7 @@ bool machine_is(struct machine *m, const char *run_state);
 unsigned machine_counter(struct machine *m);
 /* Waits until the last MIGRATION event has this status. */
 bool machine_reaches(struct machine *m, const char *status, double seconds);
-/* A free TCP port of 127.0.0.1. */
+/* A TCP port of 127.0.0.1 that nobody else uses: another one each time. */
 int lab_port(void);
 /* Runs a program; its exit code. */
 int lab_run(const char *command);

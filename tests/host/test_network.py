@@ -12,7 +12,7 @@ import pytest
 from netlab import Capture, Lab, finish, inside, is_rst, probe_echo, probe_serve
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: makes network namespaces")
-IP_MTU, IP_MTU_DISCOVER, IP_PMTUDISC_DO = 14, 10, 2
+IP_MTU, IP_MTU_DISCOVER, IP_PMTUDISC_DO, IP_LOCAL_PORT_RANGE = 14, 10, 2, 51
 EMPTY = {"links": [], "routes": [], "rules": [], "tables": []}
 
 
@@ -346,6 +346,22 @@ def test_migration_ports(lab):
                 client.connect((two["podAddress"], port))
         client.close()
         server.close()
+
+
+def test_migration_ports_are_no_clients(lab):
+    """The kernel gives them to no connection of the pod's own, though they lie in its range."""
+    guest = lab.guest("g1", "10.244.128.7")
+    guest.start(lab.nodes[0])
+    with inside(lab.nodes[0].call("find", guest.uid)["netns"]):
+        client = socket.socket()
+    client.setsockopt(socket.SOL_IP, IP_LOCAL_PORT_RANGE, struct.pack("I", 49153 << 16 | 49152))
+    with pytest.raises(OSError) as refused:
+        client.bind(("127.0.0.1", 0))
+    assert refused.value.errno == errno.EADDRINUSE
+    client.setsockopt(socket.SOL_IP, IP_LOCAL_PORT_RANGE, struct.pack("I", 49155 << 16 | 49152))
+    client.bind(("127.0.0.1", 0))
+    assert client.getsockname()[1] in (49154, 49155)
+    client.close()
 
 
 def test_addresses_seen(lab):

@@ -28,6 +28,7 @@
 /* Reserved on the pod's own address (KubeVirt: migration and block migration port). */
 #define POD_NETWORK_MIGRATION_PORT 49152
 #define POD_NETWORK_BLOCK_PORT 49153
+#define POD_NETWORK_PORTS "49152-49153"
 
 #define POD_NETWORK_VM_CIDR "10.0.2.0/24" /* KubeVirt's default vmNetworkCIDR */
 #define POD_NETWORK_TAP "tap0"            /* the guest's tap in each pod's namespace */

@@ -61,13 +61,15 @@ static int apply_settings(const struct setting *settings, size_t n, struct gw_er
 }
 
 /* Before the devices come, so that they take these from the defaults. No source check: the rewrite precedes it, so the
- * addresses never fit the routes. */
+ * addresses never fit the routes. The migration ports lie among those that the kernel gives to clients: without the
+ * reservation a connection of the pod's own could hold one when it has to be listened on. */
 static int prepare_namespace(void *data, struct gw_error *err)
 {
     static const struct setting settings[] = {
         {"ipv6/conf/all/disable_ipv6", "1"},
         {"ipv6/conf/default/disable_ipv6", "1"},
         {"ipv4/ip_forward", "1"},
+        {"ipv4/ip_local_reserved_ports", POD_NETWORK_PORTS},
         {"ipv4/conf/all/rp_filter", "0"},
         {"ipv4/conf/default/rp_filter", "0"},
         {"ipv4/conf/all/send_redirects", "0"},

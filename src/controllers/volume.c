@@ -3,44 +3,19 @@
  * A binding is two references: volume.spec.claimRef (with the claim's uid) and claim.spec.volumeName. The volume's is
  * written first; it decides when two claims want the same one (a patch on a stale version fails), and from it the binding is
  * finished after any interruption. A volume that is made here is made with its claimRef, under a name that follows from the
- * claim ("pvc-" and its uid), so that it cannot be made twice.
- *
- * The classes (kinds/initial): godwit.io/shared-directory makes a directory that all nodes see; godwit.io/node-directory one
- * on a node, once the scheduler has chosen it. Agents make the directory when they first use it, under the folder that they
- * were given for the class and by the volume's name, and remove it when its volume is gone. */
+ * claim ("pvc-" and its uid), so that it cannot be made twice. */
 #include <string.h>
 
-#include "api/quantity.h"
-#include "api/selector.h"
 #include "base/alloc.h"
 #include "base/str.h"
 #include "controllers/claims.h"
 #include "controllers/kubernetes.h"
-#include "scheduling/scheduling.h"
+#include "controllers/volume.h"
 
 #define FINALIZER_IN_USE "kubernetes.io/pvc-protection"
 #define INDEX_CLAIM "claim"
 #define CLAIM_KEY "claim:"
 #define VOLUME_KEY "volume:"
-#define HOSTNAME "kubernetes.io/hostname"
-
-static const struct provisioner {
-    const char *name;
-    const char *annotation; /* of nodes: their folder for this class */
-    const char *root;       /* where no node tells */
-    bool local;
-} provisioners[] = {
-    {PROVISIONER_SHARED, ANNOTATION_SHARED_DIR, "/var/lib/godwit/shared", false},
-    {PROVISIONER_LOCAL, ANNOTATION_LOCAL_DIR, "/var/lib/godwit/local", true},
-};
-
-static const struct provisioner *provisioner_find(const char *name)
-{
-    for (size_t i = 0; i < ARRAY_SIZE(provisioners); i++)
-        if (streq(provisioners[i].name, name))
-            return &provisioners[i];
-    return NULL;
-}
 
 /* --- keys --- */
 
@@ -126,65 +101,7 @@ static void by_claim(yyjson_val *pod, struct index_values *out)
     }
 }
 
-/* --- does a volume fit a claim --- */
-
-static bool has_mode(yyjson_val *modes, const char *mode)
-{
-    return json_find(modes, "", mode) != NULL;
-}
-
-static bool modes_cover(yyjson_val *have, yyjson_val *want)
-{
-    yyjson_val *m;
-
-    json_each(want, m)
-        if (!has_mode(have, yyjson_get_str(m)))
-            return false;
-    return true;
-}
-
-static int64_t size_of(yyjson_val *v, const char *path)
-{
-    return quantity_text_value(json_str(v, path), 0);
-}
-
-static bool selector_fits(yyjson_val *claim, yyjson_val *volume)
-{
-    yyjson_val *wanted = json_at(claim, "/spec/selector");
-    _cleanup_selector_ struct selector *s = NULL;
-
-    return !wanted ||
-           (selector_from_object(wanted, &s, NULL) >= 0 && selector_matches(s, json_at(volume, "/metadata/labels")));
-}
-
-static bool refers_to(yyjson_val *volume, yyjson_val *claim)
-{
-    return streq(json_str_or(volume, "/spec/claimRef/namespace", ""), meta_namespace(claim)) &&
-           streq(json_str_or(volume, "/spec/claimRef/name", ""), meta_name(claim));
-}
-
-/* Is it free for this claim: unclaimed, or reserved for one of this name, or already this one's. */
-static bool is_free_for(yyjson_val *volume, yyjson_val *claim)
-{
-    const char *uid = json_str_or(volume, "/spec/claimRef/uid", "");
-
-    if (!*json_str_or(volume, "/spec/claimRef/name", ""))
-        return true;
-    return refers_to(volume, claim) && (!*uid || streq(uid, meta_uid(claim)));
-}
-
-/* node NULL: not chosen. */
-static bool fits(yyjson_val *claim, yyjson_val *volume, yyjson_val *node)
-{
-    yyjson_val *required = json_at(volume, "/spec/nodeAffinity/required/nodeSelectorTerms");
-
-    return !meta_deleting(volume) && is_free_for(volume, claim) &&
-           streq(json_str_or(volume, "/spec/storageClassName", ""), claim_class(claim)) &&
-           streq(json_str_or(volume, "/spec/volumeMode", "Filesystem"), json_str_or(claim, "/spec/volumeMode", "Filesystem")) &&
-           modes_cover(json_at(volume, "/spec/accessModes"), json_at(claim, "/spec/accessModes")) &&
-           size_of(volume, "/spec/capacity/storage") >= size_of(claim, "/spec/resources/requests/storage") &&
-           selector_fits(claim, volume) && (!node || !required || sched_node_terms_match(required, node));
-}
+/* --- binding --- */
 
 /* One that refers to the claim already, else the smallest. */
 static yyjson_val *find_volume(struct task *t, yyjson_val *claim, yyjson_val *node)
@@ -192,25 +109,14 @@ static yyjson_val *find_volume(struct task *t, yyjson_val *claim, yyjson_val *no
     yyjson_val *volume, *best = NULL;
 
     for (size_t at = 0; informer_next(task_informer(t, &API_PERSISTENTVOLUMES), &at, NULL, &volume);) {
-        if (!fits(claim, volume, node))
+        if (!volume_fits(claim, volume, node))
             continue;
-        if (refers_to(volume, claim))
+        if (volume_refers_to(volume, claim))
             return volume;
-        if (!best || size_of(volume, "/spec/capacity/storage") < size_of(best, "/spec/capacity/storage"))
+        if (!best || volume_size(volume) < volume_size(best))
             best = volume;
     }
     return best;
-}
-
-/* --- binding --- */
-
-static void set_claim_ref(yyjson_mut_doc *d, yyjson_val *claim)
-{
-    json_set_str(d, "/spec/claimRef/apiVersion", "v1");
-    json_set_str(d, "/spec/claimRef/kind", "PersistentVolumeClaim");
-    json_set_str(d, "/spec/claimRef/namespace", meta_namespace(claim));
-    json_set_str(d, "/spec/claimRef/name", meta_name(claim));
-    json_set_str(d, "/spec/claimRef/uid", meta_uid(claim));
 }
 
 static void sync_bound(struct task *t, yyjson_val *claim, yyjson_val *volume)
@@ -231,7 +137,7 @@ static void bind(struct task *t, yyjson_val *claim, yyjson_val *volume)
 {
     if (!streq(json_str_or(volume, "/spec/claimRef/uid", ""), meta_uid(claim))) {
         yyjson_mut_doc *patch = json_object();
-        set_claim_ref(patch, claim);
+        volume_set_claim(patch, claim);
         task_patch(t, &API_PERSISTENTVOLUMES, volume, NULL, true, patch);
     }
     if (!*json_str_or(claim, "/spec/volumeName", "")) {
@@ -240,93 +146,6 @@ static void bind(struct task *t, yyjson_val *claim, yyjson_val *volume)
         task_patch(t, &API_PERSISTENTVOLUMECLAIMS, claim, NULL, false, patch);
     }
     sync_bound(t, claim, volume);
-}
-
-/* --- provisioning --- */
-
-static void set_affinity(yyjson_mut_doc *d, yyjson_val *node)
-{
-    static const char text[] =
-        "[{\"matchExpressions\":[{\"key\":\"" HOSTNAME "\",\"operator\":\"In\",\"values\":[]}]}]";
-    _cleanup_doc_ yyjson_doc *terms = yyjson_read(text, strlen(text), 0);
-    const char *host = meta_label(node, HOSTNAME);
-
-    json_set(d, "/spec/nodeAffinity/required/nodeSelectorTerms", yyjson_val_mut_copy(d, yyjson_doc_get_root(terms)));
-    yyjson_mut_arr_add_strcpy(
-        d, json_mut_at(d, "/spec/nodeAffinity/required/nodeSelectorTerms/0/matchExpressions/0/values"),
-        host ? host : meta_name(node));
-}
-
-/* Why the class cannot make it, NULL if it can. */
-static const char *refusal(const struct provisioner *p, yyjson_val *claim)
-{
-    yyjson_val *modes = json_at(claim, "/spec/accessModes");
-
-    if (streq(json_str_or(claim, "/spec/volumeMode", "Filesystem"), "Block"))
-        return "this class makes directories: volumeMode Block is not possible";
-    if (p->local && (has_mode(modes, "ReadWriteMany") || has_mode(modes, "ReadOnlyMany")))
-        return "this class makes volumes of one node: use ReadWriteOnce here, or a class of shared volumes";
-    return NULL;
-}
-
-/* What the node says, or for shared ones any node: it is the path that people look for. */
-static const char *root_of(struct task *t, const struct provisioner *p, yyjson_val *node)
-{
-    const char *root = NULL;
-
-    if (p->local)
-        return meta_annotation(node, p->annotation) ?: p->root;
-    for (size_t at = 0; !root && informer_next(task_informer(t, &API_NODES), &at, NULL, &node);)
-        root = meta_annotation(node, p->annotation);
-    return root ? root : p->root;
-}
-
-static void provision(struct task *t, yyjson_val *claim, yyjson_val *class, const struct provisioner *p, yyjson_val *node)
-{
-    _cleanup_free_ char *name = xasprintf("pvc-%s", meta_uid(claim));
-    _cleanup_free_ char *path = xasprintf("%s/%s", root_of(t, p, node), name);
-    yyjson_mut_doc *d = json_object();
-
-    json_set_str(d, "/metadata/name", name);
-    meta_set_annotation(d, ANNOTATION_PROVISIONED_BY, p->name);
-    json_set(d, "/spec/capacity", yyjson_val_mut_copy(d, json_at(claim, "/spec/resources/requests")));
-    json_set(d, "/spec/accessModes", yyjson_val_mut_copy(d, json_at(claim, "/spec/accessModes")));
-    json_set_str(d, "/spec/persistentVolumeReclaimPolicy", json_str_or(class, "/reclaimPolicy", "Delete"));
-    json_set_str(d, "/spec/storageClassName", meta_name(class));
-    json_set_str(d, "/spec/volumeMode", "Filesystem");
-    json_set_str(d, p->local ? "/spec/local/path" : "/spec/hostPath/path", path);
-    if (p->local)
-        set_affinity(d, node);
-    else
-        json_set_str(d, "/spec/hostPath/type", "DirectoryOrCreate");
-    set_claim_ref(d, claim);
-    task_create(t, &API_PERSISTENTVOLUMES, NULL, d);
-    task_event(t, claim, EVENT_NORMAL, "ProvisioningSucceeded", "Successfully provisioned volume %s", name);
-    task_requeue(t, 0);
-}
-
-static void make_or_wait(struct task *t, yyjson_val *claim, yyjson_val *class, yyjson_val *node)
-{
-    const char *name = claim_class(claim), *provisioner = json_str_or(class, "/provisioner", "");
-    const struct provisioner *p = provisioner_find(provisioner);
-    const char *why = p ? refusal(p, claim) : NULL;
-
-    if (!*name)
-        task_event(t, claim, EVENT_NORMAL, "FailedBinding",
-                   "no persistent volumes available for this claim and no storage class is set");
-    else if (!class)
-        task_event(t, claim, EVENT_WARNING, "ProvisioningFailed", "storageclass.storage.k8s.io \"%s\" not found", name);
-    else if (!p)
-        task_event(t, claim, EVENT_NORMAL, "ExternalProvisioning",
-                   "Waiting for a volume to be created either by the external provisioner '%s' or manually by the system "
-                   "administrator.", provisioner);
-    else if (why)
-        task_event(t, claim, EVENT_WARNING, "ProvisioningFailed", "storage class %s: %s", name, why);
-    else if (p->local && !node)
-        task_event(t, claim, EVENT_WARNING, "ProvisioningFailed",
-                   "storage class %s makes volumes of one node: it needs volumeBindingMode WaitForFirstConsumer", name);
-    else
-        provision(t, claim, class, p, node);
 }
 
 /* --- claims --- */
@@ -345,7 +164,7 @@ static void find_or_make(struct task *t, yyjson_val *claim)
     if (volume)
         bind(t, claim, volume);
     else
-        make_or_wait(t, claim, class, node);
+        volume_make_or_wait(t, claim, class, node);
 }
 
 static void follow_volume(struct task *t, yyjson_val *claim, const char *name)
@@ -353,7 +172,7 @@ static void follow_volume(struct task *t, yyjson_val *claim, const char *name)
     yyjson_val *volume = task_get(t, &API_PERSISTENTVOLUMES, name);
     yyjson_mut_doc *patch;
 
-    if (volume && is_free_for(volume, claim)) {
+    if (volume && volume_is_free_for(volume, claim)) {
         bind(t, claim, volume);
     } else if (streq(json_str_or(claim, "/status/phase", ""), "Bound")) {
         patch = json_object();
@@ -418,7 +237,7 @@ static void set_phase(struct task *t, yyjson_val *volume, const char *phase)
 
 static void release(struct task *t, yyjson_val *volume)
 {
-    bool made_here = provisioner_find(meta_annotation(volume, ANNOTATION_PROVISIONED_BY) ?: "") != NULL;
+    bool made_here = volume_is_made_here(volume);
 
     task_require_absent(t, &API_PERSISTENTVOLUMECLAIMS, json_str(volume, "/spec/claimRef/namespace"),
                         json_str(volume, "/spec/claimRef/name"), json_str(volume, "/spec/claimRef/uid"));

@@ -8,16 +8,17 @@
 static const struct command {
     const char *name;
     int (*run)(int argc, char **argv);
-    const char *help; /* NULL: for developers, not listed */
+    void (*usage)(FILE *out); /* NULL: it takes no arguments */
+    const char *help;         /* NULL: for developers, not listed */
 } commands[] = {
-    {"cluster", cmd_cluster, "a whole cluster on this machine: up, status, down"},
-    {"watch", cmd_watch, "follow a migration with a progress bar"},
-    {"fields", cmd_fields, NULL},
-    {"agent", cmd_agent, "run this host's VMs; one per host"},
-    {"launcher", cmd_launcher, NULL},
-    {"image", cmd_image, "container disks: import, list"},
-    {"server", cmd_server, "run the API server and the controllers"},
-    {"version", cmd_version, "print the version"},
+    {"cluster", cmd_cluster, usage_cluster, "a whole cluster on this machine: up, status, down"},
+    {"watch", cmd_watch, usage_watch, "follow a migration with a progress bar"},
+    {"fields", cmd_fields, NULL, NULL},
+    {"agent", cmd_agent, usage_agent, "run this host's VMs; one per host"},
+    {"launcher", cmd_launcher, NULL, NULL},
+    {"image", cmd_image, usage_image, "container disks: import, list"},
+    {"server", cmd_server, usage_server, "run the API server and the controllers"},
+    {"version", cmd_version, NULL, "print the version"},
 };
 
 static int usage(FILE *out)
@@ -26,7 +27,18 @@ static int usage(FILE *out)
     for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
         if (commands[i].help)
             fprintf(out, "  %-12s %s\n", commands[i].name, commands[i].help);
-    return out == stderr ? 2 : 0;
+    return out == stderr ? EXIT_USAGE : 0;
+}
+
+static int run(const struct command *command, int argc, char **argv)
+{
+    for (int i = 1; i < argc && command->usage && !streq(argv[i], "--"); i++)
+        if (streq(argv[i], "--help") || streq(argv[i], "-h"))
+            return command->usage(stdout), 0;
+    int code = command->run(argc, argv);
+    if (code == EXIT_USAGE && command->usage)
+        command->usage(stderr);
+    return code;
 }
 
 int main(int argc, char **argv)
@@ -37,7 +49,7 @@ int main(int argc, char **argv)
         return usage(stdout);
     for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
         if (streq(argv[1], commands[i].name))
-            return commands[i].run(argc - 1, argv + 1);
+            return run(&commands[i], argc - 1, argv + 1);
     fprintf(stderr, "godwit: unknown command \"%s\"\n", argv[1]);
     return usage(stderr);
 }

@@ -36,14 +36,13 @@ static const struct row {
     {"direct-port", NULL, (unsigned *)&config.listen_port, NULL, "port for the other agents (any free one)"},
 };
 
-static int usage(void)
+void usage_agent(FILE *out)
 {
-    fputs("usage: godwit agent --server=URL --ca-file=FILE --node=NAME --address=IP [OPTIONS]\n\n", stderr);
+    fputs("usage: godwit agent --server=URL --ca-file=FILE --node=NAME --address=IP [OPTIONS]\n\n", out);
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-        fprintf(stderr, "  --%-14s %s%s%s%s\n", rows[i].name, rows[i].help, rows[i].fallback ? " (" : "",
+        fprintf(out, "  --%-14s %s%s%s%s\n", rows[i].name, rows[i].help, rows[i].fallback ? " (" : "",
                 rows[i].fallback ? rows[i].fallback : "", rows[i].fallback ? ")" : "");
-    fputs("  --debug          say more\n", stderr);
-    return 2;
+    fputs("  --debug          say more\n", out);
 }
 
 static bool read_options(int argc, char **argv, bool *ret_debug)
@@ -76,7 +75,7 @@ int cmd_agent(int argc, char **argv)
     bool debug = false;
 
     if (!read_options(argc, argv, &debug))
-        return usage();
+        return EXIT_USAGE;
     if (geteuid() != 0) {
         fputs("godwit agent: network namespaces, cgroups and QEMU's user need root\n", stderr);
         return 1;

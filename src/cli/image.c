@@ -9,15 +9,14 @@
 
 #define DEFAULT_STORE "/var/lib/godwit/images"
 
-static int usage(void)
+void usage_image(FILE *out)
 {
     fputs("usage: godwit image import NAME FILE [--store DIR]\n"
           "       godwit image list [--store DIR]\n\n"
           "FILE is a qcow2 or raw disk, or an archive of a container image (docker save, or an OCI layout in a tar "
           "file)\n"
           "with its disk in /disk or with kernel and initrd. DIR is " DEFAULT_STORE " unless said otherwise.\n",
-          stderr);
-    return 2;
+          out);
 }
 
 static void print_image(void *userdata, const struct image *image)
@@ -60,12 +59,12 @@ int cmd_image(int argc, char **argv)
 
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
         if (c != 's')
-            return usage();
+            return EXIT_USAGE;
         store = optarg;
     }
     if (argc - optind == 3 && streq(argv[optind], "import"))
         return import(store, argv[optind + 1], argv[optind + 2]);
     if (argc - optind == 1 && streq(argv[optind], "list"))
         return list(store);
-    return usage();
+    return EXIT_USAGE;
 }

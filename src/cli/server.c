@@ -87,7 +87,7 @@ static const struct {
     {"debug", NULL, set_debug, "log more"},
 };
 
-static int usage(FILE *out)
+void usage_server(FILE *out)
 {
     fputs("usage: godwit server [OPTIONS]\n\nThe API server and the controllers, over an embedded store.\n\n", out);
     for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
@@ -96,29 +96,25 @@ static int usage(FILE *out)
 
         fprintf(out, "  %-22s %s\n", left, table[i].help);
     }
-    return out == stderr ? 2 : 0;
 }
 
 /* Returns -1 to go on, else an exit code. */
 static int parse(struct options *o, int argc, char **argv)
 {
-    struct option longs[ARRAY_SIZE(table) + 2] = {0};
+    struct option longs[ARRAY_SIZE(table) + 1] = {0};
     int c, index = 0;
 
     for (size_t i = 0; i < ARRAY_SIZE(table); i++)
         longs[i] = (struct option){table[i].name, table[i].value ? required_argument : no_argument, NULL, 0};
-    longs[ARRAY_SIZE(table)] = (struct option){"help", no_argument, NULL, 'h'};
-    while ((c = getopt_long(argc, argv, "h", longs, &index)) >= 0) {
-        if (c == 'h')
-            return usage(stdout);
+    while ((c = getopt_long(argc, argv, "", longs, &index)) >= 0) {
         if (c != 0)
-            return usage(stderr);
+            return EXIT_USAGE;
         if (table[index].set(o, optarg) < 0) {
             fprintf(stderr, "godwit server: --%s \"%s\": want %s\n", table[index].name, optarg, table[index].value);
-            return 2;
+            return 1;
         }
     }
-    return optind < argc ? usage(stderr) : -1;
+    return optind < argc ? EXIT_USAGE : -1;
 }
 
 int cmd_server(int argc, char **argv)

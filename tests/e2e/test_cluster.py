@@ -98,3 +98,10 @@ def test_says_what_is_wrong(tmp_path):
         done = run(GODWIT, "cluster", "up", "--dir", tmp_path / "c", *arguments, check=False)
         assert done.returncode == 1 and message in done.stderr
     assert not (tmp_path / "c" / "cluster.json").exists()
+
+
+@pytest.mark.parametrize("words", ["cluster", "cluster up", "watch", "agent", "image import", "server"])
+def test_help_is_no_failure(words):
+    asked = run(GODWIT, *words.split(), "--help")
+    assert asked.stdout.startswith(f"usage: godwit {words.split()[0]}") and not asked.stderr
+    assert run(GODWIT, words.split()[0], "--no-such-option", check=False).returncode == 2

@@ -182,6 +182,13 @@ def test_agent_killed_at_any_instant_of_a_start(lab):
             vmi.remove()
 
 
+def test_qemu_finds_its_devices_and_no_others(lab, vmi):
+    vmi.wait_phase("Running")
+    there = set(os.listdir(f"/proc/{vmi.qemus()[0]}/root/dev"))
+    assert there >= {"net", "null", "urandom"} | {name for name in ["userfaultfd"] if os.path.exists(f"/dev/{name}")}
+    assert there <= {"net", "null", "zero", "random", "urandom", "shm", "kvm", "vhost-net", "userfaultfd"}
+
+
 def test_agent_killed_while_the_vm_stops(lab):
     """Before it has heard of the deletion, while the guest switches itself off, after QEMU's end: the guest is asked, and
     its own end is what is told."""

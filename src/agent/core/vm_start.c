@@ -275,6 +275,8 @@ static void fill_spec(struct vm *vm, yyjson_val *v, struct launcher_spec *s)
         strv_push(&s->writable, vm->volumes.writable.items[i]);
     strv_push(&s->writable, vm->pod.run_dir);
     strv_push(&s->devices, "net/tun");
+    if (fs_exists("/dev/userfaultfd")) /* Linux 6.1; for post-copy, which needs no privilege then */
+        strv_push(&s->devices, "userfaultfd");
     if (a->qemu->kvm)
         strv_push(&s->devices, "kvm");
     if (a->qemu->kvm && network_has_vhost())

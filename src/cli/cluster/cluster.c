@@ -25,15 +25,18 @@ struct options {
     bool purge;
 };
 
-static const char usage_text[] =
-    "usage: godwit cluster up     [--dir DIR] [--nodes N] [--link-rate RATE]\n"
-    "       godwit cluster status [--dir DIR]\n"
-    "       godwit cluster down   [--dir DIR] [--purge]\n\n"
-    "A whole cluster on this machine: the server, and N nodes that are network namespaces joined by a bridge.\n\n"
-    "  --dir DIR         its folder, with kubeconfig, logs and data (default " DEFAULT_DIR ")\n"
-    "  --nodes N         1 to 64 (default 2); a cluster that is up can get more\n"
-    "  --link-rate RATE  of each node's link in each direction, such as 1gbit or 100mbit (default: no limit)\n"
-    "  --purge           remove the cluster's data as well\n";
+void usage_cluster(FILE *out)
+{
+    fputs("usage: godwit cluster up     [--dir DIR] [--nodes N] [--link-rate RATE]\n"
+          "       godwit cluster status [--dir DIR]\n"
+          "       godwit cluster down   [--dir DIR] [--purge]\n\n"
+          "A whole cluster on this machine: the server, and N nodes that are network namespaces joined by a bridge.\n\n"
+          "  --dir DIR         its folder, with kubeconfig, logs and data (default " DEFAULT_DIR ")\n"
+          "  --nodes N         1 to 64 (default 2); a cluster that is up can get more\n"
+          "  --link-rate RATE  of each node's link in each direction, such as 1gbit or 100mbit (default: no limit)\n"
+          "  --purge           remove the cluster's data as well\n",
+          out);
+}
 
 static int parse(int argc, char **argv, struct options *o, struct gw_error *err)
 {
@@ -202,6 +205,5 @@ int cmd_cluster(int argc, char **argv)
             fprintf(stderr, "godwit cluster %s: %s\n", verbs[i].name, gw_error_message(&err));
         return r < 0 ? 1 : 0;
     }
-    fputs(usage_text, stderr);
-    return 2;
+    return EXIT_USAGE;
 }

@@ -25,9 +25,12 @@ struct watch {
     int code;         /* of the process, once the loop has ended */
 };
 
-static const char usage_text[] =
-    "usage: godwit watch vmim NAME [-n NAMESPACE] [--kubeconfig FILE]\n\n"
-    "Follows a migration until it has ended; the exit code is 0 if it succeeded.\n";
+void usage_watch(FILE *out)
+{
+    fputs("usage: godwit watch vmim NAME [-n NAMESPACE] [--kubeconfig FILE]\n\n"
+          "Follows a migration until it has ended; the exit code is 0 if it succeeded.\n",
+          out);
+}
 
 static size_t columns(void)
 {
@@ -163,10 +166,8 @@ int cmd_watch(int argc, char **argv)
     _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
     const char *kubeconfig = NULL;
 
-    if (parse(argc, argv, &w, &kubeconfig) < 0) {
-        fputs(usage_text, stderr);
-        return 2;
-    }
+    if (parse(argc, argv, &w, &kubeconfig) < 0)
+        return EXIT_USAGE;
     int r = cli_api_open(&w.api, kubeconfig, &err);
     if (!w.ns)
         w.ns = w.api.namespace_ ? w.api.namespace_ : "default";

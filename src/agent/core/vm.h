@@ -102,10 +102,12 @@ void vm_conclude(struct vm *vm, bool succeeded, const char *reason, const char *
 int vm_note_write(struct vm *vm, struct gw_error *err);
 int vm_note_read(struct core *core, const char *uid, struct vm **ret, struct gw_error *err);
 
-/* vm_start.c */
-void vm_get_vmi(struct vm *vm);
+/* vm_volumes.c */
 void vm_get_objects(struct vm *vm);
 void vm_prepare_volumes(struct vm *vm);
+
+/* vm_start.c */
+void vm_get_vmi(struct vm *vm);
 void vm_make_network(struct vm *vm);
 void vm_launch(struct vm *vm);
 

@@ -11,41 +11,8 @@
 #include <unistd.h>
 
 #include "agent/images/images.h"
-#include "base/alloc.h"
-#include "base/fs.h"
-#include "base/process.h"
 #include "base/str.h"
-
-static char *folder, *store;
-
-static int set_up(void **state)
-{
-    char template[] = "/tmp/test-images-XXXXXX";
-
-    assert_non_null(mkdtemp(template));
-    folder = xstrdup(template);
-    store = xasprintf("%s/store", folder);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    fs_remove_tree(folder, NULL);
-    free(folder);
-    free(store);
-    return 0;
-}
-
-/* Runs a shell script in the test's folder. */
-static void sh(const char *script)
-{
-    const char *argv[] = {"sh", "-ec", script, NULL};
-    struct process_options options = {.folder = folder};
-    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
-
-    if (process_run(argv, &options, NULL, &err) < 0)
-        fail_msg("%s", gw_error_message(&err));
-}
+#include "store-folder.h"
 
 static void import(const char *name, const char *file, struct image *ret)
 {
@@ -227,5 +194,5 @@ int main(void)
         cmocka_unit_test(test_list),
     };
 
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, store_set_up, store_tear_down);
 }

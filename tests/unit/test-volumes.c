@@ -12,46 +12,21 @@
 #include "agent/images/images.h"
 #include "agent/volumes/iso.h"
 #include "agent/volumes/volumes.h"
-#include "base/alloc.h"
-#include "base/fs.h"
 #include "base/map.h"
-#include "base/process.h"
 #include "quoted.h"
-
-static char *folder, *store;
-
-static void sh(const char *script)
-{
-    const char *argv[] = {"sh", "-ec", script, NULL};
-    struct process_options options = {.folder = folder};
-    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
-
-    if (process_run(argv, &options, NULL, &err) < 0)
-        fail_msg("%s", gw_error_message(&err));
-}
+#include "store-folder.h"
 
 static int set_up(void **state)
 {
-    char template[] = "/tmp/test-volumes-XXXXXX";
     _cleanup_image_ struct image image = {0};
 
-    assert_non_null(mkdtemp(template));
-    folder = xstrdup(template);
-    store = xasprintf("%s/images", folder);
+    (void)store_set_up(state);
     sh("truncate -s 3M root.img; mkdir -p kernel/boot share; echo k >kernel/boot/k; echo i >kernel/boot/i; tar -C "
        "kernel -cf k.tar boot");
     _cleanup_free_ char *disk = xasprintf("%s/root.img", folder), *kernel = xasprintf("%s/k.tar", folder);
     assert_return_code(image_import(store, "guest:1", disk, &image, NULL), 0);
     image_done(&image);
     assert_return_code(image_import(store, "kernel:1", kernel, &image, NULL), 0);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    fs_remove_tree(folder, NULL);
-    free(folder);
-    free(store);
     return 0;
 }
 
@@ -336,5 +311,5 @@ int main(void)
         cmocka_unit_test(test_iso_images_hold_big_files),
     };
 
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, store_tear_down);
 }

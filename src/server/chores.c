@@ -14,11 +14,11 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "server/crds.h"
-#include "server/local.h"
+#include "server/sweep.h"
 
 #define TICK_MS 30000      /* between looks at the clock */
 #define RETRY_MS 1000      /* after a failure */
-#define SWEEP_MS 600000    /* between removals of stale requests */
+#define SWEEP_MS 600000    /* between removals of stale objects */
 #define KEEP_MS 600000     /* history that clients may resume watches from: ten minutes, */
 #define KEEP_CHANGES 10000 /* and at least so many changes */
 
@@ -141,28 +141,6 @@ static void compact(struct chores *c)
         log_failure(-EIO, &err, "compaction");
 }
 
-static void sweep(struct chores *c)
-{
-    const struct kind *kind =
-        kinds_find_kind(c->signer.rest->kinds, "certificates.k8s.io", NULL, "CertificateSigningRequest");
-    _cleanup_store_list_ struct store_list list = {0};
-
-    if (!kind ||
-        store_list(c->signer.rest->store, &(struct store_list_options){.prefix = kind->prefix}, &list, NULL) < 0)
-        return;
-    for (size_t i = 0; i < list.len; i++) {
-        const struct blob *b = list.items[i].value;
-        _cleanup_doc_ yyjson_doc *doc = NULL;
-        _cleanup_free_ char *target = NULL;
-
-        if (object_load("v1", kind->kind, list.items[i].revision, b->data, b->len, &doc, NULL) < 0 ||
-            !signer_is_stale(yyjson_doc_get_root(doc), clock_wall_ms()))
-            continue;
-        target = local_target(kind, NULL, meta_name(yyjson_doc_get_root(doc)), NULL);
-        (void)local_call(c->signer.rest, "DELETE", target, NULL, NULL, NULL, NULL);
-    }
-}
-
 static void tick(struct chores *c)
 {
     compact(c);
@@ -170,7 +148,7 @@ static void tick(struct chores *c)
     if (clock_monotonic_ms() - c->swept_ms < SWEEP_MS)
         return;
     c->swept_ms = clock_monotonic_ms();
-    sweep(c);
+    (void)sweep_stale(c->signer.rest, clock_wall_ms());
 }
 
 /* --- The thread --- */

@@ -13,6 +13,7 @@
 #include "server-fixture.h"
 #include "server/approval.h"
 #include "server/signer.h"
+#include "server/sweep.h"
 
 #define CSRS "/apis/certificates.k8s.io/v1/certificatesigningrequests"
 #define CLIENT "kubernetes.io/kube-apiserver-client-kubelet"
@@ -297,6 +298,28 @@ static void old_requests_are_stale(void **state)
     assert_true(signer_is_stale(yyjson_doc_get_root(waiting), now + 25 * hour));
 }
 
+static void put_event(struct bench *b, int number, const char *last)
+{
+    _cleanup_free_ char *body = xasprintf("{\"apiVersion\":\"v1\",\"kind\":\"Event\",\"metadata\":{\"name\":\"e%d\",\"namespace\":"
+                                          "\"default\"},\"involvedObject\":{\"namespace\":\"default\"},\"lastTimestamp\":\"%s\"}", number, last);
+
+    assert_int_equal(fixture_admin(b->f, "POST", "/api/v1/namespaces/default/events", body), 201);
+}
+
+static void old_events_go(void **state)
+{
+    struct bench *b = *state;
+    int64_t now = clock_wall_ms(), hour = 3600000;
+    char recent[CLOCK_TEXT_MAX];
+
+    clock_format(now + hour, recent);
+    for (int i = 0; i < 600; i++) /* more than a page */
+        put_event(b, i, i % 100 ? "2020-01-01T00:00:00Z" : recent);
+    assert_int_equal(sweep_stale(&b->f->rest, now + hour / 2), 0); /* what was just made is kept, whatever it says */
+    assert_int_equal(sweep_stale(&b->f->rest, now + hour + hour / 2), 594);
+    assert_int_equal(sweep_stale(&b->f->rest, now + 3 * hour), 6);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -309,6 +332,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(decided_migrations_certify_nobody, setup, teardown),
         cmocka_unit_test_setup_teardown(unreadable_requests_are_denied_and_foreign_ones_left_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(old_requests_are_stale, setup, teardown),
+        cmocka_unit_test_setup_teardown(old_events_go, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -141,6 +142,37 @@ static void test_processes_are_told_apart(void **state)
     assert_int_equal(process_start_ticks(child), 0);
 }
 
+static void *wait_for_ever(void *arg)
+{
+    pause();
+    return arg;
+}
+
+/* A child whose first thread has ended and whose second has not: what a killed QEMU is for a moment. */
+static void be_half_dead(void)
+{
+    pthread_t thread;
+
+    pthread_create(&thread, NULL, wait_for_ever, NULL);
+    pthread_exit(NULL);
+}
+
+static void test_a_process_lives_until_its_last_thread_ends(void **state)
+{
+    pid_t child = fork();
+
+    if (child == 0)
+        be_half_dead();
+    struct process_identity p = {child, process_start_ticks(child)};
+    usleep(50000); /* the check holds before and after its first thread ends */
+    assert_true(process_is(&p));
+    kill(child, SIGKILL);
+    siginfo_t info;
+    assert_return_code(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT), errno);
+    assert_false(process_is(&p));
+    waitpid(child, NULL, 0);
+}
+
 static void test_the_note(void **state)
 {
     struct launcher_note n = {.launcher = {10, 1000}, .qemu = {11, 1001}, .cgroup_note = "no cpu\n"}, got;
@@ -167,6 +199,7 @@ int main(void)
         cmocka_unit_test(test_endings_have_true_names),
         cmocka_unit_test(test_an_ending_is_read_as_it_was_written),
         cmocka_unit_test(test_processes_are_told_apart),
+        cmocka_unit_test(test_a_process_lives_until_its_last_thread_ends),
         cmocka_unit_test(test_the_note),
     };
 

@@ -8,20 +8,22 @@
 #include "base/fs.h"
 #include "base/json.h"
 
-/* State and start time; the name in parentheses before them may hold anything. */
-static uint64_t read_stat(pid_t pid, char *ret_state)
+/* State, threads and start time (proc_pid_stat(5), fields 3, 20 and 22); the name in parentheses before them may hold
+ * anything. */
+static uint64_t read_stat(pid_t pid, char *ret_state, int *ret_threads)
 {
     char path[40];
     _cleanup_free_ char *text = NULL;
     unsigned long long start = 0;
 
     *ret_state = 'X';
+    *ret_threads = 0;
     snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
     if (pid <= 0 || fs_read(path, 8192, &text, NULL, NULL) < 0)
         return 0;
     const char *after = strrchr(text, ')');
-    if (!after || sscanf(after + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-                         ret_state, &start) != 2)
+    if (!after || sscanf(after + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %d %*d %llu",
+                         ret_state, ret_threads, &start) != 3)
         return 0;
     return start;
 }
@@ -29,16 +31,20 @@ static uint64_t read_stat(pid_t pid, char *ret_state)
 uint64_t process_start_ticks(pid_t pid)
 {
     char state;
+    int threads;
 
-    return read_stat(pid, &state);
+    return read_stat(pid, &state, &threads);
 }
 
+/* A zombie with threads is a killed process whose other threads have not ended: its files and sockets are still open,
+ * and a network taken away now would swallow their last words to whoever is connected. */
 bool process_is(const struct process_identity *p)
 {
     char state;
-    uint64_t ticks = read_stat(p->pid, &state);
+    int threads;
+    uint64_t ticks = read_stat(p->pid, &state, &threads);
 
-    return ticks != 0 && ticks == p->start_ticks && state != 'Z' && state != 'X';
+    return ticks != 0 && ticks == p->start_ticks && state != 'X' && (state != 'Z' || threads > 1);
 }
 
 char *boot_id(char *buf)

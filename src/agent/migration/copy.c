@@ -164,3 +164,13 @@ void copy_read(yyjson_val *answer, struct copy_report *ret)
         .error = json_str(answer, "/error-desc"),
     };
 }
+
+void copy_cut(struct script *s)
+{
+    yyjson_mut_doc *args = json_object();
+    yyjson_mut_val *instances = yyjson_mut_arr(args);
+
+    yyjson_mut_obj_add_str(args, yyjson_mut_arr_add_obj(args, instances), "type", "migration");
+    json_set(args, "/instances", instances);
+    script_try(s, "yank", args);
+}

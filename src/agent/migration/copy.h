@@ -54,3 +54,7 @@ struct copy_report {
 void copy_read(yyjson_val *answer, struct copy_report *ret);
 /* The state behind one of QEMU's MigrationStatus names. */
 enum copy_state copy_state_from(const char *status);
+
+/* Cuts the connections of a migration that was cancelled and does not end: QEMU waits for a target that takes nothing and says
+ * nothing any more. */
+void copy_cut(struct script *s);

@@ -94,6 +94,19 @@ void mirror_detach(struct script *s, const struct copy_names *n, const struct di
         script_try(s, "block-job-cancel", script_args("/device", job_id(n->epoch, i, id), NULL));
 }
 
+/* A cancelled job waits for what it has sent, which never comes back if the target is gone without a word: the
+ * connection is cut first (QEMU: qapi/yank.json), so that no job and no write of the guest hangs until TCP gives up. */
+static void cut_connection(struct script *s, const char *id)
+{
+    yyjson_mut_doc *args = json_object();
+    yyjson_mut_val *instances = yyjson_mut_arr(args), *one = yyjson_mut_arr_add_obj(args, instances);
+
+    yyjson_mut_obj_add_str(args, one, "type", "block-node");
+    yyjson_mut_obj_add_strcpy(args, one, "node-name", id);
+    json_set(args, "/instances", instances);
+    script_try(s, "yank", args);
+}
+
 void mirror_drop(struct script *s, const struct copy_names *n, const struct disk_vec *disks)
 {
     char id[32];
@@ -101,6 +114,7 @@ void mirror_drop(struct script *s, const struct copy_names *n, const struct disk
     mirror_brake(s, n, disks, 0); /* first: while jobs are left, a restarted agent comes here again */
     COPIED_EACH(disks, i, d) {
         yyjson_mut_doc *cancel = script_args("/device", job_id(n->epoch, i, id), NULL);
+        cut_connection(s, id);
         json_set_bool(cancel, "/force", true);
         script_try(s, "block-job-cancel", cancel);
         script_try(s, "job-dismiss", script_args("/id", id, NULL));

@@ -59,8 +59,10 @@ static void on_jobs(void *userdata, yyjson_val *result, const struct qmp_fault *
 
     if (result) {
         m->disks = mirror_read(result, &names, &m->pod->disks, &m->disk_total, &m->disk_done, &error);
-        if (m->disks == DISKS_FAILED)
-            mover_fail(m, error);
+        if (m->disks == DISKS_FAILED) {
+            _cleanup_free_ char *why = xasprintf("mirroring the disks: %s", error);
+            mover_fail(m, why);
+        }
     }
     answered(m);
 }

@@ -10,6 +10,7 @@
 
 #define PROGRESS_EVERY_MS 500
 #define ASK_AGAIN_MS 1000
+#define DROP_AGAIN_MS 100 /* a job that was cancelled ends soon, and its failure is told after it */
 #define CLEAN_UP_MS 10000
 
 /* --- what QEMU says --- */
@@ -187,12 +188,12 @@ void source_observed(struct mover *m)
 
 /* --- its end --- */
 
-/* True once a second: QEMU takes its time with this, and looks unchanged until then. */
-static bool may_ask(struct mover *m, enum source_action action)
+/* True once in so many ms: QEMU takes its time with this, and looks unchanged until then. */
+static bool may_ask(struct mover *m, enum source_action action, int64_t again_ms)
 {
     int64_t now = env_now(m->services->agent->env);
 
-    if (m->asked == (int)action && now - m->asked_ms < ASK_AGAIN_MS)
+    if (m->asked == (int)action && now - m->asked_ms < again_ms)
         return false;
     m->asked = (int)action;
     m->asked_ms = now;
@@ -201,7 +202,7 @@ static bool may_ask(struct mover *m, enum source_action action)
 
 void source_detach_disks(struct mover *m)
 {
-    if (!may_ask(m, SOURCE_DETACH_DISKS))
+    if (!may_ask(m, SOURCE_DETACH_DISKS, ASK_AGAIN_MS))
         return;
     struct copy_names names = mover_names(m);
     struct script *s = script_new(m->pod->qmp);
@@ -212,7 +213,7 @@ void source_detach_disks(struct mover *m)
 
 void source_continue_copy(struct mover *m)
 {
-    if (!may_ask(m, SOURCE_CONTINUE))
+    if (!may_ask(m, SOURCE_CONTINUE, ASK_AGAIN_MS))
         return;
     struct script *s = script_new(m->pod->qmp);
 
@@ -222,20 +223,24 @@ void source_continue_copy(struct mover *m)
 
 void source_cancel(struct mover *m)
 {
-    if (!may_ask(m, SOURCE_CANCEL))
+    bool in_vain = m->asked == SOURCE_CANCEL;
+
+    if (!may_ask(m, SOURCE_CANCEL, ASK_AGAIN_MS))
         return;
     struct script *s = script_new(m->pod->qmp);
 
-    mover_fail(m, m->epoch.abort_requested           ? "Live migration has been aborted"
-                  : m->epoch.state == EPOCH_RETURNED ? "the target gave up before the guest was handed over"
-                                                     : "the migration was given up");
+    source_fail(m, "the migration was given up");
     pod_event(m->pod, EVENT_NORMAL, "Migrating", "VirtualMachineInstance is aborting migration.");
     script_try(s, "migrate_cancel", NULL);
+    if (in_vain)
+        copy_cut(s);
     mover_run(m, s);
 }
 
 void source_drop_disks(struct mover *m)
 {
+    if (!may_ask(m, SOURCE_DROP_DISKS, DROP_AGAIN_MS))
+        return;
     struct copy_names names = mover_names(m);
     struct script *s = script_new(m->pod->qmp);
 

@@ -142,14 +142,24 @@ void source_send_grant(struct mover *m)
 
 /* --- the guest stays --- */
 
+void source_fail(struct mover *m, const char *otherwise)
+{
+    const char *told = json_str(yyjson_doc_get_root(m->pod->vmi), "/status/migrationState/handover/returned/reason");
+    _cleanup_free_ char *returned = xasprintf("the target gave up before the guest was handed over%s%s",
+                                              told && *told ? ": " : "", told ? told : "");
+
+    mover_fail(m, m->epoch.abort_requested           ? "Live migration has been aborted"
+                  : m->epoch.state == EPOCH_RETURNED ? returned
+                                                     : otherwise);
+}
+
 void source_note_closed(struct mover *m)
 {
     if (m->copy.state == COPY_FAILED && m->copy_error)
         mover_fail(m, m->copy_error);
-    mover_fail(m, !mover_qemu_alive(m)               ? "QEMU ended during the migration"
-                  : m->epoch.abort_requested         ? "Live migration has been aborted"
-                  : m->epoch.state == EPOCH_RETURNED ? "the target gave up before the guest was handed over"
-                                                     : "the copy failed");
+    if (!mover_qemu_alive(m))
+        mover_fail(m, "QEMU ended during the migration");
+    source_fail(m, "the copy failed");
     if (mover_note(m, NOTE_CLOSED, m->failure, NULL) == 0)
         mover_kick(m);
 }

@@ -87,6 +87,9 @@ static void publish(struct mover *m)
 
 /* --- taking over --- */
 
+/* A QEMU that is killed keeps its sockets until its memory is freed, which may take seconds, and looks alive meanwhile.
+ * What was sent to it cannot be taken back; so it must answer once behind the claim, before `cont` is sent: if it does
+ * not, it never ran, and the guest goes back to the source. */
 static void note_claimed(struct mover *m)
 {
     const char *proof = m->epoch.state == EPOCH_GRANTED ? NULL : m->direct_proof;
@@ -94,6 +97,7 @@ static void note_claimed(struct mover *m)
     if (mover_note(m, NOTE_CLAIMED, NULL, proof) < 0)
         return;
     m->cont_sent = false;
+    m->observed = false;
     mover_kick(m);
 }
 

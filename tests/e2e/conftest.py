@@ -7,7 +7,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 import leaks  # noqa: E402
-from cluster import Cluster, Vm, run, vm_manifest, wait_for  # noqa: E402
+from cluster import Cluster, Vm, vm_manifest  # noqa: E402
 
 numbers = itertools.count(1)
 
@@ -41,20 +41,15 @@ def make_cluster(tmp_path):
 
 @pytest.fixture
 def ns(cluster):
-    """An empty namespace; what the test leaves in it is removed, and must be gone from the nodes as well."""
-    before = leaks.snapshot(cluster)
-    name = f"test-{next(numbers)}"
-    cluster.kubectl("create", "namespace", name)
-    pods = set()
-    yield name
-    pods |= {pod["metadata"]["uid"] for pod in cluster.get("pods", ns=name)["items"]}
-    cluster.up()  # whatever the test killed comes back before it is judged
-    for kind in ("vmim", "vm", "vmi", "pvc"):
-        cluster.kubectl("delete", kind, "--all", "-n", name, timeout=120)
-    wait_for("all pods are gone", lambda: not cluster.get("pods", ns=name)["items"], 60)
-    cluster.kubectl("delete", "namespace", name, timeout=60)
-    left = leaks.await_same(cluster, before, pods, 90)
-    assert not left, "left behind:\n" + "\n".join(sorted(left))
+    with leaks.clean_namespace(cluster, f"test-{next(numbers)}") as name:
+        yield name
+
+
+@pytest.fixture(scope="module")
+def module_ns(cluster):
+    """For tests that go on with each other's virtual machines."""
+    with leaks.clean_namespace(cluster, f"test-{next(numbers)}") as name:
+        yield name
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 Only what belongs to the cluster is looked at (its namespaces, its folder, its processes), so that whatever else happens
 on the machine does not disturb. Lines hold no pids, counters or times."""
 import collections
+import contextlib
 import json
 import os
 import pathlib
@@ -11,7 +12,8 @@ import subprocess
 import time
 
 import leakcheck
-from cluster import Cluster
+from cluster import Cluster, wait_for
+
 
 def output(*command) -> list[str]:
     return subprocess.run(command, capture_output=True, text=True).stdout.splitlines()
@@ -86,6 +88,22 @@ def await_same(cluster: Cluster, before: set[str], pods: set[str], seconds: floa
         if not left or time.monotonic() > end:
             return left
         time.sleep(0.3)
+
+
+@contextlib.contextmanager
+def clean_namespace(cluster: Cluster, name: str):
+    """An empty namespace; what is left in it at the end is removed, and must be gone from the nodes as well."""
+    before = snapshot(cluster)
+    cluster.kubectl("create", "namespace", name)
+    yield name
+    pods = {pod["metadata"]["uid"] for pod in cluster.get("pods", ns=name)["items"]}
+    cluster.up()  # whatever the test killed comes back before it is judged
+    for kind in ("vmim", "vm", "vmi", "pvc"):
+        cluster.kubectl("delete", kind, "--all", "-n", name, timeout=120)
+    wait_for("all pods are gone", lambda: not cluster.get("pods", ns=name)["items"], 60)
+    cluster.kubectl("delete", "namespace", name, timeout=60)
+    left = await_same(cluster, before, pods, 90)
+    assert not left, "left behind:\n" + "\n".join(sorted(left))
 
 
 def of_absent_cluster(cluster_id: str, folder: pathlib.Path) -> set[str]:

@@ -29,6 +29,7 @@ static const struct {
     [GW_INTERNAL_ERROR] = {"InternalError", 500, EIO},
     [GW_SERVICE_UNAVAILABLE] = {"ServiceUnavailable", 503, EAGAIN},
     [GW_TIMEOUT] = {"Timeout", 504, ETIMEDOUT},
+    [GW_STORAGE_FULL] = {"InsufficientStorage", 507, ENOSPC},
 };
 static_assert(ARRAY_SIZE(reasons) == GW_REASON_MAX, "each reason needs its row");
 

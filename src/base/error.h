@@ -27,6 +27,7 @@ enum gw_reason {
     GW_INTERNAL_ERROR,          /* 500 */
     GW_SERVICE_UNAVAILABLE,     /* 503 */
     GW_TIMEOUT,                 /* 504 */
+    GW_STORAGE_FULL,            /* 507: not a reason of Kubernetes, whose clients go by the code then */
     GW_REASON_MAX,
 };
 

@@ -70,10 +70,9 @@ static_assert(ARRAY_SIZE(texts) == SQL_MAX, "each statement needs its text");
 
 int sqlite_conn_error(struct sqlite_conn *c, const char *what, struct gw_error *err)
 {
-    int code = sqlite3_errcode(c->db);
-
-    gw_error_set(err, GW_INTERNAL_ERROR, "store: %s: %s", what, sqlite3_errmsg(c->db));
-    return code == SQLITE_FULL ? -ENOSPC : -EIO;
+    if (sqlite3_errcode(c->db) == SQLITE_FULL)
+        return gw_error_set(err, GW_STORAGE_FULL, "store: %s: the disk of the server's data folder is full", what);
+    return gw_error_set(err, GW_INTERNAL_ERROR, "store: %s: %s", what, sqlite3_errmsg(c->db));
 }
 
 int sqlite_conn_open(const char *path, bool writer, struct sqlite_conn **ret, struct gw_error *err)

@@ -240,6 +240,55 @@ def open_ends(server, clients: set[int]) -> set[int]:
     return held & clients
 
 
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of a few MiB where the server called "small" keeps its data; fill() leaves no room on it."""
+    data, ballast = tmp_path / "small/data", tmp_path / "small/data/ballast"
+    data.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m,mode=0700", "tmpfs", data], check=True)
+
+    def fill():
+        with open(ballast, "wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
+            while True:
+                file.write(bytes(4096))
+
+    yield fill, ballast.unlink
+    subprocess.run(["umount", "-l", data], check=True)
+
+
+def test_a_full_disk_refuses_writes_and_keeps_the_rest(small_disk, make_server):
+    fill, make_room = small_disk
+    server = make_server("small")
+    admin, path = server.credentials(), "/api/v1/namespaces/default/configmaps"
+    body = server.home / "body.json"
+
+    def write(name):
+        body.write_text(config_map(name, text="x" * 100_000))
+        return server.curl(path, *admin, "-H", "Content-Type: application/json", "--data-binary", f"@{body}")
+
+    def names():
+        return {o["metadata"]["name"] for o in json.loads(server.curl(path, *admin)[1])["items"]}
+
+    kept = {f"kept{i}" for i in range(3)}
+    assert {write(name)[0] for name in kept} == {201}
+    fill()
+    for number in range(100):  # what the log has room for is still taken
+        code, answer = write(f"late{number}")
+        if code != 201:
+            break
+        kept.add(f"late{number}")
+    assert code == 507, answer
+    status = json.loads(answer)
+    assert status["status"] == "Failure" and status["reason"] == "InsufficientStorage" and "full" in status["message"]
+    assert "is full" in server.kubectl("create", "configmap", "by-kubectl", f"--from-file={body}", ok=False)
+    assert kept <= names() and f"late{number}" not in names()
+    make_room()
+    assert write("after")[0] == 201
+    server.stop(signal.SIGKILL)
+    server.start()
+    assert kept | {"after"} <= names() and f"late{number}" not in names()
+
+
 def test_idle_watches_notice_that_their_client_left(server):
     watches = [Watch(server, "/api/v1/configmaps?watch=true") for _ in range(20)]
     clients = {watch.socket.getsockname()[1] for watch in watches}

@@ -72,6 +72,7 @@ static bool is_passing(const struct gw_error *err)
     case GW_INTERNAL_ERROR:
     case GW_SERVICE_UNAVAILABLE:
     case GW_TIMEOUT:
+    case GW_STORAGE_FULL:
     case GW_UNAUTHORIZED: /* a certificate that is being renewed */
         return true;
     default:

@@ -229,6 +229,8 @@ static char *why(struct migration_work *w, enum migration_cause cause)
         more = json_str(w->vmi, STATE "/failureReason");
     else if (cause == CAUSE_UNSCHEDULABLE)
         more = json_str(condition_find(w->target, "PodScheduled"), "/message");
+    else if (cause == CAUSE_PENDING_TIMEOUT) /* what the node's agent could not do, such as a disk on a full file system */
+        more = json_str(w->target, "/status/containerStatuses/0/state/waiting/message");
     else if (cause == CAUSE_TARGET_SHUTDOWN)
         more = json_str(w->target, "/status/message");
     else if (cause == CAUSE_NOT_MIGRATABLE)

@@ -3,7 +3,7 @@ import copy
 import json
 
 import pytest
-from cluster import vm_manifest
+from cluster import vm_manifest, wait_for
 
 TEMPLATE = ("spec", "template", "spec")
 DOMAIN = TEMPLATE + ("domain",)
@@ -17,6 +17,11 @@ VMS = {
     "no template": (("spec", "template"), REMOVE, "spec.template"),
     "no domain": (DOMAIN, REMOVE, "domain"),
     "odd quantity": (DOMAIN + ("memory",), {"guest": "12 sheep"}, "memory.guest"),
+    "more memory than numbers have": (DOMAIN + ("memory",), {"guest": "99999999999Ei"}, "memory.guest"),
+    "more memory than x86 addresses": (DOMAIN + ("memory",), {"guest": "64Ti"}, "must be at most 16Ti"),
+    "no memory": (DOMAIN + ("memory",), {"guest": "0"}, "memory.guest"),
+    "request above the limit": (DOMAIN + ("resources",), {"requests": {"memory": "2Gi"}, "limits": {"memory": "1Gi"}},
+                                "resources.requests.memory"),
     "negative memory": (DOMAIN + ("memory",), {"guest": "-128Mi"}, "memory.guest"),
     "running and runStrategy": (("spec", "running"), True, "mutually exclusive"),
     "unknown runStrategy": (("spec", "runStrategy"), "Sometimes", "spec.runStrategy"),
@@ -91,6 +96,17 @@ def test_migrations(cluster, ns):
         except AssertionError as err:
             wrong.append(f"{name}: {str(err).splitlines()[0]}")
     assert not wrong, "\n".join(wrong)
+
+
+def test_more_memory_than_any_node_has(cluster, ns):
+    """A good manifest that fits nowhere: it waits, says why for each node, and nothing is started."""
+    cluster.create(vm_manifest("huge", memory="15Ti"), ns)
+    message = wait_for("the VMI says why it waits", lambda: next((c.get("message") for c in (
+        cluster.get("vmi", "huge", ns, check=False) or {"status": {}})["status"].get("conditions", [])
+        if c["type"] == "PodScheduled" and c["status"] == "False"), None), 20)
+    assert "0/2 nodes are available" in message and "Insufficient memory" in message
+    assert cluster.get("vmi", "huge", ns)["status"]["phase"] in ("Pending", "Scheduling")
+    assert not cluster.get("pods", ns=ns)["items"][0]["spec"].get("nodeName")
 
 
 @pytest.mark.parametrize("text, message", [

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""./dev soak [MINUTES]: migrations without end, most of them with something killed at a random moment. The table of what
-came of it goes to docs/results/.
+"""./dev soak [MINUTES]: first twenty moves of a VM while everything of it is in use; then migrations without end, most of
+them with something killed at a random moment. The table of what came of it goes to docs/results/.
 
 A guest may be lost only where physics leaves nothing: when the QEMU that ran it (or its launcher) was the one killed. All
 else is a violation: a guest that is gone or damaged, a migration that does not end, a second QEMU that stays."""
@@ -17,10 +17,11 @@ import time
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(TOP / "tests/lib"))
-from cluster import EMPTY_DISK, Cluster, CommandError, Vm, run, vm_manifest, wait_for  # noqa: E402
+from cluster import Cluster, CommandError, Vm, run, wait_for  # noqa: E402
 from guest import GuestError  # noqa: E402
+import moves  # noqa: E402
 
-DISKS = ("system", "scratch", "shared")
+DISKS = moves.DISKS
 VICTIMS = ["nothing", "source agent", "target agent", "both agents", "server", "target QEMU", "target launcher", "source QEMU",
            "source launcher"]
 RATES = [None, "24Mi"]  # unlimited, and slow enough for most kills to hit the copy
@@ -38,12 +39,7 @@ class Soak:
         self.vm = Vm(cluster, "soak")
 
     def prepare(self):
-        self.cluster.up()
-        self.cluster.import_images("testguest")
-        self.cluster.create({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "shared"}, "spec": {
-            "accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "32Mi"}}}})
-        self.cluster.create(vm_manifest("soak", disks=[("scratch", EMPTY_DISK),
-                                                       ("shared", {"persistentVolumeClaim": {"claimName": "shared"}})]))
+        moves.create(self.cluster, "soak")
         self.begin_writing()
 
     def begin_writing(self):
@@ -128,10 +124,31 @@ class Soak:
                 raise Violation(str(err)) from None
 
 
-def write_table(counts: dict, violations: list, minutes: float, seed: int) -> str:
+def twenty_moves(cluster: Cluster) -> str:
+    """With nothing killed; an AssertionError says what went wrong."""
+    probes = []
+
+    def start_probe(*args, **options):
+        probes.append(cluster.start_probe(*args, **options))
+        return probes[-1]
+
+    cluster.kubectl("create", "namespace", "travel")
+    try:
+        travel = moves.Travel(moves.create(cluster, "vm1", "travel"), start_probe)
+        made = [travel.move() for _ in range(20)]
+        travel.end()
+    finally:
+        for one in probes:
+            one.kill()
+        cluster.delete("vm", "vm1", "travel")
+    return moves.summary(made) + "; memory, disks and connections were whole"
+
+
+def write_table(counts: dict, violations: list, minutes: float, seed: int, travel: str) -> str:
     commit = run("git", "-C", TOP, "rev-parse", "--short", "HEAD").stdout.strip()
     today = datetime.date.today().isoformat()
     lines = [f"# Soak of {today}, commit {commit}", "",
+             f"With everything in use and nothing killed: {travel}.", "",
              f"{sum(sum(c.values()) for c in counts.values())} migrations in {minutes:.0f} minutes, seed {seed}; "
              "kills at a random moment of each.", "", "| killed | runs | moved | stayed | lost | violations |", "|---|---|---|---|---|---|"]
     for victim in VICTIMS:
@@ -152,8 +169,16 @@ def main() -> int:
     options = parser.parse_args()
     counts, violations = collections.defaultdict(collections.Counter), []
     cluster = Cluster(pathlib.Path(tempfile.mkdtemp(prefix="godwit-soak-")))
-    soak, begin = Soak(cluster, options.seed), time.monotonic()
+    soak, begin, travel = Soak(cluster, options.seed), time.monotonic(), "not come to an end"
     try:
+        cluster.up()
+        cluster.import_images("testguest")
+        try:
+            travel = twenty_moves(cluster)
+        except (AssertionError, GuestError, TimeoutError, CommandError) as err:
+            violations.append(f"twenty moves: {err}".splitlines()[0])
+        print(travel, flush=True)
+        begin = time.monotonic()
         soak.prepare()
         for number in range(1 << 30):
             if time.monotonic() - begin > options.minutes * 60 or len(violations) > 10:
@@ -173,7 +198,7 @@ def main() -> int:
         cluster.down(purge=not violations)
         if not violations:  # otherwise the logs stay
             shutil.rmtree(cluster.dir, ignore_errors=True)
-    write_table(counts, violations, (time.monotonic() - begin) / 60, options.seed)
+    write_table(counts, violations, (time.monotonic() - begin) / 60, options.seed, travel)
     return 1 if violations else 0
 
 

@@ -252,6 +252,7 @@ static void notice_end(struct node *n)
 void node_start_agent(struct node *n)
 {
     n->life++;
+    n->finished = false; /* a pod that ended before is concluded again, and must come to the same */
     assert_int_equal(migration_start(&n->agent, &n->services, NULL), 0);
     show(n);
     if (machine_lives(n->machine)) {

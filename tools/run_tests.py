@@ -166,6 +166,7 @@ STEPS: dict[str, Callable[[], Counts]] = {
     "unit-asan": lambda: meson("asan", ["unit", "sim"], 10),
     "spin": spin,
     "fuzz": fuzz,
+    "demo": lambda: one(run("demo", as_root(["./dev", "demo"]), 10)),
     "guest": lambda: one(run("guest", ["tools/testguest/build.sh"], 10)),
     "host": lambda: meson("gcc", ["host"], 10, root=True).plus(pytest("tests/host", 10)),
     "e2e": lambda: pytest("tests/e2e", 18),

@@ -98,8 +98,7 @@ static const struct {
 } cells[] = {
     {"pod-ready", pod_ready},     {"pod-status", pod_status},     {"pod-restarts", pod_restarts},
     {"node-status", node_status}, {"node-roles", node_roles},     {"event-object", event_object},
-    {"data-count", data_count},   {"access-modes", access_modes},
-    {"bound-claim", bound_claim},
+    {"data-count", data_count},   {"access-modes", access_modes}, {"bound-claim", bound_claim},
 };
 
 cell_fn *cell_find(const char *name)

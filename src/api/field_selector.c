@@ -23,7 +23,7 @@ struct field_selector *field_selector_free(struct field_selector *s)
 {
     if (!s)
         return NULL;
-    VEC_EACH (&s->terms, t) {
+    VEC_EACH(&s->terms, t) {
         free(t->field);
         free(t->path);
         free(t->value);
@@ -127,7 +127,7 @@ bool field_selector_matches(const struct field_selector *s, yyjson_val *object)
 {
     char buf[24];
 
-    VEC_EACH (&s->terms, t)
+    VEC_EACH(&s->terms, t)
         if (streq(text_of(json_at(object, t->path), buf), t->value) == t->negate)
             return false;
     return true;
@@ -140,7 +140,7 @@ bool field_selector_is_everything(const struct field_selector *s)
 
 const char *field_selector_exact(const struct field_selector *s, const char *field)
 {
-    VEC_EACH (&s->terms, t)
+    VEC_EACH(&s->terms, t)
         if (!t->negate && streq(t->field, field))
             return t->value;
     return NULL;

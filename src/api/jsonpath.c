@@ -27,7 +27,7 @@ struct jsonpath *jsonpath_free(struct jsonpath *p)
 {
     if (!p)
         return NULL;
-    VEC_EACH (&p->steps, s) {
+    VEC_EACH(&p->steps, s) {
         free(s->key);
         free(s->value);
     }

@@ -74,9 +74,9 @@ struct kinds *kinds_free(struct kinds *k)
 {
     if (!k)
         return NULL;
-    VEC_EACH (&k->all, kind)
+    VEC_EACH(&k->all, kind)
         kind_free((struct kind *)*kind);
-    VEC_EACH (&k->retired, kind)
+    VEC_EACH(&k->retired, kind)
         kind_free((struct kind *)*kind);
     kind_vec_done(&k->all);
     kind_vec_done(&k->retired);
@@ -189,7 +189,7 @@ const struct kind *kinds_find_kind(struct kinds *k, const char *group, const cha
     const struct kind *found = NULL;
 
     pthread_rwlock_rdlock(&k->lock);
-    VEC_EACH (&k->all, it)
+    VEC_EACH(&k->all, it)
         if (streq((*it)->kind, kind) && streq((*it)->group, group) && serves(*it, version)) {
             found = *it;
             break;
@@ -210,7 +210,7 @@ void kinds_list(struct kinds *k, struct kind_vec *ret)
 {
     *ret = (struct kind_vec){0};
     pthread_rwlock_rdlock(&k->lock);
-    VEC_EACH (&k->all, kind)
+    VEC_EACH(&k->all, kind)
         kind_vec_push(ret, *kind);
     pthread_rwlock_unlock(&k->lock);
 }

@@ -181,7 +181,8 @@ static void imply_common_fields(yyjson_mut_doc *d)
     static const char common[] =
         "{\"apiVersion\":{\"type\":\"string\",\"description\":\"Group and version of the kind, such as kubevirt.io/v1; "
         "without a group v1.\"},\"kind\":{\"type\":\"string\",\"description\":\"What the object is, such as "
-        "VirtualMachine.\"},\"metadata\":{\"$ref\":\"objectmeta\",\"x-protobuf\":1,\"description\":\"Name, labels, owners, "
+        "VirtualMachine.\"},\"metadata\":{\"$ref\":\"objectmeta\",\"x-protobuf\":1,\"description\":\"Name, labels, "
+        "owners, "
         "and what the server keeps of every object.\"}}";
     _cleanup_doc_ yyjson_doc *implied = yyjson_read(common, sizeof(common) - 1, 0);
     yyjson_mut_val *properties = yyjson_val_mut_copy(d, yyjson_doc_get_root(implied)), *key, *value;

@@ -142,7 +142,7 @@ bool meta_add_finalizer(yyjson_mut_doc *d, const char *finalizer)
     yyjson_mut_val *list = list_at(d, "/metadata/finalizers"), *item;
     size_t i, n;
 
-    yyjson_mut_arr_foreach (list, i, n, item)
+    yyjson_mut_arr_foreach(list, i, n, item)
         if (is_text(item, finalizer))
             return false;
     yyjson_mut_arr_add_strcpy(d, list, finalizer);
@@ -209,7 +209,7 @@ static yyjson_mut_val *condition_at(yyjson_mut_doc *d, const char *type)
     yyjson_mut_val *list = list_at(d, "/status/conditions"), *item;
     size_t i, n;
 
-    yyjson_mut_arr_foreach (list, i, n, item)
+    yyjson_mut_arr_foreach(list, i, n, item)
         if (has_type(item, type))
             return item;
     item = yyjson_mut_obj(d);

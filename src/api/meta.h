@@ -39,7 +39,7 @@ bool condition_set(yyjson_mut_doc *d, const char *type, const char *status, cons
                    int64_t now);
 bool condition_remove(yyjson_mut_doc *d, const char *type);
 
-/* A Node that an operator or a fencing hook declared dead: nothing runs there any more (docs/handover.md, section 6). It
- * counts as soon as the node is silent as well: an agent that still answers proves the declaration wrong. */
+/* A Node that an operator or a fencing hook declared dead: nothing runs there any more (docs/handover.md, section 6).
+ * It counts as soon as the node is silent as well: an agent that still answers proves the declaration wrong. */
 #define TAINT_DEAD "node.kubernetes.io/out-of-service"
 bool node_is_dead(yyjson_val *node);

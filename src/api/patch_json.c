@@ -121,11 +121,11 @@ static bool depth_within(yyjson_mut_val *v, int limit)
     if (limit < 0)
         return false;
     if (yyjson_mut_is_arr(v)) {
-        yyjson_mut_arr_foreach (v, i, n, item)
+        yyjson_mut_arr_foreach(v, i, n, item)
             if (!depth_within(item, limit - 1))
                 return false;
     } else if (yyjson_mut_is_obj(v)) {
-        yyjson_mut_obj_foreach (v, i, n, key, item)
+        yyjson_mut_obj_foreach(v, i, n, key, item)
             if (!depth_within(item, limit - 1))
                 return false;
     }

@@ -102,7 +102,7 @@ static long find_item(yyjson_mut_val *list, const char *merge_key, yyjson_mut_va
     yyjson_mut_val *item, *id;
     size_t i, n;
 
-    yyjson_mut_arr_foreach (list, i, n, item)
+    yyjson_mut_arr_foreach(list, i, n, item)
         if ((id = identity(item, merge_key)) && wanted && yyjson_mut_equals(id, wanted))
             return (long)i;
     return -1;
@@ -231,13 +231,13 @@ static yyjson_mut_val *pick(struct merger *m, yyjson_mut_val *list, const char *
     size_t i, n;
 
     if (listed) {
-        yyjson_mut_arr_foreach (order, i, n, item) {
+        yyjson_mut_arr_foreach(order, i, n, item) {
             long at = find_item(list, key, identity(item, key));
             if (at >= 0)
                 yyjson_mut_arr_append(picked, yyjson_mut_val_mut_copy(m->doc, yyjson_mut_arr_get(list, (size_t)at)));
         }
     } else {
-        yyjson_mut_arr_foreach (list, i, n, item)
+        yyjson_mut_arr_foreach(list, i, n, item)
             if (find_item(order, key, identity(item, key)) < 0)
                 yyjson_mut_arr_append(picked, yyjson_mut_val_mut_copy(m->doc, item));
     }

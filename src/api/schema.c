@@ -58,7 +58,7 @@ struct schema_set *schema_set_free(struct schema_set *set)
 {
     if (!set)
         return NULL;
-    VEC_EACH (&set->all, s)
+    VEC_EACH(&set->all, s)
         schema_free(*s);
     schema_vec_done(&set->all);
     map_free(set->shared);
@@ -68,7 +68,7 @@ struct schema_set *schema_set_free(struct schema_set *set)
 
 void text_vec_clear(struct text_vec *v)
 {
-    VEC_EACH (v, text)
+    VEC_EACH(v, text)
         free(*text);
     text_vec_done(v);
 }

@@ -100,7 +100,7 @@ static void prune_array(struct pruner *p, const struct schema *s, yyjson_mut_val
     size_t i, n, before;
     yyjson_mut_val *item;
 
-    yyjson_mut_arr_foreach (array, i, n, item) {
+    yyjson_mut_arr_foreach(array, i, n, item) {
         before = field_path_enter_item(&p->path, i);
         prune(p, s->items, item);
         field_path_leave(&p->path, before);
@@ -163,12 +163,12 @@ void schema_default(const struct schema *s, yyjson_mut_doc *d, yyjson_mut_val *v
     if (!s->has_defaults)
         return;
     if (s->type == SCHEMA_ARRAY && s->items)
-        yyjson_mut_arr_foreach (value, i, n, item)
+        yyjson_mut_arr_foreach(value, i, n, item)
             schema_default(s->items, d, item);
     if (s->type != SCHEMA_OBJECT || !yyjson_mut_is_obj(value))
         return;
     default_properties(s, d, value);
     if (s->additional)
-        yyjson_mut_obj_foreach (value, i, n, key, item)
+        yyjson_mut_obj_foreach(value, i, n, key, item)
             schema_default(s->additional, d, item);
 }

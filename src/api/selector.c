@@ -28,7 +28,7 @@ struct selector {
 static void requirement_done(struct requirement *r)
 {
     free(r->key);
-    VEC_EACH (&r->values, v)
+    VEC_EACH(&r->values, v)
         free(*v);
     value_vec_done(&r->values);
 }
@@ -37,7 +37,7 @@ struct selector *selector_free(struct selector *s)
 {
     if (!s)
         return NULL;
-    VEC_EACH (&s->requirements, r)
+    VEC_EACH(&s->requirements, r)
         requirement_done(r);
     requirement_vec_done(&s->requirements);
     free(s);
@@ -76,7 +76,7 @@ static int check_requirement(const struct requirement *r, struct gw_error *err)
     if ((r->op == OP_EXISTS || r->op == OP_ABSENT) && r->values.len)
         return bad_requirement(err, "values", r->values.items[0],
                                "values set must be empty for exists and does not exist");
-    VEC_EACH (&r->values, v)
+    VEC_EACH(&r->values, v)
         if ((fault = label_value_fault(*v)))
             return bad_requirement(err, "values", *v, fault);
     if (r->op != OP_GREATER && r->op != OP_LESS)
@@ -272,7 +272,7 @@ int selector_from_expressions(yyjson_val *expressions, struct selector **ret, st
 
 static bool is_among(const struct requirement *r, const char *value)
 {
-    VEC_EACH (&r->values, v)
+    VEC_EACH(&r->values, v)
         if (streq(*v, value))
             return true;
     return false;
@@ -309,7 +309,7 @@ bool selector_matches(const struct selector *s, yyjson_val *labels)
 {
     if (s->nothing)
         return false;
-    VEC_EACH (&s->requirements, r)
+    VEC_EACH(&s->requirements, r)
         if (!holds(r, labels))
             return false;
     return true;

@@ -171,7 +171,7 @@ int authn_token(const struct authn *a, const char *token, struct identity **ret,
     size_t len = strlen(token);
     const struct identity *who = NULL;
 
-    VEC_EACH ((struct token_vec *)&a->tokens, t)
+    VEC_EACH((struct token_vec *)&a->tokens, t)
         if (strlen(t->text) == len && gnutls_memcmp(t->text, token, len) == 0)
             who = t->who;
     if (!who)
@@ -224,7 +224,7 @@ struct authn *authn_free(struct authn *a)
 {
     if (!a)
         return NULL;
-    VEC_EACH (&a->tokens, t) {
+    VEC_EACH(&a->tokens, t) {
         pki_free_key(t->text);
         identity_free(t->who);
     }

@@ -26,8 +26,8 @@ int authz_check_node(struct rest_server *s, const char *node, const struct api_u
                      const struct rest_target *target, yyjson_val *old, yyjson_val *object, struct gw_error *err);
 
 /* authz_vmi.c: which fields of a VMI the agent of node (NULL: the controllers) may change (ownership.h). */
-int authz_check_vmi(struct rest_server *s, const char *node, const struct api_user *user, const struct rest_target *target,
-                    yyjson_val *old, yyjson_val *object, struct gw_error *err);
+int authz_check_vmi(struct rest_server *s, const char *node, const struct api_user *user,
+                    const struct rest_target *target, yyjson_val *old, yyjson_val *object, struct gw_error *err);
 bool authz_is_vmi(const struct rest_target *target);
 
 /* A launcher pod of the VMI is bound to node. */

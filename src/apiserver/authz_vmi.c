@@ -17,8 +17,8 @@ static bool is_declared_dead(void *data, const char *node)
     return kind && rest_read(s, kind, NULL, node, &doc, NULL) == 0 && node_is_dead(yyjson_doc_get_root(doc));
 }
 
-int authz_check_vmi(struct rest_server *s, const char *node, const struct api_user *user, const struct rest_target *target,
-                    yyjson_val *old, yyjson_val *object, struct gw_error *err)
+int authz_check_vmi(struct rest_server *s, const char *node, const struct api_user *user,
+                    const struct rest_target *target, yyjson_val *old, yyjson_val *object, struct gw_error *err)
 {
     _cleanup_error_ struct gw_error fault = GW_ERROR_INIT;
     const struct ownership o = {

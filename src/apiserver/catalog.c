@@ -49,7 +49,7 @@ int catalog_compare_versions(const char *a, const char *b)
 
 bool catalog_has_version(const struct catalog_group *g, const char *version)
 {
-    VEC_EACH (&g->versions, v)
+    VEC_EACH(&g->versions, v)
         if (streq(*v, version))
             return true;
     return false;
@@ -63,7 +63,7 @@ static void add_version(struct catalog_group *g, const char *version)
 
 static struct catalog_group *group_at(struct catalog_vec *catalog, const char *name)
 {
-    VEC_EACH (catalog, g)
+    VEC_EACH(catalog, g)
         if (streq(g->name, name))
             return g;
     catalog_vec_push(catalog, (struct catalog_group){.name = name});
@@ -98,7 +98,7 @@ void catalog_read(struct rest_server *server, struct catalog_vec *ret)
 
     *ret = (struct catalog_vec){0};
     kinds_list(server->kinds, &kinds);
-    VEC_EACH (&kinds, k) {
+    VEC_EACH(&kinds, k) {
         struct catalog_group *g = group_at(ret, (*k)->group);
         kind_vec_push(&g->kinds, *k);
         for (size_t i = 0; i < (*k)->n_versions; i++)
@@ -110,13 +110,13 @@ void catalog_read(struct rest_server *server, struct catalog_vec *ret)
     for (const struct rest_extra *const *table = server->extras; table && *table; table++)
         add_extras(ret, *table);
     qsort(ret->items, ret->len, sizeof(*ret->items), by_name);
-    VEC_EACH (ret, g)
+    VEC_EACH(ret, g)
         qsort(g->versions.items, g->versions.len, sizeof(*g->versions.items), by_version);
 }
 
 void catalog_done(struct catalog_vec *catalog)
 {
-    VEC_EACH (catalog, g) {
+    VEC_EACH(catalog, g) {
         name_vec_done(&g->versions);
         kind_vec_done(&g->kinds);
         extra_vec_done(&g->extras);
@@ -126,7 +126,7 @@ void catalog_done(struct catalog_vec *catalog)
 
 const struct catalog_group *catalog_find(const struct catalog_vec *catalog, const char *group)
 {
-    VEC_EACH (catalog, g)
+    VEC_EACH(catalog, g)
         if (streq(g->name, group))
             return g;
     return NULL;

@@ -50,7 +50,7 @@ static void fill_group(yyjson_mut_doc *d, yyjson_mut_val *to, const struct catal
 
     yyjson_mut_obj_add_strcpy(d, to, "name", g->name);
     list = yyjson_mut_obj_add_arr(d, to, "versions");
-    VEC_EACH (&g->versions, v)
+    VEC_EACH(&g->versions, v)
         yyjson_mut_arr_append(list, version_of(d, g, *v));
     yyjson_mut_obj_add_val(d, to, "preferredVersion", version_of(d, g, g->versions.items[0]));
 }
@@ -68,7 +68,7 @@ void legacy_groups(yyjson_mut_doc *d, const struct catalog_vec *catalog)
 
     json_set_str(d, "/kind", "APIGroupList");
     json_set_str(d, "/apiVersion", "v1");
-    VEC_EACH (catalog, g)
+    VEC_EACH(catalog, g)
         if (*g->name)
             fill_group(d, yyjson_mut_arr_add_obj(d, list), g);
     json_set(d, "/groups", list);
@@ -98,7 +98,7 @@ static void add_kind(yyjson_mut_doc *d, yyjson_mut_val *list, const struct catal
     for (const char *const *sub = catalog_subresources; *sub; sub++)
         if (catalog_subresource_verbs(k, *sub))
             add_resource(d, list, k->plural, *sub, "", k->namespaced, k->kind, catalog_subresource_verbs(k, *sub));
-    VEC_EACH (&g->extras, e)
+    VEC_EACH(&g->extras, e)
         if (catalog_extra_below(*e, k))
             add_resource(d, list, k->plural, (*e)->subresource, "", k->namespaced, (*e)->kind, (*e)->verbs);
 }
@@ -111,10 +111,10 @@ void legacy_resources(yyjson_mut_doc *d, const struct catalog_group *g, const ch
     json_set_str(d, "/kind", "APIResourceList");
     json_set_str(d, "/apiVersion", "v1");
     json_set_str(d, "/groupVersion", text);
-    VEC_EACH (&g->kinds, k)
+    VEC_EACH(&g->kinds, k)
         if (kind_version(*k, version))
             add_kind(d, list, g, *k);
-    VEC_EACH (&g->extras, e)
+    VEC_EACH(&g->extras, e)
         if (catalog_extra_alone(*e, version))
             add_resource(d, list, (*e)->resource, (*e)->subresource, "", (*e)->namespaced, (*e)->kind, (*e)->verbs);
     json_set(d, "/resources", list);
@@ -171,7 +171,7 @@ static yyjson_mut_val *aggregated_kind(yyjson_mut_doc *d, const struct catalog_g
     for (const char *const *sub = catalog_subresources; *sub; sub++)
         if (catalog_subresource_verbs(k, *sub))
             add_subresource(d, list, *sub, &own, catalog_subresource_verbs(k, *sub));
-    VEC_EACH (&g->extras, e)
+    VEC_EACH(&g->extras, e)
         if (catalog_extra_below(*e, k))
             add_subresource(d, list, (*e)->subresource, &(struct response_kind){k->group, version, (*e)->kind},
                             (*e)->verbs);
@@ -208,14 +208,14 @@ static void fill_aggregated(yyjson_mut_doc *d, yyjson_mut_val *to, const struct 
         yyjson_mut_obj_add_strcpy(d, metadata, "name", g->name);
     yyjson_mut_obj_add_null(d, metadata, "creationTimestamp");
     versions = yyjson_mut_obj_add_arr(d, to, "versions");
-    VEC_EACH (&g->versions, v) {
+    VEC_EACH(&g->versions, v) {
         o = yyjson_mut_arr_add_obj(d, versions);
         yyjson_mut_obj_add_strcpy(d, o, "version", *v);
         list = yyjson_mut_obj_add_arr(d, o, "resources");
-        VEC_EACH (&g->kinds, k)
+        VEC_EACH(&g->kinds, k)
             if (kind_version(*k, *v))
                 yyjson_mut_arr_append(list, aggregated_kind(d, g, *k, *v));
-        VEC_EACH (&g->extras, e)
+        VEC_EACH(&g->extras, e)
             if (catalog_extra_alone(*e, *v))
                 add_extra(d, list, *e, *v);
         yyjson_mut_obj_add_str(d, o, "freshness", "Current");
@@ -230,7 +230,7 @@ void aggregated_groups(yyjson_mut_doc *d, const struct catalog_vec *catalog, boo
     json_set_str(d, "/kind", "APIGroupDiscoveryList");
     json_set_str(d, "/apiVersion", api_version);
     json_set(d, "/metadata", yyjson_mut_obj(d));
-    VEC_EACH (catalog, g)
+    VEC_EACH(catalog, g)
         if (core == !*g->name)
             fill_aggregated(d, yyjson_mut_arr_add_obj(d, list), g);
     json_set(d, "/items", list);

@@ -84,7 +84,7 @@ static void add_to_index(yyjson_mut_doc *d, yyjson_mut_val *paths, const struct 
 /* A group-version of extras alone has nothing to describe. */
 static bool describes(const struct catalog_group *g, const char *version)
 {
-    VEC_EACH (&g->kinds, k)
+    VEC_EACH(&g->kinds, k)
         if (kind_version(*k, version))
             return true;
     return false;
@@ -97,8 +97,8 @@ static struct blob *make_index(struct rest_server *server)
     yyjson_mut_val *paths = yyjson_mut_obj_add_obj(d, d->root, "paths");
 
     catalog_read(server, &catalog);
-    VEC_EACH (&catalog, g)
-        VEC_EACH (&g->versions, v)
+    VEC_EACH(&catalog, g)
+        VEC_EACH(&g->versions, v)
             if (describes(g, *v))
                 add_to_index(d, paths, g, *v);
     return json_encode(d->root);

@@ -272,7 +272,7 @@ struct blob *openapi_document(const struct catalog_group *g, const char *version
     json_set_str(d, "/info/version", "v" GODWIT_VERSION);
     w.paths = yyjson_mut_obj_add_obj(d, d->root, "paths");
     w.schemas = yyjson_mut_obj_add_obj(d, yyjson_mut_obj_add_obj(d, d->root, "components"), "schemas");
-    VEC_EACH (&g->kinds, k)
+    VEC_EACH(&g->kinds, k)
         if (kind_version(*k, version))
             add_kind(&w, *k);
     add_shared_types(&w);

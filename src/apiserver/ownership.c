@@ -1,10 +1,10 @@
-/* Theory of operation. Old and new object are walked together; each field in which they differ is looked up in one table by the
- * longest path that is a prefix of it. Its rows say who may write it in which state of the epoch, as the OLD object shows both:
- * nobody can make himself the owner and write as such in one go. What no row allows is refused; a new field is therefore closed
- * to agents until somebody adds a row.
+/* Theory of operation. Old and new object are walked together; each field in which they differ is looked up in one
+ * table by the longest path that is a prefix of it. Its rows say who may write it in which state of the epoch, as the
+ * OLD object shows both: nobody can make himself the owner and write as such in one go. What no row allows is refused;
+ * a new field is therefore closed to agents until somebody adds a row.
  *
- * Two writes are judged as a whole, because their fields only make sense together: the claim (with nodeName and the node's
- * label), and the controllers' hand-off, which empties migrationState and begins the next epoch. */
+ * Two writes are judged as a whole, because their fields only make sense together: the claim (with nodeName and the
+ * node's label), and the controllers' hand-off, which empties migrationState and begins the next epoch. */
 #include "apiserver/ownership.h"
 
 #include <stdlib.h>
@@ -16,9 +16,9 @@
 #include "pki/pki.h"
 
 enum who {
-    SOURCE = 1 << 0,     /* the agent of sourceNode */
-    TARGET = 1 << 1,     /* the agent of targetNode */
-    OWNER = 1 << 2,      /* the agent of nodeName; before there is one, of the node that the launcher pod is bound to */
+    SOURCE = 1 << 0, /* the agent of sourceNode */
+    TARGET = 1 << 1, /* the agent of targetNode */
+    OWNER = 1 << 2,  /* the agent of nodeName; before there is one, of the node that the launcher pod is bound to */
     CONTROLLER = 1 << 3,
 };
 
@@ -32,10 +32,10 @@ enum who {
 struct change {
     const struct ownership *o;
     yyjson_val *old, *object;
-    struct epoch epoch;          /* of old */
-    unsigned who;                /* all that the writer is */
-    bool claims;                 /* the claim appears in this write, and is a good one */
-    const char *bad_claim;       /* why it is not */
+    struct epoch epoch;    /* of old */
+    unsigned who;          /* all that the writer is */
+    bool claims;           /* the claim appears in this write, and is a good one */
+    const char *bad_claim; /* why it is not */
 };
 
 /* --- What a row may demand besides --- */
@@ -56,7 +56,8 @@ static bool is_step(const struct change *c, const char *name)
 
 static bool grants(const struct change *c)
 {
-    return is_step(c, "grant") && str_same(json_str(c->object, "/status/migrationState/handover/grant/node"), c->epoch.target_node);
+    return is_step(c, "grant") &&
+           str_same(json_str(c->object, "/status/migrationState/handover/grant/node"), c->epoch.target_node);
 }
 
 static bool is_dead(const struct change *c, const char *node)
@@ -96,7 +97,8 @@ static bool claims(const struct change *c)
 
 static bool fails(const struct change *c)
 {
-    return json_bool(c->object, "/status/migrationState/failed", false) && !json_at(c->object, "/status/migrationState/handover/claim");
+    return json_bool(c->object, "/status/migrationState/failed", false) &&
+           !json_at(c->object, "/status/migrationState/handover/claim");
 }
 
 /* Unless it is the claim's doing, the owner may only say again where the guest is. */
@@ -178,15 +180,16 @@ static const struct row rows[] = {
     {MIGRATION "/targetNodeDomainReadyTimestamp", WITH_CLAIM},
     {HANDOVER "/withdraw", SOURCE | CONTROLLER, OPEN, withdraws, "once"},
     {HANDOVER "/grant", SOURCE, OPEN, grants, "once, for this epoch and its target"},
-    {HANDOVER "/grant", CONTROLLER, OPEN, grants_for_the_dead, "once the target has received the guest and the source's node is declared dead"},
+    {HANDOVER "/grant", CONTROLLER, OPEN, grants_for_the_dead,
+     "once the target has received the guest and the source's node is declared dead"},
     {HANDOVER "/received", TARGET, OPEN, receives, "once"},
     {HANDOVER "/claim", WITH_CLAIM},
     {HANDOVER "/returned", TARGET, OPEN | GRANTED, returns, "once, for this epoch"},
     {HANDOVER "/returned", CONTROLLER, OPEN | GRANTED, returns_for_the_dead, "once the target's node is declared dead"},
 };
 
-static const char *const writers[] = {"the agent of the source", "the agent of the target", "the agent of the node that runs the guest",
-                                      "the controllers"};
+static const char *const writers[] = {"the agent of the source", "the agent of the target",
+                                      "the agent of the node that runs the guest", "the controllers"};
 
 /* Length of the row's path if it is the field's or one above it; -1 otherwise. */
 static int covers(const struct row *row, const char *path)
@@ -249,8 +252,8 @@ static int refuse(const struct change *c, const char *path, int len, struct gw_e
             say_row(&s, &rows[i]);
     return gw_error_set(err, GW_FORBIDDEN, "%s may be written %s; epoch %lld is %s%s%s", field,
                         s.len ? str_text(&s) : "neither by agents nor, but at a hand-off, by the controllers",
-                        (long long)c->epoch.number, epoch_state_string(c->epoch.state), c->bad_claim ? "; the claim is not good: " : "",
-                        c->bad_claim ? c->bad_claim : "");
+                        (long long)c->epoch.number, epoch_state_string(c->epoch.state),
+                        c->bad_claim ? "; the claim is not good: " : "", c->bad_claim ? c->bad_claim : "");
 }
 
 static int check_field(const struct change *c, const char *path, struct gw_error *err)
@@ -280,8 +283,8 @@ static bool is_counter(const char *path)
 static int walk(const struct change *c, const char *path, yyjson_val *a, yyjson_val *b, struct gw_error *err);
 
 /* The keys of `keys`; those that `skip` has too are left out. */
-static int walk_keys(const struct change *c, const char *path, yyjson_val *a, yyjson_val *b, yyjson_val *keys, yyjson_val *skip,
-                     struct gw_error *err)
+static int walk_keys(const struct change *c, const char *path, yyjson_val *a, yyjson_val *b, yyjson_val *keys,
+                     yyjson_val *skip, struct gw_error *err)
 {
     yyjson_val *key, *value;
     int r = 0;
@@ -322,7 +325,8 @@ static const char *check_proof(const struct change *c, yyjson_val *proof)
 
     if (!proof || !e->migration_uid || !e->target_node)
         return "no grant is recorded, and it brings no proof of one";
-    if (!c->o->migration_trust || pki_trust_verify_pem(c->o->migration_trust, cert, PKI_CLIENT, c->o->wall_ms, &info, NULL) < 0)
+    if (!c->o->migration_trust ||
+        pki_trust_verify_pem(c->o->migration_trust, cert, PKI_CLIENT, c->o->wall_ms, &info, NULL) < 0)
         return "its proof has no valid certificate of the migration authority";
     _cleanup_free_ char *cn = epoch_cert_name(e->migration_uid, "source");
     if (!streq(info.cn, cn))
@@ -363,12 +367,14 @@ static int check_hand_off(const struct change *c, const struct epoch *next, stru
         why = "the one before must be settled first";
     else if (next->state != EPOCH_OPEN || next->withdrawn || next->received || next->abort_requested)
         why = "it begins Open, without steps of an earlier one";
-    else if (!next->migration_uid || !next->source_node || !next->target_node || str_same(next->source_node, next->target_node))
+    else if (!next->migration_uid || !next->source_node || !next->target_node ||
+             str_same(next->source_node, next->target_node))
         why = "it names a migration and two nodes";
     else if (!str_same(next->source_node, owner))
         why = "its source is the node that owns the guest, status.nodeName";
-    return why ? gw_error_set(err, GW_FORBIDDEN, "status.migrationState.handover.epoch may not go from %lld (%s) to %lld: %s",
-                              (long long)c->epoch.number, epoch_state_string(c->epoch.state), (long long)next->number, why)
+    return why ? gw_error_set(
+                     err, GW_FORBIDDEN, "status.migrationState.handover.epoch may not go from %lld (%s) to %lld: %s",
+                     (long long)c->epoch.number, epoch_state_string(c->epoch.state), (long long)next->number, why)
                : 0;
 }
 
@@ -402,7 +408,8 @@ int ownership_check(const struct ownership *o, yyjson_val *old, yyjson_val *obje
 
     epoch_read(old, &c.epoch);
     c.who = who_is(o, old, &c.epoch);
-    if (is_new(&c, HANDOVER "/claim") && (c.who & TARGET) && (c.epoch.state == EPOCH_OPEN || c.epoch.state == EPOCH_GRANTED)) {
+    if (is_new(&c, HANDOVER "/claim") && (c.who & TARGET) &&
+        (c.epoch.state == EPOCH_OPEN || c.epoch.state == EPOCH_GRANTED)) {
         c.bad_claim = check_claim(&c);
         c.claims = c.bad_claim == NULL;
     }

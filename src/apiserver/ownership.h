@@ -1,6 +1,6 @@
-/* Who may write which field of a VirtualMachineInstance while its guest moves: the rules of docs/handover.md, section 2, held
- * against agents (also one whose certificate was stolen) and, where they bind them, against the controllers. A pure comparison of
- * two versions of the object. */
+/* Who may write which field of a VirtualMachineInstance while its guest moves: the rules of docs/handover.md, section
+ * 2, held against agents (also one whose certificate was stolen) and, where they bind them, against the controllers. A
+ * pure comparison of two versions of the object. */
 #pragma once
 
 #include <stdbool.h>
@@ -11,8 +11,8 @@
 struct pki_trust;
 
 struct ownership {
-    const char *node;                 /* the agent's node; NULL: the controllers */
-    bool pod_here;                    /* a launcher pod of the VMI is bound to that node; counts until there is a nodeName */
+    const char *node; /* the agent's node; NULL: the controllers */
+    bool pod_here;    /* a launcher pod of the VMI is bound to that node; counts until there is a nodeName */
     const struct pki_trust *migration_trust; /* for proofs of grants; NULL: none is accepted */
     int64_t wall_ms;
     bool (*is_dead)(void *data, const char *node); /* node_is_dead() of that node */

@@ -1,5 +1,5 @@
-/* POST pods/NAME/binding: how a scheduler puts a pod on a node. One write sets spec.nodeName, which nothing else can, and the
- * condition that tells of it (Kubernetes: registry/core/pod/storage, BindingREST). */
+/* POST pods/NAME/binding: how a scheduler puts a pod on a node. One write sets spec.nodeName, which nothing else can,
+ * and the condition that tells of it (Kubernetes: registry/core/pod/storage, BindingREST). */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +8,8 @@
 #include "api/object.h"
 #include "apiserver/rest_call.h"
 
-static int parse_binding(const struct api_request *q, const struct rest_target *t, yyjson_doc **ret, struct gw_error *err)
+static int parse_binding(const struct api_request *q, const struct rest_target *t, yyjson_doc **ret,
+                         struct gw_error *err)
 {
     _cleanup_doc_ yyjson_doc *doc = NULL;
     int r = json_parse(q->body, q->body_len, &doc, err);
@@ -23,7 +24,9 @@ static int parse_binding(const struct api_request *q, const struct rest_target *
                             json_str(binding, "/metadata/name"), t->name);
     if (!*json_str_or(binding, "/target/name", "")) {
         gw_error_add_cause(err, CAUSE_REQUIRED, "target.name", "Required value: the node to put the pod on");
-        return gw_error_set(err, GW_INVALID, "Binding \"%s\" is invalid: target.name: Required value: the node to put the pod on", t->name);
+        return gw_error_set(err, GW_INVALID,
+                            "Binding \"%s\" is invalid: target.name: Required value: the node to put the pod on",
+                            t->name);
     }
     *ret = TAKE_PTR(doc);
     return 0;
@@ -52,7 +55,8 @@ static int check_pod(yyjson_val *pod, const char *name, yyjson_val *binding, str
 }
 
 /* -ESTALE: the pod changed meanwhile. */
-static int bind_once(struct rest_server *s, const struct rest_target *t, yyjson_val *binding, bool dry_run, struct gw_error *err)
+static int bind_once(struct rest_server *s, const struct rest_target *t, yyjson_val *binding, bool dry_run,
+                     struct gw_error *err)
 {
     _cleanup_free_ char *key = kind_key(t->kind, t->namespace, t->name);
     _cleanup_doc_ yyjson_doc *doc = NULL;
@@ -74,8 +78,8 @@ static int bind_once(struct rest_server *s, const struct rest_target *t, yyjson_
     return store_put(s->store, key, stored, revision, NULL, err);
 }
 
-static int bind_pod(struct rest_server *s, const struct api_request *q, const struct rest_target *t, struct api_response *response,
-                    struct gw_error *err)
+static int bind_pod(struct rest_server *s, const struct api_request *q, const struct rest_target *t,
+                    struct api_response *response, struct gw_error *err)
 {
     _cleanup_uri_ struct http_uri uri = {0};
     _cleanup_doc_ yyjson_doc *doc = NULL;
@@ -100,6 +104,11 @@ static int bind_pod(struct rest_server *s, const struct api_request *q, const st
 }
 
 const struct rest_extra pod_extras[] = {
-    {.group = "", .resource = "pods", .subresource = "binding", .kind = "Binding", .verbs = "create", .handle = bind_pod},
+    {.group = "",
+     .resource = "pods",
+     .subresource = "binding",
+     .kind = "Binding",
+     .verbs = "create",
+     .handle = bind_pod},
     {0},
 };

@@ -29,7 +29,7 @@ void api_parts_add_text(struct api_parts *p, const char *text)
 
 void api_parts_clear(struct api_parts *p)
 {
-    VEC_EACH (p, part)
+    VEC_EACH(p, part)
         blob_unref(part->blob);
     api_parts_done(p);
 }
@@ -38,7 +38,7 @@ size_t api_parts_len(const struct api_parts *p)
 {
     size_t len = 0;
 
-    VEC_EACH (p, part)
+    VEC_EACH(p, part)
         len += part->len;
     return len;
 }
@@ -48,7 +48,7 @@ struct blob *api_parts_join(const struct api_parts *p)
     struct blob *all = blob_new(NULL, api_parts_len(p));
     size_t at = 0;
 
-    VEC_EACH (p, part) {
+    VEC_EACH(p, part) {
         memcpy(all->data + at, part->blob->data + part->offset, part->len);
         at += part->len;
     }
@@ -57,7 +57,7 @@ struct blob *api_parts_join(const struct api_parts *p)
 
 static void clear_headers(struct api_headers *h)
 {
-    VEC_EACH (h, header) {
+    VEC_EACH(h, header) {
         free(header->name);
         free(header->value);
     }

@@ -1,4 +1,5 @@
-/* The way of a request: path to target, target to kind, authorization, verb. Every failure on the way becomes a Status here. */
+/* The way of a request: path to target, target to kind, authorization, verb. Every failure on the way becomes a Status
+ * here. */
 #include "apiserver/rest.h"
 
 #include <errno.h>
@@ -12,14 +13,10 @@ static const struct {
     const char *verb;
     int (*run)(struct rest_call *c, struct gw_error *err);
 } verbs[] = {
-    {"get", rest_get},
-    {"list", rest_list},
-    {"watch", rest_watch},
-    {"create", rest_create},
-    {"update", rest_update},
-    {"patch", rest_patch},
-    {"delete", rest_delete},
-    {"deletecollection", rest_delete_collection},
+    {"get", rest_get},       {"list", rest_list},
+    {"watch", rest_watch},   {"create", rest_create},
+    {"update", rest_update}, {"patch", rest_patch},
+    {"delete", rest_delete}, {"deletecollection", rest_delete_collection},
 };
 
 int rest_forbid(const struct api_user *user, const struct rest_target *t, const char *why, struct gw_error *err)
@@ -29,8 +26,8 @@ int rest_forbid(const struct api_user *user, const struct rest_target *t, const 
     str_printf(&text, "%s%s%s", t->resource, *t->group ? "." : "", t->group);
     if (t->name)
         str_printf(&text, " \"%s\"", t->name);
-    str_printf(&text, " is forbidden: User \"%s\" cannot %s resource \"%s%s%s\" in API group \"%s\"", user->name, t->verb,
-               t->resource, t->subresource ? "/" : "", t->subresource ? t->subresource : "", t->group);
+    str_printf(&text, " is forbidden: User \"%s\" cannot %s resource \"%s%s%s\" in API group \"%s\"", user->name,
+               t->verb, t->resource, t->subresource ? "/" : "", t->subresource ? t->subresource : "", t->group);
     if (t->namespace)
         str_printf(&text, " in the namespace \"%s\"", t->namespace);
     else
@@ -89,7 +86,8 @@ static bool verb_fits(const struct rest_target *t)
 static int run_verb(struct rest_call *c, struct gw_error *err)
 {
     if (!verb_fits(&c->target) || (streq(c->target.verb, "create") && call_kind(c)->namespaced && !c->target.namespace))
-        return gw_error_set(err, GW_METHOD_NOT_ALLOWED, "the server does not allow this method on the requested resource");
+        return gw_error_set(err, GW_METHOD_NOT_ALLOWED,
+                            "the server does not allow this method on the requested resource");
     for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
         if (streq(verbs[i].verb, c->target.verb))
             return verbs[i].run(c, err);

@@ -1,9 +1,9 @@
-/* The resource API: one request in, one answer out. Generic over the kinds of src/api; blocking, without sockets, and with a
- * clock that is given, so that the HTTP server, unit tests and simulations in virtual time all use it as it is.
+/* The resource API: one request in, one answer out. Generic over the kinds of src/api; blocking, without sockets, and
+ * with a clock that is given, so that the HTTP server, unit tests and simulations in virtual time all use it as it is.
  *
  * Served here: /api/v1/... and /apis/GROUP/VERSION/... for get, list, watch, create, update, patch, delete and
- * deletecollection of all registered kinds, their status (and namespaces' finalize) subresources, pods' binding, and what is in `extras`.
- * Discovery, OpenAPI, /version and /healthz are handled before (discovery.h, openapi.h). */
+ * deletecollection of all registered kinds, their status (and namespaces' finalize) subresources, pods' binding, and
+ * what is in `extras`. Discovery, OpenAPI, /version and /healthz are handled before (discovery.h, openapi.h). */
 #pragma once
 
 #include "api/kind.h"
@@ -17,33 +17,34 @@ struct rest_server;
 
 /* What is asked for, as the path and method say. Texts live as long as the request. */
 struct rest_target {
-    const char *verb;            /* get list watch create update patch delete deletecollection */
-    const char *group;           /* "" for core */
+    const char *verb;  /* get list watch create update patch delete deletecollection */
+    const char *group; /* "" for core */
     const char *version;
-    const char *resource;        /* plural */
-    const char *subresource;     /* NULL = none */
-    const char *namespace;       /* NULL = all namespaces, or a cluster-scoped kind */
-    const char *name;            /* NULL = the collection */
-    const char *label_selector;  /* of the query, as sent but decoded; NULL = none */
+    const char *resource;       /* plural */
+    const char *subresource;    /* NULL = none */
+    const char *namespace;      /* NULL = all namespaces, or a cluster-scoped kind */
+    const char *name;           /* NULL = the collection */
+    const char *label_selector; /* of the query, as sent but decoded; NULL = none */
     const char *field_selector;
-    const struct kind *kind;     /* NULL only for extras that are no kind */
+    const struct kind *kind; /* NULL only for extras that are no kind */
 };
 
-/* Authorization: 0, or negative with err filled (rest_forbid words it). Called once for each request with object and old NULL,
- * before anything is read; and for create, update and patch once more when the outcome is known, with the object as it would
- * be stored (apiVersion and kind included) and, unless it is a create, with the one it replaces; for delete with old alone. */
-typedef int rest_authorize_fn(void *data, const struct api_user *user, const struct rest_target *target, yyjson_val *old,
-                              yyjson_val *object, struct gw_error *err);
+/* Authorization: 0, or negative with err filled (rest_forbid words it). Called once for each request with object and
+ * old NULL, before anything is read; and for create, update and patch once more when the outcome is known, with the
+ * object as it would be stored (apiVersion and kind included) and, unless it is a create, with the one it replaces; for
+ * delete with old alone. */
+typedef int rest_authorize_fn(void *data, const struct api_user *user, const struct rest_target *target,
+                              yyjson_val *old, yyjson_val *object, struct gw_error *err);
 
-/* A resource or subresource with a handler of its own: POST pods/NAME/eviction, PUT virtualmachines/NAME/start, reviews. The
- * request is authorized already. The handler fills the response, or returns negative with err filled. It may use rest_handle
- * for what it does in turn, as a user of its choice. */
+/* A resource or subresource with a handler of its own: POST pods/NAME/eviction, PUT virtualmachines/NAME/start,
+ * reviews. The request is authorized already. The handler fills the response, or returns negative with err filled. It
+ * may use rest_handle for what it does in turn, as a user of its choice. */
 struct rest_extra {
     const char *group;
     const char *resource;
-    const char *subresource;     /* NULL: the resource itself, which is no kind */
-    /* For discovery: the kind of its bodies, and its verbs ("get patch update"). kind NULL: not announced. A resource that is
-     * no kind says its version and scope as well. */
+    const char *subresource; /* NULL: the resource itself, which is no kind */
+    /* For discovery: the kind of its bodies, and its verbs ("get patch update"). kind NULL: not announced. A resource
+     * that is no kind says its version and scope as well. */
     const char *kind;
     const char *verbs;
     const char *version;
@@ -56,11 +57,12 @@ struct rest_server {
     struct store *store;
     struct kinds *kinds;
     struct watch_hub *hub;
-    int64_t (*now)(void *data);  /* wall clock, ms since the epoch */
+    int64_t (*now)(void *data);   /* wall clock, ms since the epoch */
     rest_authorize_fn *authorize; /* NULL: everything is allowed */
-    const struct rest_extra *const *extras; /* NULL-terminated list of tables, each ended by a row without resource; or NULL */
+    const struct rest_extra *const
+        *extras; /* NULL-terminated list of tables, each ended by a row without resource; or NULL */
     const struct pki_trust *migration_trust; /* of grants' proofs (ownership.h); NULL: none is accepted */
-    void *data;                  /* for now and authorize */
+    void *data;                              /* for now and authorize */
 };
 
 /* Answers request; never fails, because a failure is an answer too. response must be empty. */
@@ -70,6 +72,7 @@ void rest_handle(struct rest_server *s, const struct api_request *request, struc
  * "kubevirt.io" in the namespace "default"', and ": why" behind it unless why is NULL. */
 int rest_forbid(const struct api_user *user, const struct rest_target *target, const char *why, struct gw_error *err);
 
-/* Reads one object (whole, with apiVersion of its storage version); -ENOENT (NotFound) when absent. The caller frees *ret. */
+/* Reads one object (whole, with apiVersion of its storage version); -ENOENT (NotFound) when absent. The caller frees
+ * *ret. */
 int rest_read(struct rest_server *s, const struct kind *kind, const char *namespace, const char *name, yyjson_doc **ret,
               struct gw_error *err);

@@ -21,7 +21,7 @@ void rest_warn(struct rest_call *c, const char *text)
     }
     _cleanup_free_ char *value = xasprintf("299 - \"%s\"", str_text(&quoted)); /* RFC 7234 section 5.5 */
 
-    VEC_EACH (&c->response->headers, h)
+    VEC_EACH(&c->response->headers, h)
         if (streq(h->name, "Warning") && streq(h->value, value)) /* said before the write was tried anew */
             return;
     api_response_header(c->response, "Warning", "%s", value);
@@ -109,7 +109,8 @@ static struct rule_ctx rule_context(struct rest_call *c, const char ***ret_group
     };
 }
 
-/* Kubernetes' own encoding leaves these out when they are empty, and clients compare what they sent with what they get. */
+/* Kubernetes' own encoding leaves these out when they are empty, and clients compare what they sent with what they get.
+ */
 static void drop_empty_metadata(yyjson_mut_doc *d)
 {
     static const char *const fields[] = {"annotations", "labels", "finalizers", "ownerReferences"};
@@ -135,7 +136,7 @@ static int prune(struct rest_call *c, yyjson_mut_doc *d, struct gw_error *err)
     drop_empty_metadata(d);
     schema_prune(call_kind(c)->schema, d, yyjson_mut_doc_get_root(d),
                  c->validation == VALIDATION_IGNORE ? NULL : &faults);
-    VEC_EACH (&faults, fault) {
+    VEC_EACH(&faults, fault) {
         if (c->validation == VALIDATION_WARN)
             rest_warn(c, *fault);
         str_printf(&list, "%s%s", list.len ? ", " : "", *fault);

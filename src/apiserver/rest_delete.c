@@ -287,7 +287,7 @@ int rest_delete_collection(struct rest_call *c, struct gw_error *err)
         r = rest_list(c, err);
     for (size_t i = 0; i < keys.len && r == 0; i++)
         r = delete_key(c, keys.items[i], &o, err);
-    VEC_EACH (&keys, key)
+    VEC_EACH(&keys, key)
         free(*key);
     key_vec_done(&keys);
     return r;

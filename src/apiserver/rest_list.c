@@ -133,7 +133,7 @@ static int add_element(void *data, const struct store_item *item, struct gw_erro
 static void list_state_done(struct list_state *st)
 {
     str_done(&st->text);
-    VEC_EACH (&st->elements, e)
+    VEC_EACH(&st->elements, e)
         blob_unref(e->stored);
     element_vec_done(&st->elements);
     free(st->last_key);
@@ -224,7 +224,7 @@ static void answer_list(struct list_state *st, int64_t revision, int64_t remaini
 
     struct blob *text = blob_new(st->text.data, st->text.len);
 
-    VEC_EACH (&st->elements, e) {
+    VEC_EACH(&st->elements, e) {
         if (!e->stored)
             continue;
         api_parts_push(body, (struct api_part){.blob = blob_ref(text), .offset = at, .len = e->text_end - at});

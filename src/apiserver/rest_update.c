@@ -57,7 +57,7 @@ static int check_finalizers(yyjson_mut_doc *d, yyjson_val *old, struct gw_error 
 
     if (!meta_deleting(old) || !yyjson_mut_is_arr(list))
         return 0;
-    yyjson_mut_arr_foreach (list, i, max, item) {
+    yyjson_mut_arr_foreach(list, i, max, item) {
         const char *name = yyjson_mut_get_str(item);
 
         if (!name || meta_has_finalizer(old, name))

@@ -170,7 +170,7 @@ static void take_initial(struct watcher *w, struct api_parts *ret)
 
 static void take_queue(struct watcher *w, struct api_parts *ret)
 {
-    VEC_EACH (&w->queue, part)
+    VEC_EACH(&w->queue, part)
         api_parts_push(ret, *part);
     api_parts_done(&w->queue);
     w->queue_bytes = 0;

@@ -12,7 +12,8 @@ struct blob {
     char data[]; /* len bytes and a NUL */
 };
 
-/* A new blob with one reference and a copy of data (data may be NULL: uninitialised, to be filled before it is shared). */
+/* A new blob with one reference and a copy of data (data may be NULL: uninitialised, to be filled before it is shared).
+ */
 struct blob *blob_new(const void *data, size_t len);
 struct blob *blob_text(const char *text);
 struct blob *blob_ref(struct blob *b);

@@ -10,7 +10,8 @@ int64_t clock_wall_us(void); /* the same in microseconds */
 
 #define CLOCK_TEXT_MAX 40
 
-/* "2026-11-21T08:00:00Z", as metav1.Time; and with microseconds, as metav1.MicroTime. buf holds CLOCK_TEXT_MAX; returns buf. */
+/* "2026-11-21T08:00:00Z", as metav1.Time; and with microseconds, as metav1.MicroTime. buf holds CLOCK_TEXT_MAX; returns
+ * buf. */
 char *clock_format(int64_t wall_ms, char *buf);
 char *clock_format_micro(int64_t wall_us, char *buf);
 

@@ -2,8 +2,8 @@
  * module reaches the user as it was said: reason, message and, for invalid objects, one cause per field.
  *
  * Rules: functions that can fail return 0 or a positive value on success and a negative errno on failure; `err` is the
- * last parameter, may be NULL, is filled on failure and never touched on success. Library code fills errors and does not
- * log them; whoever ends the chain logs or answers. */
+ * last parameter, may be NULL, is filled on failure and never touched on success. Library code fills errors and does
+ * not log them; whoever ends the chain logs or answers. */
 #pragma once
 
 #include "base/cleanup.h"
@@ -11,23 +11,23 @@
 /* Reasons as in k8s.io/apimachinery meta/v1 StatusReason; the table in error.c gives each its HTTP code. */
 enum gw_reason {
     GW_OK,
-    GW_BAD_REQUEST,             /* 400 */
-    GW_UNAUTHORIZED,            /* 401 */
-    GW_FORBIDDEN,               /* 403 */
-    GW_NOT_FOUND,               /* 404 */
-    GW_METHOD_NOT_ALLOWED,      /* 405 */
-    GW_NOT_ACCEPTABLE,          /* 406 */
-    GW_ALREADY_EXISTS,          /* 409 */
-    GW_CONFLICT,                /* 409 */
-    GW_EXPIRED,                 /* 410 */
-    GW_TOO_LARGE,               /* 413 */
-    GW_UNSUPPORTED_MEDIA_TYPE,  /* 415 */
-    GW_INVALID,                 /* 422 */
-    GW_TOO_MANY_REQUESTS,       /* 429 */
-    GW_INTERNAL_ERROR,          /* 500 */
-    GW_SERVICE_UNAVAILABLE,     /* 503 */
-    GW_TIMEOUT,                 /* 504 */
-    GW_STORAGE_FULL,            /* 507: not a reason of Kubernetes, whose clients go by the code then */
+    GW_BAD_REQUEST,            /* 400 */
+    GW_UNAUTHORIZED,           /* 401 */
+    GW_FORBIDDEN,              /* 403 */
+    GW_NOT_FOUND,              /* 404 */
+    GW_METHOD_NOT_ALLOWED,     /* 405 */
+    GW_NOT_ACCEPTABLE,         /* 406 */
+    GW_ALREADY_EXISTS,         /* 409 */
+    GW_CONFLICT,               /* 409 */
+    GW_EXPIRED,                /* 410 */
+    GW_TOO_LARGE,              /* 413 */
+    GW_UNSUPPORTED_MEDIA_TYPE, /* 415 */
+    GW_INVALID,                /* 422 */
+    GW_TOO_MANY_REQUESTS,      /* 429 */
+    GW_INTERNAL_ERROR,         /* 500 */
+    GW_SERVICE_UNAVAILABLE,    /* 503 */
+    GW_TIMEOUT,                /* 504 */
+    GW_STORAGE_FULL,           /* 507: not a reason of Kubernetes, whose clients go by the code then */
     GW_REASON_MAX,
 };
 
@@ -40,11 +40,11 @@ struct gw_cause {
 
 struct gw_error {
     enum gw_reason reason;
-    int number;                 /* negative errno, 0 when the fault is not the system's */
+    int number; /* negative errno, 0 when the fault is not the system's */
     char *message;
     struct gw_cause *causes;
     size_t n_causes;
-    int retry_after_s;          /* for 429 and 503: seconds, 0 = not said */
+    int retry_after_s; /* for 429 and 503: seconds, 0 = not said */
 };
 
 #define GW_ERROR_INIT ((struct gw_error){0})
@@ -64,7 +64,8 @@ void gw_error_done(struct gw_error *err);
 /* Fills err (replacing what it held) and returns a negative errno that fits the reason. */
 int gw_error_set(struct gw_error *err, enum gw_reason reason, const char *fmt, ...) _printf_(3, 4);
 
-/* The same for a failed system call: number is an errno, positive or negative; its text is appended. Returns -|number|. */
+/* The same for a failed system call: number is an errno, positive or negative; its text is appended. Returns -|number|.
+ */
 int gw_error_errno(struct gw_error *err, int number, const char *fmt, ...) _printf_(3, 4);
 
 /* Puts "context: " before the message of a failure going up. Returns number, so that callers can return it at once. */

@@ -7,10 +7,12 @@
 
 #include "base/error.h"
 
-/* Reads a whole file (at most max bytes, 0 = 64 MiB); NUL-terminated, caller frees; ret_len may be NULL. -ENOENT if absent. */
+/* Reads a whole file (at most max bytes, 0 = 64 MiB); NUL-terminated, caller frees; ret_len may be NULL. -ENOENT if
+ * absent. */
 int fs_read(const char *path, size_t max, char **ret, size_t *ret_len, struct gw_error *err);
 
-/* Replaces path by data: written beside it, synced, renamed, folder synced. After a return of 0 it survives a power cut. */
+/* Replaces path by data: written beside it, synced, renamed, folder synced. After a return of 0 it survives a power
+ * cut. */
 int fs_write(const char *path, const void *data, size_t len, mode_t mode, struct gw_error *err);
 
 /* mkdir -p. */

@@ -24,7 +24,8 @@ DEFINE_CLEANUP(yyjson_mut_doc *, yyjson_mut_doc_free)
 #define JSON_MAX_DEPTH 200
 int json_parse(const void *data, size_t len, yyjson_doc **ret, struct gw_error *err);
 
-/* A whole file of at most max bytes, as fs_read() and fs_write() have it: -ENOENT if absent; durable when it returns 0. */
+/* A whole file of at most max bytes, as fs_read() and fs_write() have it: -ENOENT if absent; durable when it returns 0.
+ */
 int json_load(const char *path, size_t max, yyjson_doc **ret, struct gw_error *err);
 int json_save(const char *path, const yyjson_mut_doc *d, mode_t mode, struct gw_error *err);
 
@@ -52,7 +53,8 @@ const char *json_key_str(yyjson_val *v, const char *path, const char *key);
 #define JSON_UNIQUE_(name, number) JSON_PASTE_(name, number)
 #define JSON_PASTE_(name, number) name##number
 
-/* The first item of an array whose string at path is text ("" is the item itself), or NULL. A NULL text finds nothing. */
+/* The first item of an array whose string at path is text ("" is the item itself), or NULL. A NULL text finds nothing.
+ */
 yyjson_val *json_find(yyjson_val *array, const char *path, const char *text);
 
 /* A new mutable document whose root is an empty object. */

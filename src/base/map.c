@@ -6,8 +6,8 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 
-/* Entries lie in one array in order of insertion; `slots` is an open-addressing index into it (position + 1, 0 = empty).
- * A removed entry leaves a hole with key NULL in the array, and both are rebuilt when they are full. */
+/* Entries lie in one array in order of insertion; `slots` is an open-addressing index into it (position + 1, 0 =
+ * empty). A removed entry leaves a hole with key NULL in the array, and both are rebuilt when they are full. */
 struct entry {
     char *key;
     uint64_t hash;
@@ -16,10 +16,10 @@ struct entry {
 
 struct map {
     struct entry *entries;
-    size_t used;        /* array positions taken, holes included */
-    size_t len;         /* live entries */
+    size_t used; /* array positions taken, holes included */
+    size_t len;  /* live entries */
     uint32_t *slots;
-    size_t n_slots;     /* a power of two */
+    size_t n_slots; /* a power of two */
     void (*free_value)(void *);
 };
 

@@ -7,8 +7,8 @@
 
 void random_bytes(void *buf, size_t len);
 
-/* Takes all randomness from elsewhere (NULL: from the kernel again), so that a simulation can be repeated. Never used by
- * programs that serve anybody. */
+/* Takes all randomness from elsewhere (NULL: from the kernel again), so that a simulation can be repeated. Never used
+ * by programs that serve anybody. */
 void random_replace(void (*source)(void *userdata, void *buf, size_t len), void *userdata);
 
 /* A version 4 UUID in text form. buf holds UUID_TEXT; returns buf. */

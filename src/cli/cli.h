@@ -1,5 +1,5 @@
-/* The subcommands of the table in main.c. Each gets its own name as argv[0] and returns the exit code; for EXIT_USAGE main
- * prints how the command is used, and it does so for --help, which no command sees. */
+/* The subcommands of the table in main.c. Each gets its own name as argv[0] and returns the exit code; for EXIT_USAGE
+ * main prints how the command is used, and it does so for --help, which no command sees. */
 #pragma once
 
 #include <stdio.h>

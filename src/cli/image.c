@@ -21,7 +21,7 @@ void usage_image(FILE *out)
 
 static void print_image(void *userdata, const struct image *image)
 {
-    VEC_EACH (&image->files, f)
+    VEC_EACH(&image->files, f)
         printf("%-48s %.19s  %-24s %-6s %" PRId64 " MiB\n", image->name, image->digest, f->path, f->format,
                (f->virtual_size + (1 << 20) - 1) >> 20);
 }

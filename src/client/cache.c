@@ -1,12 +1,13 @@
-/* Versions. `seen` is the version up to which the watch (or the last list) has told everything. A written object is taken
- * over early only if its version is above `seen`: below, the watch has told of it already and perhaps of its end. Events
- * at or below `seen` are repetitions. Events above it but below the version of an object taken over early are history.
+/* Versions. `seen` is the version up to which the watch (or the last list) has told everything. A written object is
+ * taken over early only if its version is above `seen`: below, the watch has told of it already and perhaps of its end.
+ * Events at or below `seen` are repetitions. Events above it but below the version of an object taken over early are
+ * history.
  *
- * Memory. Objects are kept encoded, which takes less than half, and decoded when somebody reads them; cache_rest drops the
- * decoded form of those that nobody has read for a while. A cache at rest is its texts.
+ * Memory. Objects are kept encoded, which takes less than half, and decoded when somebody reads them; cache_rest drops
+ * the decoded form of those that nobody has read for a while. A cache at rest is its texts.
  *
- * A delete that was acknowledged leaves the uid in `gone` until the watch tells of it, so that older news cannot bring the
- * object back. */
+ * A delete that was acknowledged leaves the uid in `gone` until the watch tells of it, so that older news cannot bring
+ * the object back. */
 #include "client/cache.h"
 
 #include <malloc.h>
@@ -16,11 +17,11 @@
 #define TRIM_FROM 1000
 
 struct entry {
-    yyjson_doc *doc; /* decoded, or NULL */
+    yyjson_doc *doc;  /* decoded, or NULL */
     const char *text; /* encoded; lies behind key */
     size_t len;
     uint64_t version;
-    bool read;       /* since the last cache_rest */
+    bool read; /* since the last cache_rest */
     char key[];
 };
 
@@ -133,8 +134,7 @@ void index_value(struct index_values *out, const char *value)
 
 static void index_entry(struct cache *c, struct entry *e, bool remove)
 {
-    VEC_EACH(&c->indexes, index)
-    {
+    VEC_EACH(&c->indexes, index) {
         struct index_values out = {.values = index->values, .entry = e, .remove = remove};
         index->fn(entry_obj(c, e), &out);
     }
@@ -249,7 +249,8 @@ void cache_list_begin(struct cache *c, uint64_t version)
 {
     void *e;
 
-    /* A server whose versions went back was restored from an older state: what we have is from a future that is void. */
+    /* A server whose versions went back was restored from an older state: what we have is from a future that is void.
+     */
     for (size_t at = 0; version < c->seen && map_next(c->entries, &at, NULL, &e);)
         ((struct entry *)e)->version = 0;
     c->list_version = version;
@@ -323,8 +324,7 @@ bool cache_next(struct cache *c, size_t *cursor, const char **ret_key, yyjson_va
 
 void cache_select(struct cache *c, const char *name, const char *value, struct val_vec *ret)
 {
-    VEC_EACH(&c->indexes, index)
-    {
+    VEC_EACH(&c->indexes, index) {
         struct entry_vec *v = value && streq(index->name, name) ? map_get(index->values, value) : NULL;
         for (size_t i = 0; v && i < v->len; i++)
             val_vec_push(ret, entry_obj(c, v->items[i]));
@@ -359,8 +359,7 @@ struct cache *cache_free(struct cache *c)
     for (size_t at = 0; map_next(c->entries, &at, NULL, &e);)
         entry_free(c, e);
     entry_vec_done(&c->awake);
-    VEC_EACH(&c->indexes, index)
-    {
+    VEC_EACH(&c->indexes, index) {
         free(index->name);
         map_free(index->values);
     }

@@ -22,8 +22,8 @@ void cache_event(struct cache *c, enum api_event_type type, yyjson_val *obj);
 void cache_observe(struct cache *c, yyjson_val *obj);
 void cache_observe_deleted(struct cache *c, const char *key, const char *uid);
 
-/* A whole list: begin with its version, items, end. Objects that are not in it go, unless they are newer. A list that is
- * begun anew before its end replaces the unfinished one. */
+/* A whole list: begin with its version, items, end. Objects that are not in it go, unless they are newer. A list that
+ * is begun anew before its end replaces the unfinished one. */
 void cache_list_begin(struct cache *c, uint64_t version);
 void cache_list_item(struct cache *c, yyjson_val *obj);
 void cache_list_end(struct cache *c);

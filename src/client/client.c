@@ -192,7 +192,8 @@ static int decode(struct api_call *call, int code, yyjson_doc **ret, struct gw_e
     if (len == 0 || call->stream)
         return 0;
     if (json_parse(text, len, ret, err) < 0)
-        return gw_error_set(err, GW_INTERNAL_ERROR, "the server's answer to %s %s is not JSON", call->method, call->path);
+        return gw_error_set(err, GW_INTERNAL_ERROR, "the server's answer to %s %s is not JSON", call->method,
+                            call->path);
     return 0;
 }
 

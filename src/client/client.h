@@ -18,11 +18,12 @@
 struct api_client;
 struct api_call;
 
-/* How a call ended. On success err is NULL; on failure err says why (never NULL, a Status from the server is decoded into
- * it with its reason, message and causes; failures before an answer are ServiceUnavailable or Timeout with number set). */
+/* How a call ended. On success err is NULL; on failure err says why (never NULL, a Status from the server is decoded
+ * into it with its reason, message and causes; failures before an answer are ServiceUnavailable or Timeout with number
+ * set). */
 struct api_answer {
-    int code;                   /* HTTP status; 0 when no answer came */
-    yyjson_doc *doc;            /* the JSON body on success, NULL if there was none; kept with TAKE_PTR, freed otherwise */
+    int code;        /* HTTP status; 0 when no answer came */
+    yyjson_doc *doc; /* the JSON body on success, NULL if there was none; kept with TAKE_PTR, freed otherwise */
     const struct gw_error *err; /* valid during the callback */
 };
 
@@ -31,7 +32,8 @@ typedef void (*api_done_fn)(void *userdata, struct api_answer *answer);
 enum api_event_type { API_ADDED, API_MODIFIED, API_DELETED, API_BOOKMARK, API_EVENT_TYPE_MAX };
 
 /* One watch event. `event` is the whole line {"type","object"}, `object` points into it; kept with TAKE_PTR(*event). An
- * event of type ERROR does not come here: it ends the watch with its Status as err. The callback may cancel the watch. */
+ * event of type ERROR does not come here: it ends the watch with its Status as err. The callback may cancel the watch.
+ */
 typedef void (*api_event_fn)(void *userdata, enum api_event_type type, yyjson_val *object, yyjson_doc **event);
 
 /* The end of a watch, always: err is NULL when the server closed it in good order (its timeout). */
@@ -52,7 +54,8 @@ struct api_call *api_get(struct api_client *c, const struct api_resource *r, con
 /* query: "labelSelector=...&limit=500" or NULL; the answer is the List. */
 struct api_call *api_list(struct api_client *c, const struct api_resource *r, const char *ns, const char *query,
                           api_done_fn done, void *userdata);
-/* apiVersion and kind are filled in where obj has none; with sub and name: POST to a subresource (pods/NAME/binding). */
+/* apiVersion and kind are filled in where obj has none; with sub and name: POST to a subresource (pods/NAME/binding).
+ */
 struct api_call *api_create(struct api_client *c, const struct api_resource *r, const char *ns, yyjson_mut_doc *obj,
                             api_done_fn done, void *userdata);
 struct api_call *api_create_sub(struct api_client *c, const struct api_resource *r, const char *ns, const char *name,
@@ -60,7 +63,8 @@ struct api_call *api_create_sub(struct api_client *c, const struct api_resource 
 /* PUT: obj must carry metadata.resourceVersion. sub: NULL or "status". */
 struct api_call *api_update(struct api_client *c, const struct api_resource *r, const char *ns, const char *name,
                             const char *sub, yyjson_mut_doc *obj, api_done_fn done, void *userdata);
-/* A merge patch that carries metadata.resourceVersion (or a JSON patch that tests it) fails with Conflict on a stale one. */
+/* A merge patch that carries metadata.resourceVersion (or a JSON patch that tests it) fails with Conflict on a stale
+ * one. */
 struct api_call *api_patch(struct api_client *c, const struct api_resource *r, const char *ns, const char *name,
                            const char *sub, enum api_patch_type type, yyjson_mut_doc *patch, api_done_fn done,
                            void *userdata);
@@ -76,7 +80,8 @@ struct api_call *api_delete_now(struct api_client *c, const struct api_resource 
 struct api_call *api_delete_all(struct api_client *c, const struct api_resource *r, const char *ns, const char *query,
                                 api_done_fn done, void *userdata);
 
-/* Any request: path begins with '/', may have a query; body (referenced) may be NULL. timeout_ms 0 = the default of 30 s. */
+/* Any request: path begins with '/', may have a query; body (referenced) may be NULL. timeout_ms 0 = the default of 30
+ * s. */
 struct api_call *api_request(struct api_client *c, const char *method, const char *path, const char *content_type,
                              struct blob *body, int timeout_ms, api_done_fn done, void *userdata);
 

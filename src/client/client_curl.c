@@ -1,8 +1,8 @@
 /* HTTPS for api_client.
  *
  * Bytes that arrive are put aside in their transfer and reported after libcurl's turn, so that callbacks may start and
- * cancel calls at will. Certificates and keys are handed over as /proc/self/fd/N of sealed memory files: libcurl's GnuTLS
- * build takes files only, and nothing secret shall lie on a disk for that. */
+ * cancel calls at will. Certificates and keys are handed over as /proc/self/fd/N of sealed memory files: libcurl's
+ * GnuTLS build takes files only, and nothing secret shall lie on a disk for that. */
 #include "client/client_curl.h"
 
 #include <curl/curl.h>
@@ -52,7 +52,7 @@ struct transfer {
 
 void client_config_done(struct client_config *cfg)
 {
-    char **texts[] = {&cfg->server, &cfg->ca,         &cfg->cert,      &cfg->key,
+    char **texts[] = {&cfg->server, &cfg->ca,          &cfg->cert,       &cfg->key,
                       &cfg->token,  &cfg->server_name, &cfg->namespace_, &cfg->user_agent};
 
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {

@@ -22,7 +22,8 @@ static int on_io(_unused_ sd_event_source *source, int fd, uint32_t revents, voi
 {
     struct curl_loop *cl = userdata;
     int flags = (revents & (EPOLLIN | EPOLLHUP) ? CURL_CSELECT_IN : 0) | (revents & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
-                (revents & EPOLLERR ? CURL_CSELECT_ERR : 0), running;
+                (revents & EPOLLERR ? CURL_CSELECT_ERR : 0),
+        running;
 
     curl_multi_socket_action(cl->multi, fd, flags, &running);
     cl->turned(cl->userdata);

@@ -66,7 +66,8 @@ static inline void env_timer_cancel(struct env *env, struct env_timer **timer)
 /* base_ms +- 20 %, so that many clients do not act in step. */
 int64_t env_jitter(struct env *env, int64_t base_ms);
 
-/* The delay before attempt number `failures` (1 = first retry): first_ms doubled each time up to max_ms, with jitter. */
+/* The delay before attempt number `failures` (1 = first retry): first_ms doubled each time up to max_ms, with jitter.
+ */
 int64_t env_backoff(struct env *env, unsigned failures, int64_t first_ms, int64_t max_ms);
 
 /* The real environment on an sd-event loop, which it references. client may be NULL. Free when no timer is pending. */

@@ -1,5 +1,5 @@
-/* Each distinct event (object, type, reason, message) is one `series`; it remembers the Event object that was made for it
- * and has at most one write under way. Repetitions that come meanwhile are counted and written once. */
+/* Each distinct event (object, type, reason, message) is one `series`; it remembers the Event object that was made for
+ * it and has at most one write under way. Repetitions that come meanwhile are counted and written once. */
 #include "client/events.h"
 
 #include <stdarg.h>
@@ -17,11 +17,11 @@
 
 struct series {
     struct event_recorder *rec;
-    struct blob *event;     /* encoded, with count and lastTimestamp of its beginning */
+    struct blob *event; /* encoded, with count and lastTimestamp of its beginning */
     char *ns, *name;
     int64_t count, written; /* how often it happened; what the server knows */
     int64_t last_ms, last_wall_ms;
-    bool exists;            /* the server has the Event object */
+    bool exists; /* the server has the Event object */
     unsigned failures;
     struct api_call *call;
     struct env_timer *timer;
@@ -164,7 +164,8 @@ static bool spend(struct event_recorder *rec, const char *uid)
     return true;
 }
 
-/* Forgets what has been quiet for long, or of too much also what is young. Seldom: the room doubles where little could go. */
+/* Forgets what has been quiet for long, or of too much also what is young. Seldom: the room doubles where little could
+ * go. */
 static void make_room(struct event_recorder *rec)
 {
     int64_t before = env_now(rec->env) - SERIES_KEEP_MS;

@@ -19,6 +19,7 @@ struct event_recorder *event_recorder_new(struct env *env, const char *component
 struct event_recorder *event_recorder_free(struct event_recorder *rec);
 DEFINE_CLEANUP(struct event_recorder *, event_recorder_free)
 
-/* object: needs apiVersion, kind and metadata (what informers hold). Events of cluster-scoped objects go to "default". */
+/* object: needs apiVersion, kind and metadata (what informers hold). Events of cluster-scoped objects go to "default".
+ */
 void event_record(struct event_recorder *rec, yyjson_val *object, const char *type, const char *reason, const char *fmt,
                   ...) _printf_(5, 6);

@@ -84,8 +84,7 @@ static void beat(void *userdata)
     h->timer = NULL;
     h->sent_ms = env_now(h->env);
     fill(h, d);
-    h->call =
-        api_patch(h->env->client, &API_LEASES, LEASE_NS, h->node, NULL, API_PATCH_MERGE, d, on_written, h);
+    h->call = api_patch(h->env->client, &API_LEASES, LEASE_NS, h->node, NULL, API_PATCH_MERGE, d, on_written, h);
 }
 
 struct heartbeat *heartbeat_start(struct env *env, const char *node, const char *node_uid)

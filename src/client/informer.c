@@ -30,7 +30,7 @@ struct informer {
     struct api_call *call;   /* the list or watch under way */
     struct env_timer *timer; /* or the wait before the next */
     struct env_timer *rest_timer;
-    char *page;              /* metadata.continue of the list under way */
+    char *page; /* metadata.continue of the list under way */
     bool synced;
     bool must_list;
     unsigned failures;

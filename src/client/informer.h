@@ -1,11 +1,11 @@
 /* An informer keeps a local copy of the objects of one kind: it lists, then watches, and goes on doing so through lost
  * connections (back-off with jitter), expired versions (410: lists anew) and repeated or late events.
  *
- * Read your writes. informer_observe() puts the object that a write returned into the cache at once, unless the watch has
- * already passed it. A reconcile that runs after a successful write therefore never sees the world before it, and cannot
- * create the same thing twice; no expectations need to be counted. It relies on resourceVersions being comparable numbers
- * (as our store has them, and Kubernetes since 1.35 promises). A create whose answer was lost is caught by names that
- * follow from their cause (informer's users choose such names), and then AlreadyExists.
+ * Read your writes. informer_observe() puts the object that a write returned into the cache at once, unless the watch
+ * has already passed it. A reconcile that runs after a successful write therefore never sees the world before it, and
+ * cannot create the same thing twice; no expectations need to be counted. It relies on resourceVersions being
+ * comparable numbers (as our store has them, and Kubernetes since 1.35 promises). A create whose answer was lost is
+ * caught by names that follow from their cause (informer's users choose such names), and then AlreadyExists.
  *
  * Values given out are borrowed and valid until the loop turns: keep no pointer beyond the callback. */
 #pragma once
@@ -42,7 +42,7 @@ typedef void (*informer_fn)(void *userdata, const char *key, yyjson_val *old, yy
 
 struct informer_config {
     const struct api_resource *resource;
-    const char *ns;           /* NULL = all */
+    const char *ns; /* NULL = all */
     const char *label_selector;
     const char *field_selector;
     /* What to keep besides apiVersion, kind and metadata (without managedFields): JSON pointers, NULL-terminated; NULL
@@ -76,8 +76,8 @@ bool informer_next(const struct informer *inf, size_t *cursor, const char **ret_
 /* Appends all objects with `value` in the index. */
 void informer_select(const struct informer *inf, const char *index, const char *value, struct val_vec *ret);
 
-/* Takes over what a write of ours returned (see above): obj, which matches the informer's selectors, is copied. Handlers
- * hear of it as of any change. */
+/* Takes over what a write of ours returned (see above): obj, which matches the informer's selectors, is copied.
+ * Handlers hear of it as of any change. */
 void informer_observe(struct informer *inf, yyjson_val *obj);
 /* The same for a delete that was carried out at once (the server answered with a Status, not with the object). */
 void informer_observe_deleted(struct informer *inf, const char *key, const char *uid);

@@ -19,8 +19,7 @@ static int entry(yyjson_val *root, const char *list, const char *what, const cha
 
     if (!name)
         return gw_error_set(err, GW_BAD_REQUEST, "kubeconfig: no %s is chosen", what);
-    json_each(json_at(root, list), item)
-    {
+    json_each(json_at(root, list), item) {
         if (!streq(json_str_or(item, "/name", ""), name))
             continue;
         *ret = yyjson_obj_get(item, what);
@@ -100,7 +99,8 @@ static int read_context(yyjson_val *root, const char *name, const char *folder, 
     yyjson_val *context, *cluster, *user;
     int r;
 
-    if ((r = entry(root, "/contexts", "context", name ? name : json_str(root, "/current-context"), &context, err)) < 0 ||
+    if ((r = entry(root, "/contexts", "context", name ? name : json_str(root, "/current-context"), &context, err)) <
+            0 ||
         (r = entry(root, "/clusters", "cluster", json_str(context, "/cluster"), &cluster, err)) < 0 ||
         (r = read_cluster(cluster, folder, cfg, err)) < 0)
         return r;

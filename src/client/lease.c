@@ -1,7 +1,7 @@
-/* Leader election over one Lease, with the algorithm of client-go: a candidate trusts the holder for leaseDurationSeconds
- * from when the candidate itself saw the lease change, never comparing clocks; the holder gives up by its own clock when
- * it has not renewed for two thirds of that time. Each write carries the resourceVersion that was read, so of several
- * candidates one wins. */
+/* Leader election over one Lease, with the algorithm of client-go: a candidate trusts the holder for
+ * leaseDurationSeconds from when the candidate itself saw the lease change, never comparing clocks; the holder gives up
+ * by its own clock when it has not renewed for two thirds of that time. Each write carries the resourceVersion that was
+ * read, so of several candidates one wins. */
 #include "client/lease.h"
 
 #include <string.h>
@@ -24,8 +24,8 @@ struct lease {
     int64_t sent_ms;            /* when the attempt under way began */
     bool leading;
     int64_t transitions;
-    char *version;              /* resourceVersion of the lease as we wrote it */
-    char *seen_record;          /* what the lease said, and since when */
+    char *version;     /* resourceVersion of the lease as we wrote it */
+    char *seen_record; /* what the lease said, and since when */
     int64_t seen_ms, seen_duration_ms;
 };
 

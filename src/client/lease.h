@@ -5,7 +5,7 @@
 #include "client/env.h"
 
 struct lease_config {
-    const char *ns;       /* "kube-system" */
+    const char *ns; /* "kube-system" */
     const char *name;
     const char *identity; /* unique per process */
     int duration_s;       /* how long the holder is believed without a renewal; renewals come every third of it */
@@ -26,7 +26,8 @@ bool lease_leading(const struct lease *l);
 int64_t lease_epoch(const struct lease *l);
 
 struct heartbeat;
-/* Renews Lease kube-node-lease/NODE every 10 s (first at once), creating it if needed; owned by the Node if node_uid. */
+/* Renews Lease kube-node-lease/NODE every 10 s (first at once), creating it if needed; owned by the Node if node_uid.
+ */
 struct heartbeat *heartbeat_start(struct env *env, const char *node, const char *node_uid);
 struct heartbeat *heartbeat_stop(struct heartbeat *h);
 /* Milliseconds (monotonic) of the last renewal that the server acknowledged, 0 for none yet. */

@@ -16,6 +16,7 @@ struct line_splitter {
     struct str rest; /* the beginning of a line that is not complete */
 };
 
-/* 0, or -EMSGSIZE when a line is too long, or -ECANCELED when fn said false (the splitter is not touched after that). */
+/* 0, or -EMSGSIZE when a line is too long, or -ECANCELED when fn said false (the splitter is not touched after that).
+ */
 int lines_feed(struct line_splitter *s, const void *data, size_t len, line_fn fn, void *userdata);
 void lines_done(struct line_splitter *s);

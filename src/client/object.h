@@ -14,6 +14,7 @@ void object_key_split(const char *key, char *ns, char *name);
 /* metadata.resourceVersion as a number, 0 if there is none. */
 uint64_t object_version(yyjson_val *obj);
 
-/* What an informer keeps of obj: apiVersion and kind (given where obj, as an item of a list, has none), metadata without
- * managedFields, and the values at the JSON pointers of keep; keep NULL = everything but managedFields. A compact copy. */
+/* What an informer keeps of obj: apiVersion and kind (given where obj, as an item of a list, has none), metadata
+ * without managedFields, and the values at the JSON pointers of keep; keep NULL = everything but managedFields. A
+ * compact copy. */
 yyjson_doc *object_trim(yyjson_val *obj, const char *api_version, const char *kind, const char *const *keep);

@@ -24,7 +24,8 @@ RESOURCE(API_CSRS, "certificates.k8s.io", "v1", "certificatesigningrequests", "C
 RESOURCE(API_CRDS, "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", false)
 RESOURCE(API_VIRTUALMACHINES, "kubevirt.io", "v1", "virtualmachines", "VirtualMachine", true)
 RESOURCE(API_VIRTUALMACHINEINSTANCES, "kubevirt.io", "v1", "virtualmachineinstances", "VirtualMachineInstance", true)
-RESOURCE(API_MIGRATIONS, "kubevirt.io", "v1", "virtualmachineinstancemigrations", "VirtualMachineInstanceMigration", true)
+RESOURCE(API_MIGRATIONS, "kubevirt.io", "v1", "virtualmachineinstancemigrations", "VirtualMachineInstanceMigration",
+         true)
 RESOURCE(API_KUBEVIRTS, "kubevirt.io", "v1", "kubevirts", "KubeVirt", true)
 RESOURCE(API_HYPERCONVERGEDS, "hco.kubevirt.io", "v1beta1", "hyperconvergeds", "HyperConverged", true)
 RESOURCE(API_MIGRATIONPOLICIES, "migrations.kubevirt.io", "v1alpha1", "migrationpolicies", "MigrationPolicy", false)

@@ -5,8 +5,8 @@
 /* Causes point to constants: an unknown type from a foreign server is given as the general one. */
 static const char *cause_type(const char *name)
 {
-    static const char *const known[] = {CAUSE_INVALID, CAUSE_REQUIRED, CAUSE_NOT_SUPPORTED, CAUSE_FORBIDDEN,
-                                        CAUSE_DUPLICATE, CAUSE_TYPE};
+    static const char *const known[] = {CAUSE_INVALID,   CAUSE_REQUIRED,  CAUSE_NOT_SUPPORTED,
+                                        CAUSE_FORBIDDEN, CAUSE_DUPLICATE, CAUSE_TYPE};
 
     for (size_t i = 0; i < ARRAY_SIZE(known); i++)
         if (name && streq(name, known[i]))

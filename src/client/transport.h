@@ -1,7 +1,7 @@
 /* What a transport implements below client.h: the real one is client_curl.c, simulations bring their own.
  *
- * A transport gets a call with what to send, and reports with api_call_data (any number of times) and api_call_end (once),
- * but never from inside `start`. After api_call_end or `cancel` the call is gone. */
+ * A transport gets a call with what to send, and reports with api_call_data (any number of times) and api_call_end
+ * (once), but never from inside `start`. After api_call_end or `cancel` the call is gone. */
 #pragma once
 
 #include "base/str.h"
@@ -23,14 +23,14 @@ struct api_client {
 
 struct api_call {
     /* what to send; constant while the call lives */
-    const char *method;       /* static */
+    const char *method; /* static */
     char *path;
     const char *content_type; /* static, NULL without body */
     struct blob *body;
-    bool stream;              /* a watch: no time limit, data are lines */
+    bool stream; /* a watch: no time limit, data are lines */
     int timeout_ms;
 
-    void *transport;          /* the transport's own state of this call */
+    void *transport; /* the transport's own state of this call */
 
     /* client.c's */
     struct api_client *client;

@@ -15,7 +15,7 @@ struct item {
     unsigned failures;
     bool queued;
     bool working;
-    bool again;              /* added while working */
+    bool again; /* added while working */
     char key[];
 };
 

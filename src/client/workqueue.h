@@ -1,5 +1,5 @@
-/* A queue of keys to work on. A key is queued at most once and never worked on twice at the same time: one that is added
- * while it is being worked on runs again afterwards. Failed keys come back after a delay that doubles. */
+/* A queue of keys to work on. A key is queued at most once and never worked on twice at the same time: one that is
+ * added while it is being worked on runs again afterwards. Failed keys come back after a delay that doubles. */
 #pragma once
 
 #include <stddef.h>

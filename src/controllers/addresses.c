@@ -11,8 +11,8 @@
 #define COUNT (1u << 15)
 
 struct addresses {
-    struct map *of_key;  /* VMI key -> address text */
-    struct map *taken;   /* address text -> (non-NULL) */
+    struct map *of_key; /* VMI key -> address text */
+    struct map *taken;  /* address text -> (non-NULL) */
 };
 
 void index_annotated_address(yyjson_val *obj, struct index_values *out)
@@ -59,8 +59,8 @@ static bool found(struct task *t, const struct api_resource *r, const char *addr
 
 static bool is_free(struct addresses *a, struct task *t, const char *address)
 {
-    return !map_has(a->taken, address) && !found(t, &API_VIRTUALMACHINEINSTANCES, address) && !found(t, &API_PODS, address) &&
-           !found(t, &API_NODENETWORKS, address);
+    return !map_has(a->taken, address) && !found(t, &API_VIRTUALMACHINEINSTANCES, address) &&
+           !found(t, &API_PODS, address) && !found(t, &API_NODENETWORKS, address);
 }
 
 static uint32_t start_of(const char *uid)

@@ -1,23 +1,23 @@
 /* The frame for controllers.
  *
  * A controller is a const descriptor: a name, a table of what it watches, and one function reconcile(task, key), which
- * looks at the caches and says what to write. It is level-triggered: reconcile reads the present state only, may be called
- * at any time and any number of times for a key, and never remembers events. The frame does the rest:
+ * looks at the caches and says what to write. It is level-triggered: reconcile reads the present state only, may be
+ * called at any time and any number of times for a key, and never remembers events. The frame does the rest:
  *
  *   - Reads come from informers that all controllers of a `struct controllers` share.
- *   - Writes are queued by task_create, task_patch... while reconcile runs and performed in order afterwards, each one only
- *     after the one before it succeeded. What a write returned is in the cache before the key is reconciled again
+ *   - Writes are queued by task_create, task_patch... while reconcile runs and performed in order afterwards, each one
+ * only after the one before it succeeded. What a write returned is in the cache before the key is reconciled again
  *     (informer.h, "read your writes"), so nothing is created twice.
  *   - A key is never reconciled while its writes are under way. If a write fails the rest are dropped and the key is
  *     reconciled again with back-off; task_error() then tells reconcile what went wrong, for a condition or an event.
- *     Conflict and AlreadyExists are ordinary: the object is read anew and the key reconciled again, unlogged. NotFound on
- *     delete is success.
+ *     Conflict and AlreadyExists are ordinary: the object is read anew and the key reconciled again, unlogged. NotFound
+ * on delete is success.
  *   - A key is also reconciled when any watched object that maps to it changes, and after task_requeue().
  *
  * So a controller has no callbacks, no locks and no error paths of its own; and because clock, randomness and API sit
- * behind `struct env`, simulations run it unchanged. Rules: give created objects names that follow from their cause (the
- * answer to a create may be lost); put a precondition on writes that depend on what was read (patch with resourceVersion);
- * do not keep borrowed values beyond reconcile.
+ * behind `struct env`, simulations run it unchanged. Rules: give created objects names that follow from their cause
+ * (the answer to a create may be lost); put a precondition on writes that depend on what was read (patch with
+ * resourceVersion); do not keep borrowed values beyond reconcile.
  *
  * Example (complete):
  *
@@ -52,8 +52,8 @@ struct task;
 struct controllers;
 struct keys;
 
-/* The keys to reconcile when an object changes: old is NULL for a new one, obj NULL for one that is gone. Says them with
- * keys_add; may look around with keys_informer. Conversions from label to key and the like go here. */
+/* The keys to reconcile when an object changes: old is NULL for a new one, obj NULL for one that is gone. Says them
+ * with keys_add; may look around with keys_informer. Conversions from label to key and the like go here. */
 typedef void (*map_fn)(struct keys *out, yyjson_val *old, yyjson_val *obj);
 void keys_add(struct keys *out, const char *key);
 void keys_add_ns(struct keys *out, const char *ns, const char *name);
@@ -76,9 +76,10 @@ struct controller {
     const struct controller_watch *watches;
     void (*reconcile)(struct task *t, const char *key);
     unsigned parallel; /* keys at a time, 0 = 8 */
-    const void *options; /* of the controller's own kind; servers run a copy of the descriptor with theirs. NULL: defaults */
-    /* Optional state of the running controller, for what the API does not hold (a heap of times, say): returned by start,
-     * given to reconcile by task_state, freed by stop. */
+    const void
+        *options; /* of the controller's own kind; servers run a copy of the descriptor with theirs. NULL: defaults */
+    /* Optional state of the running controller, for what the API does not hold (a heap of times, say): returned by
+     * start, given to reconcile by task_state, freed by stop. */
     void *(*start)(struct env *env);
     void (*stop)(void *state);
 };
@@ -88,21 +89,22 @@ struct controller {
 struct env *task_env(struct task *t);
 void *task_state(struct task *t);
 const void *task_options(struct task *t);
-int64_t task_now_ms(struct task *t);  /* monotonic */
+int64_t task_now_ms(struct task *t); /* monotonic */
 int64_t task_wall_ms(struct task *t);
 struct informer *task_informer(struct task *t, const struct api_resource *r); /* of a watched kind; aborts on others */
 yyjson_val *task_get(struct task *t, const struct api_resource *r, const char *key);
 yyjson_val *task_get_ns(struct task *t, const struct api_resource *r, const char *ns, const char *name);
-void task_select(struct task *t, const struct api_resource *r, const char *index, const char *value, struct val_vec *ret);
+void task_select(struct task *t, const struct api_resource *r, const char *index, const char *value,
+                 struct val_vec *ret);
 
 /* Writes; the document is taken over (freed by the frame). ns NULL for kinds without namespaces. */
 void task_create(struct task *t, const struct api_resource *r, const char *ns, yyjson_mut_doc *obj);
 /* POST to a subresource, such as pods' binding; the object is read again afterwards. */
 void task_create_sub(struct task *t, const struct api_resource *r, const char *ns, const char *name, const char *sub,
                      yyjson_mut_doc *obj);
-/* A merge patch; sub NULL, "status" or another subresource. obj is what was read: its uid goes along, so that a successor of
- * the same name is left alone; with precondition its resourceVersion too, so that the patch fails with Conflict if anybody
- * else changed the object since (needed for lists, which a merge patch replaces as a whole). */
+/* A merge patch; sub NULL, "status" or another subresource. obj is what was read: its uid goes along, so that a
+ * successor of the same name is left alone; with precondition its resourceVersion too, so that the patch fails with
+ * Conflict if anybody else changed the object since (needed for lists, which a merge patch replaces as a whole). */
 void task_patch(struct task *t, const struct api_resource *r, yyjson_val *obj, const char *sub, bool precondition,
                 yyjson_mut_doc *patch);
 /* A JSON patch (RFC 6902), for lists. The document is an array. */
@@ -115,11 +117,13 @@ void task_delete_now(struct task *t, const struct api_resource *r, yyjson_val *o
 /* Deletes all objects of a kind in a namespace (deletecollection). */
 void task_delete_all(struct task *t, const struct api_resource *r, const char *ns);
 /* The writes after this one are made only if the server says now that there is no object of that name with that uid.
- * Caches fill independently, so an owner may be missing in one although it is there. If it is, it comes into the cache, the
- * other writes are dropped and the key is reconciled again. */
-void task_require_absent(struct task *t, const struct api_resource *r, const char *ns, const char *name, const char *uid);
+ * Caches fill independently, so an owner may be missing in one although it is there. If it is, it comes into the cache,
+ * the other writes are dropped and the key is reconciled again. */
+void task_require_absent(struct task *t, const struct api_resource *r, const char *ns, const char *name,
+                         const char *uid);
 /* An event; told after the writes that were queued before it have succeeded. */
-void task_event(struct task *t, yyjson_val *obj, const char *type, const char *reason, const char *fmt, ...) _printf_(5, 6);
+void task_event(struct task *t, yyjson_val *obj, const char *type, const char *reason, const char *fmt, ...)
+    _printf_(5, 6);
 
 /* Reconcile this key again after delay_ms (an earlier change does so earlier). */
 void task_requeue(struct task *t, int64_t delay_ms);
@@ -151,11 +155,12 @@ struct controllers_thread *controllers_join(struct controllers_thread *thread);
 
 /* --- helpers for objects --- */
 
-/* A suffix of 5 characters that follows from its cause: same seed, same suffix ("virt-launcher-vm1-" + suffix). buf holds
- * 6; returns buf. */
+/* A suffix of 5 characters that follows from its cause: same seed, same suffix ("virt-launcher-vm1-" + suffix). buf
+ * holds 6; returns buf. */
 char *name_suffix(const char *seed, char *buf);
 
-/* Puts "/status/conditions" into a merge patch: obj's conditions with one replaced or added (api/meta.h, condition_set).
- * May be called for several types. false if obj has it exactly so already. Send it with precondition. */
+/* Puts "/status/conditions" into a merge patch: obj's conditions with one replaced or added (api/meta.h,
+ * condition_set). May be called for several types. false if obj has it exactly so already. Send it with precondition.
+ */
 bool patch_condition(yyjson_mut_doc *patch, yyjson_val *obj, const char *type, const char *status, const char *reason,
                      const char *message, int64_t wall_ms);

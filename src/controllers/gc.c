@@ -1,4 +1,5 @@
-/* Deletes what has lost its owners, and carries out foreground and orphaning deletion, as Kubernetes' garbage collector does.
+/* Deletes what has lost its owners, and carries out foreground and orphaning deletion, as Kubernetes' garbage collector
+ * does.
  *
  * An object is looked at when it comes, when its references change, when an owner goes, and when it is being deleted:
  *
@@ -157,7 +158,8 @@ static void collect_dependents(struct task *t, const char *uid, struct val_vec *
 
 static bool blocks(yyjson_val *obj, const char *owner_uid)
 {
-    return json_bool(json_find(json_at(obj, "/metadata/ownerReferences"), "/uid", owner_uid), "/blockOwnerDeletion", false);
+    return json_bool(json_find(json_at(obj, "/metadata/ownerReferences"), "/uid", owner_uid), "/blockOwnerDeletion",
+                     false);
 }
 
 static bool has_blocking_dependents(struct task *t, yyjson_val *obj)
@@ -259,6 +261,6 @@ const struct controller gc_controller = {
 #define X(r) {.resource = &r, .map = map, .keep = (const char *const[]){NULL}},
             GC_EACH(X)
 #undef X
-            {0},
+                {0},
         },
 };

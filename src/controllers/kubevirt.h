@@ -1,14 +1,14 @@
-/* What the controllers of VirtualMachine, VirtualMachineInstance and VirtualMachineInstanceMigration share: names that are
- * part of the API, and small questions about these objects. */
+/* What the controllers of VirtualMachine, VirtualMachineInstance and VirtualMachineInstanceMigration share: names that
+ * are part of the API, and small questions about these objects. */
 #pragma once
 
 #include "controllers/controller.h"
 
-#define LABEL_APP "kubevirt.io"                              /* = virt-launcher */
-#define LABEL_CREATED_BY "kubevirt.io/created-by"            /* uid of the VMI */
+#define LABEL_APP "kubevirt.io"                   /* = virt-launcher */
+#define LABEL_CREATED_BY "kubevirt.io/created-by" /* uid of the VMI */
 #define LABEL_VM_NAME "vm.kubevirt.io/name"
-#define LABEL_MIGRATION_UID "kubevirt.io/migrationJobUID"    /* on target pods */
-#define LABEL_VMI_NAME "kubevirt.io/vmi-name"                /* on migrations */
+#define LABEL_MIGRATION_UID "kubevirt.io/migrationJobUID" /* on target pods */
+#define LABEL_VMI_NAME "kubevirt.io/vmi-name"             /* on migrations */
 #define LABEL_TARGET_NODE "kubevirt.io/migrationTargetNodeName"
 #define LABEL_SCHEDULABLE "kubevirt.io/schedulable"
 #define ANNOTATION_DOMAIN "kubevirt.io/domain"
@@ -24,7 +24,8 @@ bool phase_is(yyjson_val *obj, const char *phase);
 /* node_is_dead() of the node of that name in the cache. NULL names none; a node that is absent is not dead. */
 bool node_declared_dead(struct task *t, const char *name);
 
-/* Appends {phase, phaseTransitionTimestamp: now} to obj's list in patch and sets /status/phase. Send with precondition. */
+/* Appends {phase, phaseTransitionTimestamp: now} to obj's list in patch and sets /status/phase. Send with precondition.
+ */
 void patch_phase(yyjson_mut_doc *patch, yyjson_val *obj, const char *phase, int64_t wall_ms);
 
 void add_finalizer(struct task *t, const struct api_resource *r, yyjson_val *obj, const char *finalizer);

@@ -16,7 +16,8 @@ static int64_t vcpus(yyjson_val *vmi)
 {
     yyjson_val *cpu = json_at(vmi, "/spec/domain/cpu");
 
-    return MAX(json_int(cpu, "/sockets", 1), 1) * MAX(json_int(cpu, "/cores", 1), 1) * MAX(json_int(cpu, "/threads", 1), 1);
+    return MAX(json_int(cpu, "/sockets", 1), 1) * MAX(json_int(cpu, "/cores", 1), 1) *
+           MAX(json_int(cpu, "/threads", 1), 1);
 }
 
 /* Bytes; quantities may be written as numbers too. */
@@ -126,7 +127,8 @@ static void set_selectors(yyjson_mut_doc *d, yyjson_val *vmi)
 /* A feature that the guest must not see anywhere rules out the nodes that have it (policy forbid). */
 static void add_forbidden_features(yyjson_mut_doc *d, yyjson_val *vmi)
 {
-    static const char terms[] = "/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms";
+    static const char terms[] =
+        "/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms";
     yyjson_val *feature;
     size_t at, max;
 
@@ -182,7 +184,8 @@ static void set_spec(yyjson_mut_doc *d, yyjson_val *vmi)
     json_set_str(d, "/spec/restartPolicy", "Never");
     json_set_bool(d, "/spec/automountServiceAccountToken", false);
     /* The guest has its own period within; the pod's is a little longer, so that the end can still be told. */
-    json_set_int(d, "/spec/terminationGracePeriodSeconds", json_int(vmi, "/spec/terminationGracePeriodSeconds", 30) + 15);
+    json_set_int(d, "/spec/terminationGracePeriodSeconds",
+                 json_int(vmi, "/spec/terminationGracePeriodSeconds", 30) + 15);
     set_resources(d, vmi);
     set_selectors(d, vmi);
     copy(d, "/spec/affinity", json_at(vmi, "/spec/affinity"));
@@ -249,14 +252,15 @@ static void ask_alike(yyjson_mut_doc *d, yyjson_val *node, const char *prefix, c
             select_label(d, json_str_or(value, "", "true"), "%s%s", wanted, yyjson_get_str(key) + strlen(prefix));
 }
 
-/* The processor that the guest saw at its start. A pod that was itself a target has these selectors already, and its node
- * may have more than the guest knows of. */
+/* The processor that the guest saw at its start. A pod that was itself a target has these selectors already, and its
+ * node may have more than the guest knows of. */
 static void ask_processor(yyjson_mut_doc *d, yyjson_val *vmi, yyjson_val *source, yyjson_val *node)
 {
     const char *model = json_str_or(vmi, "/spec/domain/cpu/model", "host-model");
 
     ask_alike(d, node, "cpu-vendor.node.kubevirt.io/", "cpu-vendor.node.kubevirt.io/");
-    if (!streq(model, "host-model") || has_prefixed(json_at(source, "/spec/nodeSelector"), "cpu-model-migration.node.kubevirt.io/"))
+    if (!streq(model, "host-model") ||
+        has_prefixed(json_at(source, "/spec/nodeSelector"), "cpu-model-migration.node.kubevirt.io/"))
         return;
     ask_alike(d, node, "host-model-cpu.node.kubevirt.io/", "cpu-model-migration.node.kubevirt.io/");
     ask_alike(d, node, "host-model-required-features.node.kubevirt.io/", "cpu-feature.node.kubevirt.io/");

@@ -1,7 +1,7 @@
 /* The Pod that a VirtualMachineInstance runs in: what it asks of its node, and what its agent must know. Pure.
  *
- * A target pod of a migration asks for the same as the pod it follows, and in addition for what this guest has come to depend
- * on: CPU vendor, model and features, and the machine type it was started with. */
+ * A target pod of a migration asks for the same as the pod it follows, and in addition for what this guest has come to
+ * depend on: CPU vendor, model and features, and the machine type it was started with. */
 #pragma once
 
 #include <stdint.h>

@@ -1,6 +1,6 @@
-/* VirtualMachineInstanceMigration: gathers what is to be seen (see), asks migration/phase.h for the next step, and has it
- * performed. Everything that concerns the guest is written with a precondition: a step that was decided on an old copy of
- * the VMI fails with Conflict and is decided anew. */
+/* VirtualMachineInstanceMigration: gathers what is to be seen (see), asks migration/phase.h for the next step, and has
+ * it performed. Everything that concerns the guest is written with a precondition: a step that was decided on an old
+ * copy of the VMI fails with Conflict and is decided anew. */
 #include <stdlib.h>
 
 #include "base/alloc.h"
@@ -111,7 +111,8 @@ static enum target_pod_state target_pod_state_of(yyjson_val *pod)
     return json_str(pod, "/spec/nodeName") && condition_true(pod, "Ready") ? TARGET_POD_READY : TARGET_POD_PENDING;
 }
 
-/* Another live migration of the VMI that began before this one: it has a phase already, or is the older of two new ones. */
+/* Another live migration of the VMI that began before this one: it has a phase already, or is the older of two new
+ * ones. */
 static bool has_rival(struct migration_work *w)
 {
     _cleanup_val_vec_ struct val_vec all = {0};
@@ -255,7 +256,8 @@ static enum queue_class class_of(const struct migration_view *v)
         return QUEUE_NONE;
     if (v->phase >= MIGRATION_SCHEDULING || v->target != TARGET_POD_NONE)
         return QUEUE_ACTIVE;
-    return v->phase == MIGRATION_PENDING && !v->deleting && v->migrant == MIGRANT_RUNNING && !v->busy && !v->not_migratable && !v->refused
+    return v->phase == MIGRATION_PENDING && !v->deleting && v->migrant == MIGRANT_RUNNING && !v->busy &&
+                   !v->not_migratable && !v->refused
                ? QUEUE_WAITING
                : QUEUE_NONE;
 }
@@ -281,7 +283,8 @@ static void go_on(struct migration_work *w)
 
 static void reconcile(struct task *t, const char *key)
 {
-    struct migration_work w = {.t = t, .state = task_state(t), .key = key, .migration = task_get(t, &API_MIGRATIONS, key)};
+    struct migration_work w = {
+        .t = t, .state = task_state(t), .key = key, .migration = task_get(t, &API_MIGRATIONS, key)};
 
     migration_queue_fill(t, w.state);
     if (w.migration) {
@@ -346,7 +349,8 @@ static void map_node(struct keys *out, yyjson_val *old, yyjson_val *obj)
 {
     _cleanup_val_vec_ struct val_vec pods = {0};
 
-    if (!obj || (old && node_is_dead(old) == node_is_dead(obj) && condition_true(old, "Ready") == condition_true(obj, "Ready")))
+    if (!obj ||
+        (old && node_is_dead(old) == node_is_dead(obj) && condition_true(old, "Ready") == condition_true(obj, "Ready")))
         return;
     informer_select(keys_informer(out, &API_PODS), INDEX_NODE, meta_name(obj), &pods);
     VEC_EACH(&pods, pod)
@@ -364,16 +368,25 @@ const struct controller migration_controller = {
     .start = state_new,
     .stop = state_free,
     .parallel = 32,
-    .watches = (const struct controller_watch[]){
-        {.resource = &API_MIGRATIONS, .map = map_migration, .keep = (const char *const[]){"/spec", "/status", NULL},
-         .indexes = (const struct informer_index[]){{INDEX_VMI, index_vmi}, {0}}},
-        {.resource = &API_VIRTUALMACHINEINSTANCES, .map = map_vmi},
-        {.resource = &API_PODS, .map = map_pod, .indexes = (const struct informer_index[]){{INDEX_NODE, index_node}, {0}}},
-        {.resource = &API_NODES, .map = map_node, .keep = (const char *const[]){"/spec/taints", "/status/conditions", NULL}},
-        {.resource = &API_KUBEVIRTS, .map = map_settings, .keep = (const char *const[]){"/spec", NULL}},
-        {.resource = &API_HYPERCONVERGEDS, .map = map_settings, .keep = (const char *const[]){"/spec", NULL}},
-        {.resource = &API_MIGRATIONPOLICIES, .silent = true, .keep = (const char *const[]){"/spec", NULL}},
-        {.resource = &API_NAMESPACES, .silent = true, .keep = (const char *const[]){"/metadata/labels", NULL}},
-        {.resource = &API_PERSISTENTVOLUMECLAIMS, .silent = true, .keep = (const char *const[]){"/spec/accessModes", NULL}},
-        {0}},
+    .watches =
+        (const struct controller_watch[]){
+            {.resource = &API_MIGRATIONS,
+             .map = map_migration,
+             .keep = (const char *const[]){"/spec", "/status", NULL},
+             .indexes = (const struct informer_index[]){{INDEX_VMI, index_vmi}, {0}}},
+            {.resource = &API_VIRTUALMACHINEINSTANCES, .map = map_vmi},
+            {.resource = &API_PODS,
+             .map = map_pod,
+             .indexes = (const struct informer_index[]){{INDEX_NODE, index_node}, {0}}},
+            {.resource = &API_NODES,
+             .map = map_node,
+             .keep = (const char *const[]){"/spec/taints", "/status/conditions", NULL}},
+            {.resource = &API_KUBEVIRTS, .map = map_settings, .keep = (const char *const[]){"/spec", NULL}},
+            {.resource = &API_HYPERCONVERGEDS, .map = map_settings, .keep = (const char *const[]){"/spec", NULL}},
+            {.resource = &API_MIGRATIONPOLICIES, .silent = true, .keep = (const char *const[]){"/spec", NULL}},
+            {.resource = &API_NAMESPACES, .silent = true, .keep = (const char *const[]){"/metadata/labels", NULL}},
+            {.resource = &API_PERSISTENTVOLUMECLAIMS,
+             .silent = true,
+             .keep = (const char *const[]){"/spec/accessModes", NULL}},
+            {0}},
 };

@@ -8,8 +8,8 @@
 
 #define CONDITION "migrationQueued"
 
-/* Places are told exactly in front and roughly behind, so that a long queue does not rewrite all its objects at each step:
- * "among the next 30". */
+/* Places are told exactly in front and roughly behind, so that a long queue does not rewrite all its objects at each
+ * step: "among the next 30". */
 static const size_t steps[] = {1, 2, 3, 5, 10, 30, 100, 300, 1000, 3000, 10000, 30000};
 
 static size_t rough(size_t place)
@@ -70,11 +70,13 @@ void migration_queue_fill(struct task *t, struct migration_state *state)
     state->queue_filled = true;
     for (size_t at = 0; informer_next(task_informer(t, &API_MIGRATIONS), &at, &key, &migration);) {
         enum migration_phase phase = migration_phase_from(json_str(migration, "/status/phase"));
-        yyjson_val *vmi = task_get_ns(t, &API_VIRTUALMACHINEINSTANCES, meta_namespace(migration), json_str(migration, "/spec/vmiName"));
+        yyjson_val *vmi = task_get_ns(t, &API_VIRTUALMACHINEINSTANCES, meta_namespace(migration),
+                                      json_str(migration, "/spec/vmiName"));
         bool ours = str_same(json_str(vmi, "/status/migrationState/migrationUid"), meta_uid(migration));
-        const char *node = ours ? json_str(vmi, "/status/migrationState/sourceNode") : json_str(vmi, "/status/nodeName");
-        enum queue_class class = migration_phase_final(phase)      ? QUEUE_NONE
-                                 : phase >= MIGRATION_SCHEDULING   ? QUEUE_ACTIVE
+        const char *node =
+            ours ? json_str(vmi, "/status/migrationState/sourceNode") : json_str(vmi, "/status/nodeName");
+        enum queue_class class = migration_phase_final(phase)         ? QUEUE_NONE
+                                 : phase >= MIGRATION_SCHEDULING      ? QUEUE_ACTIVE
                                  : phase == MIGRATION_PENDING && node ? QUEUE_WAITING
                                                                       : QUEUE_NONE;
         struct queue_item item = item_of(migration, node, class);
@@ -117,13 +119,13 @@ void migration_queue_report(struct migration_work *w)
     yyjson_mut_doc *patch = json_object();
 
     if (cluster)
-        message = xasprintf("%s: the cluster runs at most %lld migrations at once (parallelMigrationsPerCluster)", where,
-                            (long long)limits.cluster);
+        message = xasprintf("%s: the cluster runs at most %lld migrations at once (parallelMigrationsPerCluster)",
+                            where, (long long)limits.cluster);
     else
-        message = xasprintf("%s: node %s sends at most %lld migrations at once (parallelOutboundMigrationsPerNode)", where,
-                            source_node(w), (long long)limits.node);
-    if (place && patch_condition(patch, w->migration, CONDITION, "True", cluster ? "ClusterLimit" : "NodeLimit", message,
-                                 task_wall_ms(w->t)))
+        message = xasprintf("%s: node %s sends at most %lld migrations at once (parallelOutboundMigrationsPerNode)",
+                            where, source_node(w), (long long)limits.node);
+    if (place && patch_condition(patch, w->migration, CONDITION, "True", cluster ? "ClusterLimit" : "NodeLimit",
+                                 message, task_wall_ms(w->t)))
         task_patch(w->t, &API_MIGRATIONS, w->migration, "status", true, patch);
     else
         yyjson_mut_doc_free(patch);

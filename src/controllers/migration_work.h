@@ -1,5 +1,5 @@
-/* The parts of the migration controller: migration.c looks and decides (by migration/phase.h), migration_write.c writes,
- * migration_queue.c waits for its turn. */
+/* The parts of the migration controller: migration.c looks and decides (by migration/phase.h), migration_write.c
+ * writes, migration_queue.c waits for its turn. */
 #pragma once
 
 #include "controllers/kubevirt.h"
@@ -22,12 +22,12 @@ struct migration_work {
     struct migration_state *state;
     const char *key;
     yyjson_val *migration;
-    yyjson_val *vmi;        /* the very one that the migration was made for; NULL if that is gone */
-    struct val_vec pods;    /* of the VMI */
-    yyjson_val *source;     /* its pod where the guest is, or was before the hand-over; NULL if gone */
+    yyjson_val *vmi;     /* the very one that the migration was made for; NULL if that is gone */
+    struct val_vec pods; /* of the VMI */
+    yyjson_val *source;  /* its pod where the guest is, or was before the hand-over; NULL if gone */
     yyjson_val *target;
-    struct epoch epoch;     /* of the VMI's current migration */
-    bool ours;              /* and that is this one */
+    struct epoch epoch; /* of the VMI's current migration */
+    bool ours;          /* and that is this one */
     enum migration_phase phase;
 };
 

@@ -127,12 +127,14 @@ static void abort_copy(struct migration_work *w, enum migration_cause cause)
 
     json_set_bool(patch, STATE "/abortRequested", true);
     task_patch(w->t, &API_VIRTUALMACHINEINSTANCES, w->vmi, NULL, true, patch);
-    if (patch_condition(mine, w->migration, "migrationAbortRequested", "True", cause == CAUSE_CANCELED ? "Canceled" : "Failed",
-                        migration_cause_string(cause), task_wall_ms(w->t)))
+    if (patch_condition(mine, w->migration, "migrationAbortRequested", "True",
+                        cause == CAUSE_CANCELED ? "Canceled" : "Failed", migration_cause_string(cause),
+                        task_wall_ms(w->t)))
         patch_migration(w, mine);
     else
         yyjson_mut_doc_free(mine);
-    task_event(w->t, w->migration, EVENT_NORMAL, "SuccessfulAbortMigration", "Migration is ready to be canceled by virt-handler.");
+    task_event(w->t, w->migration, EVENT_NORMAL, "SuccessfulAbortMigration",
+               "Migration is ready to be canceled by virt-handler.");
 }
 
 /* --- in the place of agents whose nodes are declared dead --- */
@@ -173,8 +175,8 @@ static void create_pod(struct migration_work *w)
 
     task_create(w->t, &API_PODS, meta_namespace(w->vmi), target_pod(w->vmi, w->migration, w->source, node));
     patch_migration(w, enter_patch(w, MIGRATION_SCHEDULING));
-    task_event(w->t, w->migration, EVENT_NORMAL, "SuccessfulCreate", "Created migration target pod %s/%s", meta_namespace(w->vmi),
-               name);
+    task_event(w->t, w->migration, EVENT_NORMAL, "SuccessfulCreate", "Created migration target pod %s/%s",
+               meta_namespace(w->vmi), name);
 }
 
 void migration_report_unschedulable(struct migration_work *w)
@@ -182,12 +184,13 @@ void migration_report_unschedulable(struct migration_work *w)
     const char *message = json_str_or(condition_find(w->target, "PodScheduled"), "/message", "");
 
     task_event(w->t, w->migration, EVENT_WARNING, "migrationTargetPodUnschedulable",
-               "Migration target pod for VMI [%s/%s] is currently unschedulable. %s", meta_namespace(w->vmi), meta_name(w->vmi),
-               message);
+               "Migration target pod for VMI [%s/%s] is currently unschedulable. %s", meta_namespace(w->vmi),
+               meta_name(w->vmi), message);
     if (streq(json_str_or(w->vmi, "/spec/domain/cpu/model", "host-model"), "host-model"))
-        task_event(w->t, w->vmi, EVENT_WARNING, "NoSuitableNodesForHostModelMigration",
-                   "Migration cannot proceed since no node is suitable to run the required CPU model / required features: %s",
-                   message);
+        task_event(
+            w->t, w->vmi, EVENT_WARNING, "NoSuitableNodesForHostModelMigration",
+            "Migration cannot proceed since no node is suitable to run the required CPU model / required features: %s",
+            message);
 }
 
 /* --- the end --- */
@@ -229,7 +232,8 @@ static char *why(struct migration_work *w, enum migration_cause cause)
         more = json_str(w->vmi, STATE "/failureReason");
     else if (cause == CAUSE_UNSCHEDULABLE)
         more = json_str(condition_find(w->target, "PodScheduled"), "/message");
-    else if (cause == CAUSE_PENDING_TIMEOUT) /* what the node's agent could not do, such as a disk on a full file system */
+    else if (cause ==
+             CAUSE_PENDING_TIMEOUT) /* what the node's agent could not do, such as a disk on a full file system */
         more = json_str(w->target, "/status/containerStatuses/0/state/waiting/message");
     else if (cause == CAUSE_TARGET_SHUTDOWN)
         more = json_str(w->target, "/status/message");
@@ -286,7 +290,8 @@ void migration_perform(struct migration_work *w, const struct migration_step *st
         abort_copy(w, step->cause);
         break;
     case MIGRATION_GRANT:
-        take_step(w, "grant", w->epoch.target_node, "the source node was declared dead; the target holds the complete guest");
+        take_step(w, "grant", w->epoch.target_node,
+                  "the source node was declared dead; the target holds the complete guest");
         break;
     case MIGRATION_WITHDRAW:
         take_step(w, "withdraw", NULL, "the source node was declared dead before the guest was handed over");

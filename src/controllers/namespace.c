@@ -1,6 +1,6 @@
-/* Empties namespaces that are being deleted, then lets them go (finalizer "kubernetes" in spec.finalizers, taken off through
- * the subresource finalize). Objects go in their own way: with their grace periods and finalizers, so a VM in it is shut
- * down properly. What is left, and why, is in the conditions as in Kubernetes. */
+/* Empties namespaces that are being deleted, then lets them go (finalizer "kubernetes" in spec.finalizers, taken off
+ * through the subresource finalize). Objects go in their own way: with their grace periods and finalizers, so a VM in
+ * it is shut down properly. What is left, and why, is in the conditions as in Kubernetes. */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -51,7 +51,8 @@ static void say_what_is_left(struct task *t, yyjson_val *ns, const char *left)
     _cleanup_free_ char *message = xasprintf("Some resources are remaining: %s", left);
     yyjson_mut_doc *patch = json_object();
 
-    if (patch_condition(patch, ns, "NamespaceContentRemaining", "True", "SomeResourcesRemain", message, task_wall_ms(t)))
+    if (patch_condition(patch, ns, "NamespaceContentRemaining", "True", "SomeResourcesRemain", message,
+                        task_wall_ms(t)))
         task_patch(t, &API_NAMESPACES, ns, "status", true, patch);
     else
         yyjson_mut_doc_free(patch);
@@ -79,7 +80,8 @@ const struct controller namespace_controller = {
     .reconcile = reconcile,
     .watches =
         (const struct controller_watch[]){
-            {.resource = &API_NAMESPACES, .keep = (const char *const[]){"/spec/finalizers", "/status/conditions", NULL}},
+            {.resource = &API_NAMESPACES,
+             .keep = (const char *const[]){"/spec/finalizers", "/status/conditions", NULL}},
 #define X(r) \
     {.resource = &r, \
      .map = map_object, \
@@ -87,6 +89,6 @@ const struct controller namespace_controller = {
      .keep = (const char *const[]){NULL}},
             GC_EACH(X)
 #undef X
-            {0},
+                {0},
         },
 };

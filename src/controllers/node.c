@@ -1,10 +1,10 @@
 /* The life of nodes: heartbeats, taints, addresses, fencing.
  *
- * A node's agent renews its Lease; the controller notes when it saw that happen, by its own clock, and after 40 s without
- * one sets Ready to Unknown and the taint node.kubernetes.io/unreachable. Nothing else happens to a silent node: its guests
- * may well be running, and a second copy must not be started (docs/handover.md, section 6). Only when an operator or a
- * fencing hook declares it dead, with the taint node.kubernetes.io/out-of-service, its pods are marked Failed, upon which
- * their controllers act.
+ * A node's agent renews its Lease; the controller notes when it saw that happen, by its own clock, and after 40 s
+ * without one sets Ready to Unknown and the taint node.kubernetes.io/unreachable. Nothing else happens to a silent
+ * node: its guests may well be running, and a second copy must not be started (docs/handover.md, section 6). Only when
+ * an operator or a fencing hook declares it dead, with the taint node.kubernetes.io/out-of-service, its pods are marked
+ * Failed, upon which their controllers act.
  *
  * The instants of renewal are this process's memory: a new leader gives every node a fresh grace period. */
 #include <arpa/inet.h>
@@ -111,8 +111,7 @@ static bool patch_taints(yyjson_mut_doc *patch, yyjson_val *node, const struct w
     yyjson_val *taint;
     size_t i;
 
-    json_each_at(json_at(node, "/spec/taints"), i, taint)
-    {
+    json_each_at(json_at(node, "/spec/taints"), i, taint) {
         if (is_wanted(w, n, taint))
             yyjson_mut_arr_append(list, yyjson_val_mut_copy(patch, taint));
         else
@@ -161,12 +160,13 @@ static void set_ready(struct task *t, yyjson_val *node, const char *status, cons
         yyjson_mut_doc_free(patch);
 }
 
-/* Only a node that was Ready becomes Unknown, so that it can be Ready again as soon as it is heard of; one that reported
- * a fault keeps it. */
+/* Only a node that was Ready becomes Unknown, so that it can be Ready again as soon as it is heard of; one that
+ * reported a fault keeps it. */
 static void sync_ready(struct task *t, yyjson_val *node, bool silent)
 {
     yyjson_val *ready = condition_find(node, "Ready");
-    bool ours = streq(json_str_or(ready, "/status", ""), "Unknown") && streq(json_str_or(ready, "/reason", ""), REASON_SILENT);
+    bool ours =
+        streq(json_str_or(ready, "/status", ""), "Unknown") && streq(json_str_or(ready, "/reason", ""), REASON_SILENT);
 
     if (silent && condition_true(node, "Ready")) {
         set_ready(t, node, "Unknown", REASON_SILENT, "The agent of this node has stopped renewing its lease.");

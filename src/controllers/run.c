@@ -1,5 +1,5 @@
-/* Controllers in a thread of their own. Everything inside runs on the thread's loop; the only thing that comes from outside
- * is one write to an eventfd, which ends the loop. */
+/* Controllers in a thread of their own. Everything inside runs on the thread's loop; the only thing that comes from
+ * outside is one write to an eventfd, which ends the loop. */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>

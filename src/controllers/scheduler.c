@@ -1,13 +1,13 @@
 /* Puts pods on nodes. The decisions are src/scheduling's; here they get their snapshot and their effect.
  *
- * There is one key for all pods: a run takes a snapshot of the caches once and places a batch of waiting pods on it, each
- * counting for the next. The cache holds what was bound (the frame reads each pod after its binding), so the next run sees
- * the room as it is. A pod that fits nowhere gets condition PodScheduled False with the reason for each node, and is tried
- * again when a node, a pod or a claim changes: such a change begins a new epoch, and each pod is tried once in an epoch,
- * those that were tried longest ago first.
+ * There is one key for all pods: a run takes a snapshot of the caches once and places a batch of waiting pods on it,
+ * each counting for the next. The cache holds what was bound (the frame reads each pod after its binding), so the next
+ * run sees the room as it is. A pod that fits nowhere gets condition PodScheduled False with the reason for each node,
+ * and is tried again when a node, a pod or a claim changes: such a change begins a new epoch, and each pod is tried
+ * once in an epoch, those that were tried longest ago first.
  *
- * Claims of a class that waits for its consumer get the node by annotation; their pod is bound when the volume is there,
- * which then says itself which nodes reach it. */
+ * Claims of a class that waits for its consumer get the node by annotation; their pod is bound when the volume is
+ * there, which then says itself which nodes reach it. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -167,8 +167,7 @@ static struct claims claims_of(struct task *t, yyjson_val *pod)
     struct claims c = {0};
     yyjson_val *volume;
 
-    json_each(json_at(pod, "/spec/volumes"), volume)
-    {
+    json_each(json_at(pod, "/spec/volumes"), volume) {
         const char *name = json_str(volume, "/persistentVolumeClaim/claimName");
         if (name)
             add_claim(t, &c, meta_namespace(pod), name);
@@ -190,14 +189,13 @@ static void bind(struct task *t, yyjson_val *pod, const char *node)
     json_set_str(binding, "/target/kind", "Node");
     json_set_str(binding, "/target/name", node);
     task_create_sub(t, &API_PODS, meta_namespace(pod), meta_name(pod), "binding", binding);
-    task_event(t, pod, EVENT_NORMAL, "Scheduled", "Successfully assigned %s/%s to %s", meta_namespace(pod), meta_name(pod),
-               node);
+    task_event(t, pod, EVENT_NORMAL, "Scheduled", "Successfully assigned %s/%s to %s", meta_namespace(pod),
+               meta_name(pod), node);
 }
 
 static void choose_node(struct task *t, const struct claims *c, const char *node)
 {
-    VEC_EACH(&c->unplaced, claim)
-    {
+    VEC_EACH(&c->unplaced, claim) {
         yyjson_mut_doc *patch = json_object();
         meta_set_annotation(patch, ANNOTATION_SELECTED_NODE, node);
         task_patch(t, &API_PERSISTENTVOLUMECLAIMS, *claim, NULL, true, patch);
@@ -309,17 +307,22 @@ const struct controller scheduler_controller = {
             {.resource = &API_PODS,
              .map = map_pod,
              .indexes = (const struct informer_index[]){{INDEX_WAITING, by_waiting}, {0}},
-             .keep = (const char *const[]){"/spec/nodeName", "/spec/nodeSelector", "/spec/affinity", "/spec/tolerations",
-                                           "/spec/containers", "/spec/initContainers", "/spec/overhead", "/spec/volumes",
-                                           "/spec/schedulerName", "/status/phase", "/status/conditions", NULL}},
+             .keep =
+                 (const char *const[]){"/spec/nodeName", "/spec/nodeSelector", "/spec/affinity", "/spec/tolerations",
+                                       "/spec/containers", "/spec/initContainers", "/spec/overhead", "/spec/volumes",
+                                       "/spec/schedulerName", "/status/phase", "/status/conditions", NULL}},
             {.resource = &API_NODES,
              .map = map_node,
              .keep = (const char *const[]){"/spec", "/status/allocatable", "/status/conditions", NULL}},
             {.resource = &API_PERSISTENTVOLUMECLAIMS,
              .map = map_claim,
              .keep = (const char *const[]){"/spec", "/status/phase", NULL}},
-            {.resource = &API_PERSISTENTVOLUMES, .map = map_volume, .keep = (const char *const[]){"/spec", "/status/phase", NULL}},
-            {.resource = &API_STORAGECLASSES, .map = map_claim, .keep = (const char *const[]){"/volumeBindingMode", NULL}},
+            {.resource = &API_PERSISTENTVOLUMES,
+             .map = map_volume,
+             .keep = (const char *const[]){"/spec", "/status/phase", NULL}},
+            {.resource = &API_STORAGECLASSES,
+             .map = map_claim,
+             .keep = (const char *const[]){"/volumeBindingMode", NULL}},
             {.resource = &API_NAMESPACES, .silent = true, .keep = (const char *const[]){NULL}},
             {0},
         },

@@ -1,8 +1,8 @@
 /* One run of reconcile for a key, and the writes that it asked for.
  *
- * A task lives from the start of the run until its last write is answered. Writes go one after the other, so that a later
- * one is only made when what it builds on is there. After a Conflict or AlreadyExists the cache is known to be behind: the
- * object is read, put into the cache, and the key is run again. */
+ * A task lives from the start of the run until its last write is answered. Writes go one after the other, so that a
+ * later one is only made when what it builds on is there. After a Conflict or AlreadyExists the cache is known to be
+ * behind: the object is read, put into the cache, and the key is run again. */
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,17 +13,21 @@
 #include "base/str.h"
 #include "controllers/frame.h"
 
-enum verb { VERB_CREATE, VERB_CREATE_SUB, VERB_PATCH, VERB_DELETE, VERB_DELETE_NOW, VERB_DELETE_ALL, VERB_ABSENT, VERB_EVENT };
+enum verb {
+    VERB_CREATE,
+    VERB_CREATE_SUB,
+    VERB_PATCH,
+    VERB_DELETE,
+    VERB_DELETE_NOW,
+    VERB_DELETE_ALL,
+    VERB_ABSENT,
+    VERB_EVENT
+};
 
 static const char *const verbs[] = {
-    [VERB_CREATE] = "create",
-    [VERB_CREATE_SUB] = "create",
-    [VERB_PATCH] = "patch",
-    [VERB_DELETE] = "delete",
-    [VERB_DELETE_NOW] = "delete",
-    [VERB_DELETE_ALL] = "delete all",
-    [VERB_ABSENT] = "look for",
-    [VERB_EVENT] = "tell of",
+    [VERB_CREATE] = "create",   [VERB_CREATE_SUB] = "create", [VERB_PATCH] = "patch",
+    [VERB_DELETE] = "delete",   [VERB_DELETE_NOW] = "delete", [VERB_DELETE_ALL] = "delete all",
+    [VERB_ABSENT] = "look for", [VERB_EVENT] = "tell of",
 };
 
 /* An object's key behind a prefix of the controller's own. */
@@ -50,9 +54,9 @@ VEC_DEFINE(write_vec, struct write);
 struct task {
     struct running *running;
     struct write_vec writes;
-    size_t at;            /* the one under way */
+    size_t at; /* the one under way */
     struct api_call *call;
-    int64_t requeue_ms;   /* -1 = not asked for */
+    int64_t requeue_ms; /* -1 = not asked for */
     char key[];
 };
 
@@ -61,8 +65,7 @@ void task_free(void *p)
     struct task *t = p;
 
     api_cancel(t->call);
-    VEC_EACH(&t->writes, w)
-    {
+    VEC_EACH(&t->writes, w) {
         yyjson_mut_doc_free(w->doc);
         free(w->ns);
         free(w->name);
@@ -344,7 +347,8 @@ void task_patch(struct task *t, const struct api_resource *r, yyjson_val *obj, c
     w->doc = patch;
 }
 
-void task_json_patch(struct task *t, const struct api_resource *r, yyjson_val *obj, const char *sub, yyjson_mut_doc *patch)
+void task_json_patch(struct task *t, const struct api_resource *r, yyjson_val *obj, const char *sub,
+                     yyjson_mut_doc *patch)
 {
     struct write *w = add_for(t, VERB_PATCH, r, obj);
 
@@ -368,7 +372,8 @@ void task_delete_all(struct task *t, const struct api_resource *r, const char *n
     add(t, VERB_DELETE_ALL, r, ns, NULL);
 }
 
-void task_require_absent(struct task *t, const struct api_resource *r, const char *ns, const char *name, const char *uid)
+void task_require_absent(struct task *t, const struct api_resource *r, const char *ns, const char *name,
+                         const char *uid)
 {
     add(t, VERB_ABSENT, r, ns, name)->uid = xstrdup(uid);
 }
@@ -454,7 +459,8 @@ yyjson_val *task_get_ns(struct task *t, const struct api_resource *r, const char
     return informer_get_ns(task_informer(t, r), ns, name);
 }
 
-void task_select(struct task *t, const struct api_resource *r, const char *index, const char *value, struct val_vec *ret)
+void task_select(struct task *t, const struct api_resource *r, const char *index, const char *value,
+                 struct val_vec *ret)
 {
     informer_select(task_informer(t, r), index, value, ret);
 }

@@ -1,5 +1,5 @@
-/* VirtualMachine: creates and deletes the VirtualMachineInstance of the same name, as the run strategy says (vm_plan.c), and
- * reports (vm_status.c). Deletion of a VM waits for its instance: the guest is shut down first. */
+/* VirtualMachine: creates and deletes the VirtualMachineInstance of the same name, as the run strategy says
+ * (vm_plan.c), and reports (vm_status.c). Deletion of a VM waits for its instance: the guest is shut down first. */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -78,15 +78,15 @@ static void start(struct task *t, yyjson_val *vm)
         return;
     }
     task_create(t, &API_VIRTUALMACHINEINSTANCES, meta_namespace(vm), new_instance(vm));
-    task_event(t, vm, EVENT_NORMAL, "SuccessfulCreate", "Started the virtual machine by creating the new virtual machine instance %s",
-               meta_name(vm));
+    task_event(t, vm, EVENT_NORMAL, "SuccessfulCreate",
+               "Started the virtual machine by creating the new virtual machine instance %s", meta_name(vm));
 }
 
 static void stop(struct task *t, yyjson_val *vm, yyjson_val *vmi)
 {
     task_delete(t, &API_VIRTUALMACHINEINSTANCES, vmi, NULL);
-    task_event(t, vm, EVENT_NORMAL, "SuccessfulDelete", "Stopped the virtual machine by deleting the virtual machine instance %s",
-               meta_uid(vmi));
+    task_event(t, vm, EVENT_NORMAL, "SuccessfulDelete",
+               "Stopped the virtual machine by deleting the virtual machine instance %s", meta_uid(vmi));
 }
 
 static void act(struct task *t, yyjson_val *vm, yyjson_val *vmi, enum vm_action action)
@@ -178,8 +178,7 @@ static void reconcile(struct task *t, const char *key)
 const struct controller vm_controller = {
     .name = "virtualmachine",
     .reconcile = reconcile,
-    .watches = (const struct controller_watch[]){
-        {.resource = &API_VIRTUALMACHINES},
-        {.resource = &API_VIRTUALMACHINEINSTANCES},
-        {0}},
+    .watches = (const struct controller_watch[]){{.resource = &API_VIRTUALMACHINES},
+                                                 {.resource = &API_VIRTUALMACHINEINSTANCES},
+                                                 {0}},
 };

@@ -8,7 +8,8 @@
 #define BACKOFF_MAX_MS 300000
 
 static const char *const strategies[] = {
-    [RUN_ALWAYS] = "Always", [RUN_HALTED] = "Halted", [RUN_MANUAL] = "Manual", [RUN_RERUN_ON_FAILURE] = "RerunOnFailure",
+    [RUN_ALWAYS] = "Always", [RUN_HALTED] = "Halted",
+    [RUN_MANUAL] = "Manual", [RUN_RERUN_ON_FAILURE] = "RerunOnFailure",
     [RUN_ONCE] = "Once",
 };
 static_assert(ARRAY_SIZE(strategies) == RUN_STRATEGY_MAX, "each strategy needs its name");
@@ -68,8 +69,9 @@ enum vm_action vm_next(const struct vm_view *v)
     if (v->deleting)
         return v->instance == INSTANCE_NONE ? VM_RELEASE : VM_STOP;
     if (v->instance == INSTANCE_NONE)
-        return (v->strategy_new && starts_when_set) || (v->start_asked && starts_when_asked) ? VM_START
-                                                                                            : table[v->strategy][INSTANCE_NONE];
+        return (v->strategy_new && starts_when_set) || (v->start_asked && starts_when_asked)
+                   ? VM_START
+                   : table[v->strategy][INSTANCE_NONE];
     return v->stop_asked ? VM_STOP : table[v->strategy][v->instance];
 }
 

@@ -26,10 +26,10 @@ enum instance_state instance_state_of(yyjson_val *vmi);
 struct vm_view {
     enum run_strategy strategy;
     enum instance_state instance;
-    bool strategy_new;  /* status does not know this strategy yet: it was just set */
-    bool start_asked;   /* by status.stateChangeRequests */
-    bool stop_asked;    /* the same, for this very instance */
-    bool deleting;      /* the VM itself */
+    bool strategy_new; /* status does not know this strategy yet: it was just set */
+    bool start_asked;  /* by status.stateChangeRequests */
+    bool stop_asked;   /* the same, for this very instance */
+    bool deleting;     /* the VM itself */
 };
 
 enum vm_action {

@@ -16,7 +16,8 @@ static bool condition_says(yyjson_val *obj, const char *type, const char *status
 {
     yyjson_val *c = condition_find(obj, type);
 
-    return c && streq(json_str_or(c, "/status", ""), status) && (!reason || streq(json_str_or(c, "/reason", ""), reason));
+    return c && streq(json_str_or(c, "/status", ""), status) &&
+           (!reason || streq(json_str_or(c, "/reason", ""), reason));
 }
 
 static bool is_live(const struct vm_report *r)
@@ -115,14 +116,14 @@ static void set_ready(yyjson_mut_doc *d, const struct vm_report *r)
 /* What the instance says of itself is said of the VM too. */
 static void mirror(yyjson_mut_doc *d, const struct vm_report *r)
 {
-    static const char *const types[] = {"LiveMigratable", "StorageLiveMigratable", "Paused", "AgentConnected",
-                                        "PodScheduled", "Synchronized"};
+    static const char *const types[] = {"LiveMigratable", "StorageLiveMigratable", "Paused",
+                                        "AgentConnected", "PodScheduled",          "Synchronized"};
 
     for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
         yyjson_val *c = condition_find(r->vmi, types[i]);
         if (c)
-            condition_set(d, types[i], json_str_or(c, "/status", "Unknown"), json_str(c, "/reason"), json_str(c, "/message"),
-                          r->now_ms);
+            condition_set(d, types[i], json_str_or(c, "/status", "Unknown"), json_str(c, "/reason"),
+                          json_str(c, "/message"), r->now_ms);
         else
             condition_remove(d, types[i]);
     }
@@ -182,7 +183,8 @@ static void count_failure(yyjson_mut_doc *d, const struct vm_report *r)
         return;
     json_set_int(d, "/status/startFailure/consecutiveFailCount", failures);
     json_set_str(d, "/status/startFailure/lastFailedVMIUID", meta_uid(r->vmi));
-    json_set_str(d, "/status/startFailure/retryAfterTimestamp", clock_format(r->now_ms + vm_backoff_ms(failures), text));
+    json_set_str(d, "/status/startFailure/retryAfterTimestamp",
+                 clock_format(r->now_ms + vm_backoff_ms(failures), text));
 }
 
 /* Starts that fail are counted; a guest that runs, or a VM that is not to run, ends the count. */

@@ -5,10 +5,10 @@
 #include "controllers/vm_plan.h"
 
 struct vm_report {
-    yyjson_val *vm, *vmi;          /* vmi NULL: there is none */
-    const char *run_strategy;      /* to be recorded; NULL: leave what is there */
-    const char *failure;           /* why the instance could not be created; NULL: no such failure */
-    int64_t now_ms;                /* wall clock */
+    yyjson_val *vm, *vmi;     /* vmi NULL: there is none */
+    const char *run_strategy; /* to be recorded; NULL: leave what is there */
+    const char *failure;      /* why the instance could not be created; NULL: no such failure */
+    int64_t now_ms;           /* wall clock */
 };
 
 /* The merge patch {"status": ...} that makes status right, NULL if it is. To be sent with precondition. */

@@ -1,10 +1,10 @@
-/* VirtualMachineInstance: gives the VM its address, makes its launcher pod, and says what its pods are. From phase Scheduled
- * on the agent of the owner's node writes status; this controller then only
+/* VirtualMachineInstance: gives the VM its address, makes its launcher pod, and says what its pods are. From phase
+ * Scheduled on the agent of the owner's node writes status; this controller then only
  *
  *   - keeps activePods, and deletes pods that have ended while the guest lives on in another one;
- *   - makes the VMI Failed (or Succeeded) when the owner's pod is over and nobody has said so: its agent had its chance, or
- *     the node was declared dead. Never while an epoch is unsettled (docs/handover.md, section 3): until then the guest may
- *     still come to run elsewhere. And never for a node that is only silent: there the guest may be running.
+ *   - makes the VMI Failed (or Succeeded) when the owner's pod is over and nobody has said so: its agent had its
+ * chance, or the node was declared dead. Never while an epoch is unsettled (docs/handover.md, section 3): until then
+ * the guest may still come to run elsewhere. And never for a node that is only silent: there the guest may be running.
  *   - lets the VMI go when its deletion was asked for and all its pods are over. */
 #include "base/alloc.h"
 #include "base/map.h"
@@ -97,8 +97,8 @@ static void create_pod(struct look *l)
     _cleanup_free_ char *name = launcher_pod_name(l->vmi, meta_uid(l->vmi));
 
     if (claim) {
-        _cleanup_free_ char *message = xasprintf("failed to find pvc %s/%s: create it, or name another claim",
-                                                 meta_namespace(l->vmi), claim);
+        _cleanup_free_ char *message =
+            xasprintf("failed to find pvc %s/%s: create it, or name another claim", meta_namespace(l->vmi), claim);
         say(l, "Synchronized", "False", "FailedPvcNotFound", message);
         return;
     }
@@ -114,7 +114,8 @@ static void allocate(struct look *l)
     yyjson_mut_doc *patch;
 
     if (!address) {
-        say(l, "Synchronized", "False", "NoAddress", "all addresses of " VMS_CIDR " are in use: delete VMs that are not needed");
+        say(l, "Synchronized", "False", "NoAddress",
+            "all addresses of " VMS_CIDR " are in use: delete VMs that are not needed");
         task_requeue(l->t, PATIENCE_MS);
         return;
     }
@@ -140,15 +141,16 @@ static bool mirror_scheduling(struct look *l, yyjson_mut_doc *patch, yyjson_val 
     return condition_remove(patch, "PodScheduled");
 }
 
-/* Condition Synchronized: why the pod's agent cannot start it (a missing image, a full disk), as its container says; gone
- * when there is nothing to say, also of what the VMI waited for before it had a pod. True if it changed. */
+/* Condition Synchronized: why the pod's agent cannot start it (a missing image, a full disk), as its container says;
+ * gone when there is nothing to say, also of what the VMI waited for before it had a pod. True if it changed. */
 static bool mirror_waiting(struct look *l, yyjson_mut_doc *patch, yyjson_val *pod)
 {
     yyjson_val *waiting = json_at(pod, "/status/containerStatuses/0/state/waiting");
     const char *reason = json_str_or(waiting, "/reason", "ContainerCreating");
 
     if (!streq(reason, "ContainerCreating"))
-        return patch_condition(patch, l->vmi, "Synchronized", "False", reason, json_str(waiting, "/message"), task_wall_ms(l->t));
+        return patch_condition(patch, l->vmi, "Synchronized", "False", reason, json_str(waiting, "/message"),
+                               task_wall_ms(l->t));
     if (!condition_find(l->vmi, "Synchronized"))
         return false;
     if (!json_mut_at(patch, "/status/conditions"))
@@ -357,7 +359,8 @@ static void index_claims(yyjson_val *vmi, struct index_values *out)
     }
 }
 
-static void add_selected(struct keys *out, const struct api_resource *r, const char *index, const char *value, bool owners)
+static void add_selected(struct keys *out, const struct api_resource *r, const char *index, const char *value,
+                         bool owners)
 {
     _cleanup_val_vec_ struct val_vec list = {0};
 
@@ -378,7 +381,8 @@ static void map_claim(struct keys *out, yyjson_val *old, yyjson_val *obj)
 /* A node that is declared dead (node.c then ends its pods), or answers again. */
 static void map_node(struct keys *out, yyjson_val *old, yyjson_val *obj)
 {
-    if (obj && (node_is_dead(obj) != (old && node_is_dead(old)) || condition_true(obj, "Ready") != (old && condition_true(old, "Ready"))))
+    if (obj && (node_is_dead(obj) != (old && node_is_dead(old)) ||
+                condition_true(obj, "Ready") != (old && condition_true(old, "Ready"))))
         add_selected(out, &API_PODS, INDEX_NODE, meta_name(obj), true);
 }
 
@@ -387,17 +391,27 @@ const struct controller vmi_controller = {
     .reconcile = reconcile,
     .start = state_new,
     .stop = state_free,
-    .watches = (const struct controller_watch[]){
-        {.resource = &API_VIRTUALMACHINEINSTANCES,
-         .indexes = (const struct informer_index[]){{INDEX_CLAIM, index_claims}, {INDEX_ADDRESS, index_annotated_address}, {0}}},
-        {.resource = &API_PODS, .owner_kind = "VirtualMachineInstance",
-         .indexes = (const struct informer_index[]){{INDEX_NODE, index_node}, {INDEX_ADDRESS, index_annotated_address}, {0}}},
-        {.resource = &API_PERSISTENTVOLUMECLAIMS, .map = map_claim,
-         .keep = (const char *const[]){"/spec/accessModes", "/status/phase", NULL}},
-        {.resource = &API_NODES, .map = map_node,
-         .keep = (const char *const[]){"/spec/taints", "/status/conditions", NULL}},
-        {.resource = &API_NODENETWORKS, .silent = true, .keep = (const char *const[]){"/spec/addresses", NULL},
-         .indexes = (const struct informer_index[]){{INDEX_ADDRESS, index_announced_addresses}, {0}}},
-        {.resource = &API_MIGRATIONS, .silent = true, .keep = (const char *const[]){"/spec", "/status", NULL}},
-        {0}},
+    .watches =
+        (const struct controller_watch[]){
+            {.resource = &API_VIRTUALMACHINEINSTANCES,
+             .indexes = (const struct informer_index[]){{INDEX_CLAIM, index_claims},
+                                                        {INDEX_ADDRESS, index_annotated_address},
+                                                        {0}}},
+            {.resource = &API_PODS,
+             .owner_kind = "VirtualMachineInstance",
+             .indexes = (const struct informer_index[]){{INDEX_NODE, index_node},
+                                                        {INDEX_ADDRESS, index_annotated_address},
+                                                        {0}}},
+            {.resource = &API_PERSISTENTVOLUMECLAIMS,
+             .map = map_claim,
+             .keep = (const char *const[]){"/spec/accessModes", "/status/phase", NULL}},
+            {.resource = &API_NODES,
+             .map = map_node,
+             .keep = (const char *const[]){"/spec/taints", "/status/conditions", NULL}},
+            {.resource = &API_NODENETWORKS,
+             .silent = true,
+             .keep = (const char *const[]){"/spec/addresses", NULL},
+             .indexes = (const struct informer_index[]){{INDEX_ADDRESS, index_announced_addresses}, {0}}},
+            {.resource = &API_MIGRATIONS, .silent = true, .keep = (const char *const[]){"/spec", "/status", NULL}},
+            {0}},
 };

@@ -1,9 +1,9 @@
 /* Binds claims to volumes, and makes volumes for the classes that Godwit provides.
  *
  * A binding is two references: volume.spec.claimRef (with the claim's uid) and claim.spec.volumeName. The volume's is
- * written first; it decides when two claims want the same one (a patch on a stale version fails), and from it the binding is
- * finished after any interruption. A volume that is made here is made with its claimRef, under a name that follows from the
- * claim ("pvc-" and its uid), so that it cannot be made twice. */
+ * written first; it decides when two claims want the same one (a patch on a stale version fails), and from it the
+ * binding is finished after any interruption. A volume that is made here is made with its claimRef, under a name that
+ * follows from the claim ("pvc-" and its uid), so that it cannot be made twice. */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -93,8 +93,7 @@ static void by_claim(yyjson_val *pod, struct index_values *out)
 
     if (streq(phase, "Succeeded") || streq(phase, "Failed"))
         return;
-    json_each(json_at(pod, "/spec/volumes"), volume)
-    {
+    json_each(json_at(pod, "/spec/volumes"), volume) {
         const char *name = json_str(volume, "/persistentVolumeClaim/claimName");
         if (name)
             index_value(out, object_key_of(meta_namespace(pod), name, key));
@@ -157,7 +156,8 @@ static void find_or_make(struct task *t, yyjson_val *claim)
     yyjson_val *node = chosen ? task_get(t, &API_NODES, chosen) : NULL;
 
     if (class_waits(class) && !node) {
-        task_event(t, claim, EVENT_NORMAL, "WaitForFirstConsumer", "waiting for first consumer to be created before binding");
+        task_event(t, claim, EVENT_NORMAL, "WaitForFirstConsumer",
+                   "waiting for first consumer to be created before binding");
         return;
     }
     yyjson_val *volume = find_volume(t, claim, node);
@@ -178,8 +178,8 @@ static void follow_volume(struct task *t, yyjson_val *claim, const char *name)
         patch = json_object();
         json_set_str(patch, "/status/phase", "Lost");
         task_patch(t, &API_PERSISTENTVOLUMECLAIMS, claim, "status", false, patch);
-        task_event(t, claim, EVENT_WARNING, "ClaimLost", "Bound claim has lost its PersistentVolume %s; its data are lost",
-                   name);
+        task_event(t, claim, EVENT_WARNING, "ClaimLost",
+                   "Bound claim has lost its PersistentVolume %s; its data are lost", name);
     } else if (volume) {
         task_event(t, claim, EVENT_WARNING, "FailedBinding", "volume \"%s\" already bound to a different claim.", name);
     }

@@ -64,7 +64,7 @@ static size_t total(struct part_vec *parts)
 {
     size_t n = 0;
 
-    VEC_EACH (parts, p)
+    VEC_EACH(parts, p)
         n += p->len;
     return n;
 }
@@ -75,7 +75,7 @@ static void join(struct part_vec *parts, size_t len)
     struct blob *all = blob_new(NULL, len);
     size_t at = 0;
 
-    VEC_EACH (parts, p) {
+    VEC_EACH(parts, p) {
         memcpy(all->data + at, p->blob->data + p->offset, p->len);
         at += p->len;
     }
@@ -155,7 +155,7 @@ enum MHD_Result answer_queue(struct http_request *r)
     r->phase = REQUEST_SENDING;
     if (r->content_type)
         MHD_add_response_header(response, "Content-Type", r->content_type);
-    VEC_EACH (&r->headers, h)
+    VEC_EACH(&r->headers, h)
         MHD_add_response_header(response, h->name, h->value);
     if (r->c->s->draining) {
         MHD_add_response_header(response, "Connection", "close");

@@ -22,7 +22,7 @@ void parts_release(const struct http_part *parts, size_t n)
 
 void request_free(struct http_request *r)
 {
-    VEC_EACH (&r->headers, h) {
+    VEC_EACH(&r->headers, h) {
         free(h->name);
         free(h->value);
     }

@@ -3,8 +3,8 @@
 #include "base/cleanup.h"
 
 #define WINDOW_MS 1000
-/* QEMU's mirror naps up to 100 ms when it has nothing to do (block/mirror.c, BLOCK_JOB_SLICE_TIME): so much lag is normal,
- * and this leaves room above it. */
+/* QEMU's mirror naps up to 100 ms when it has nothing to do (block/mirror.c, BLOCK_JOB_SLICE_TIME): so much lag is
+ * normal, and this leaves room above it. */
 #define TOLERATED_MS 250
 #define TOLERATED_BYTES (1 << 20)
 /* A guest that may write this much lives on, if slowly; a link that can't carry it is the watchdog's to judge. */

@@ -9,9 +9,9 @@
 enum note {
     NOTE_NONE,
     /* at the source */
-    NOTE_OPEN,      /* a copy may have been started */
-    NOTE_GRANTED,   /* the guest was given away: never resume it */
-    NOTE_CLOSED,    /* the guest stays here: never grant */
+    NOTE_OPEN,    /* a copy may have been started */
+    NOTE_GRANTED, /* the guest was given away: never resume it */
+    NOTE_CLOSED,  /* the guest stays here: never grant */
     /* at the target */
     NOTE_PREPARED,  /* a QEMU waits, and was not run */
     NOTE_CLAIMED,   /* the guest was run, or is about to be */

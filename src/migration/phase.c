@@ -18,15 +18,9 @@ static const char *const phases[] = {
 static_assert(ARRAY_SIZE(phases) == MIGRATION_PHASE_MAX, "each phase needs its name");
 
 static const char *const actions[] = {
-    [MIGRATION_WAIT] = "wait",
-    [MIGRATION_ENTER] = "enter",
-    [MIGRATION_CREATE_POD] = "create pod",
-    [MIGRATION_HAND_OFF] = "hand off",
-    [MIGRATION_ABORT] = "abort",
-    [MIGRATION_GRANT] = "grant",
-    [MIGRATION_WITHDRAW] = "withdraw",
-    [MIGRATION_RETURN] = "return",
-    [MIGRATION_CLOSE] = "close",
+    [MIGRATION_WAIT] = "wait",         [MIGRATION_ENTER] = "enter",   [MIGRATION_CREATE_POD] = "create pod",
+    [MIGRATION_HAND_OFF] = "hand off", [MIGRATION_ABORT] = "abort",   [MIGRATION_GRANT] = "grant",
+    [MIGRATION_WITHDRAW] = "withdraw", [MIGRATION_RETURN] = "return", [MIGRATION_CLOSE] = "close",
 };
 static_assert(ARRAY_SIZE(actions) == MIGRATION_ACTION_MAX, "each action needs its name");
 
@@ -229,7 +223,9 @@ static struct migration_step after_hand_off(const struct migration_view *v)
     if (v->epoch == EPOCH_CLAIMED)
         return follow(v);
     if (v->epoch == EPOCH_CLOSED)
-        return fail(v->source_dead || v->source_gone ? CAUSE_SOURCE_DEAD : v->deleting ? CAUSE_CANCELED : CAUSE_SOURCE_REPORTED);
+        return fail(v->source_dead || v->source_gone ? CAUSE_SOURCE_DEAD
+                    : v->deleting                    ? CAUSE_CANCELED
+                                                     : CAUSE_SOURCE_REPORTED);
     if (v->migrant == MIGRANT_OVER)
         return fail(CAUSE_VMI_SHUTDOWN);
     if (in_place_of_the_dead(v, &step))

@@ -1,13 +1,14 @@
-/* The phases of a VirtualMachineInstanceMigration, and what its controller does next: a function from what it sees to one
- * step. The controller does the step, looks again and asks again; it keeps nothing in between that matters, so a restart at
- * any point is nothing special.
+/* The phases of a VirtualMachineInstanceMigration, and what its controller does next: a function from what it sees to
+ * one step. The controller does the step, looks again and asks again; it keeps nothing in between that matters, so a
+ * restart at any point is nothing special.
  *
  *   ""  ->  Pending  ->  Scheduling  ->  Scheduled  ->  PreparingTarget  ->  TargetReady  ->  Running  ->  Succeeded
  *           in queue     target pod      pod is         handed to the        target          copying
  *                        is there        Ready          agents               listens
  *
  * and from any of them to Failed. Until the hand-off the controller alone decides; after it the epoch does
- * (docs/handover.md): then the controller follows, passes on a cancel, and acts in the place of nodes that are declared dead. */
+ * (docs/handover.md): then the controller follows, passes on a cancel, and acts in the place of nodes that are declared
+ * dead. */
 #pragma once
 
 #include <stdbool.h>
@@ -40,7 +41,7 @@ enum migrant_state {
     MIGRANT_ABSENT,
     MIGRANT_STARTING, /* does not run yet */
     MIGRANT_RUNNING,
-    MIGRANT_ENDING,   /* its deletion was asked for */
+    MIGRANT_ENDING, /* its deletion was asked for */
     MIGRANT_OVER,
 };
 
@@ -83,26 +84,26 @@ const char *migration_cause_string(enum migration_cause cause);
 
 struct migration_view {
     enum migration_phase phase;
-    bool deleting;             /* its own deletion: a cancel */
+    bool deleting; /* its own deletion: a cancel */
     enum migrant_state migrant;
-    bool rival;                /* another live migration of the VMI came first */
-    bool busy;                 /* an epoch of another migration is unsettled, or one of its pods is still there */
-    bool not_migratable;       /* LiveMigratable is False */
-    bool refused;              /* the server does not take the target pod */
-    bool slot;                 /* the queue lets it start */
+    bool rival;          /* another live migration of the VMI came first */
+    bool busy;           /* an epoch of another migration is unsettled, or one of its pods is still there */
+    bool not_migratable; /* LiveMigratable is False */
+    bool refused;        /* the server does not take the target pod */
+    bool slot;           /* the queue lets it start */
     enum target_pod_state target;
-    int64_t target_age_ms;     /* since its creation */
-    bool unschedulable;        /* no node fits */
+    int64_t target_age_ms; /* since its creation */
+    bool unschedulable;    /* no node fits */
     int64_t unschedulable_limit_ms, pending_limit_ms;
     /* after the hand-off */
-    enum epoch_state epoch;    /* EPOCH_NONE: not handed off */
+    enum epoch_state epoch; /* EPOCH_NONE: not handed off */
     bool published, started, figures;
     bool abort_requested, withdrawn, received;
-    int64_t phase_ms;          /* since it entered its phase */
-    int64_t waited_ms;         /* since the claim was seen, or since the source is seen to be dead or gone */
+    int64_t phase_ms;              /* since it entered its phase */
+    int64_t waited_ms;             /* since the claim was seen, or since the source is seen to be dead or gone */
     bool source_dead, target_dead; /* declared so */
-    bool source_gone;          /* the agent answers, but the pod is no more */
-    bool shared_disk;          /* a disk of the VM is not copied but shared */
+    bool source_gone;              /* the agent answers, but the pod is no more */
+    bool shared_disk;              /* a disk of the VM is not copied but shared */
 };
 
 enum migration_action {
@@ -111,19 +112,19 @@ enum migration_action {
     MIGRATION_CREATE_POD, /* and enter Scheduling */
     MIGRATION_HAND_OFF,   /* and enter PreparingTarget */
     MIGRATION_ABORT,
-    MIGRATION_GRANT,      /* in the place of the source */
+    MIGRATION_GRANT, /* in the place of the source */
     MIGRATION_WITHDRAW,
-    MIGRATION_RETURN,     /* in the place of the target */
-    MIGRATION_CLOSE,      /* in the place of the source */
+    MIGRATION_RETURN, /* in the place of the target */
+    MIGRATION_CLOSE,  /* in the place of the source */
     MIGRATION_ACTION_MAX,
 };
 const char *migration_action_string(enum migration_action action);
 
 struct migration_step {
     enum migration_action action;
-    enum migration_phase phase;  /* MIGRATION_ENTER */
-    enum migration_cause cause;  /* of Failed, and of ABORT and CLOSE */
-    int64_t look_again_ms;       /* time alone may change the answer by then; 0 = it does not */
+    enum migration_phase phase; /* MIGRATION_ENTER */
+    enum migration_cause cause; /* of Failed, and of ABORT and CLOSE */
+    int64_t look_again_ms;      /* time alone may change the answer by then; 0 = it does not */
 };
 
 struct migration_step migration_next(const struct migration_view *v);

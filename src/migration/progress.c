@@ -29,7 +29,8 @@ static void update_rate(struct progress *p, const struct copy_sample *s)
     if (begun && elapsed >= RATE_MEASURE_MS && moved >= 0) {
         int64_t rate = moved * 1000 / elapsed;
         int64_t weight = MIN(elapsed, (int64_t)RATE_WINDOW_MS);
-        p->bytes_per_s = p->bytes_per_s ? (p->bytes_per_s * (RATE_WINDOW_MS - weight) + rate * weight) / RATE_WINDOW_MS : rate;
+        p->bytes_per_s =
+            p->bytes_per_s ? (p->bytes_per_s * (RATE_WINDOW_MS - weight) + rate * weight) / RATE_WINDOW_MS : rate;
     } else if (begun && moved >= 0) {
         return; /* goes on measuring from where it began */
     }

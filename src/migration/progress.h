@@ -20,11 +20,11 @@ struct copy_sample {
 struct progress {
     struct copy_sample last;
     int64_t rate_since_ms, rate_from; /* where the present measure of the rate began: time, bytes sent until then */
-    int64_t bytes_per_s;       /* smoothed over the last seconds */
-    int64_t eta_s;             /* -1: cannot be told */
-    int percent;               /* never falls; 100 only when the guest is over */
+    int64_t bytes_per_s;              /* smoothed over the last seconds */
+    int64_t eta_s;                    /* -1: cannot be told */
+    int percent;                      /* never falls; 100 only when the guest is over */
     bool converging;
-    const char *reason;        /* why it is not converging, or what is awaited; "" when there is nothing to say */
+    const char *reason; /* why it is not converging, or what is awaited; "" when there is nothing to say */
 };
 
 /* Takes in a sample; p starts zeroed. */

@@ -21,9 +21,9 @@ struct entry {
 VEC_DEFINE(entry_vec, struct entry *);
 
 struct queue {
-    struct map *entries;       /* key -> struct entry */
-    struct map *nodes;         /* name -> struct node; they stay */
-    struct entry_vec waiting;  /* in order */
+    struct map *entries;      /* key -> struct entry */
+    struct map *nodes;        /* name -> struct node; they stay */
+    struct entry_vec waiting; /* in order */
     size_t active;
 };
 

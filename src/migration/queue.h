@@ -1,11 +1,12 @@
 /* Which migrations may start: a queue in front of two limits, the cluster's and that of each source node.
  *
- * Order is by priority, then by age. Whoever is first among those that can start is the only one that may: a migration held
- * up by its own node's limit does not hold up others, and none of those behind can take a place that one before could use.
+ * Order is by priority, then by age. Whoever is first among those that can start is the only one that may: a migration
+ * held up by its own node's limit does not hold up others, and none of those behind can take a place that one before
+ * could use.
  *
- * Everything here can be made anew from the API at any time; it is kept only so that thousands of waiting migrations are
- * not looked through at each change. An item that was let start counts at once, before any of its writes is visible: so
- * the limits hold at every instant. */
+ * Everything here can be made anew from the API at any time; it is kept only so that thousands of waiting migrations
+ * are not looked through at each change. An item that was let start counts at once, before any of its writes is
+ * visible: so the limits hold at every instant. */
 #pragma once
 
 #include <stdbool.h>
@@ -13,7 +14,7 @@
 #include <stdint.h>
 
 enum queue_class {
-    QUEUE_NONE,    /* not to be counted (yet, or any more) */
+    QUEUE_NONE, /* not to be counted (yet, or any more) */
     QUEUE_WAITING,
     QUEUE_ACTIVE,
 };

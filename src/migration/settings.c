@@ -19,7 +19,8 @@ static const struct setting {
     bool in_policy;
 } table[] = {
     {"parallelMigrationsPerCluster", INT, offsetof(struct migration_settings, parallel_per_cluster), 5, false},
-    {"parallelOutboundMigrationsPerNode", INT, offsetof(struct migration_settings, parallel_outbound_per_node), 2, false},
+    {"parallelOutboundMigrationsPerNode", INT, offsetof(struct migration_settings, parallel_outbound_per_node), 2,
+     false},
     {"bandwidthPerMigration", QUANTITY, offsetof(struct migration_settings, bandwidth), 0, true},
     {"completionTimeoutPerGiB", INT, offsetof(struct migration_settings, completion_timeout_per_gib_s), 800, true},
     {"progressTimeout", INT, offsetof(struct migration_settings, progress_timeout_s), 150, false},

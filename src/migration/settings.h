@@ -11,11 +11,11 @@
 struct migration_settings {
     int64_t parallel_per_cluster;
     int64_t parallel_outbound_per_node;
-    int64_t bandwidth;                 /* bytes per second, 0 = unlimited */
+    int64_t bandwidth; /* bytes per second, 0 = unlimited */
     int64_t completion_timeout_per_gib_s;
     int64_t progress_timeout_s;
     bool auto_converge;
-    char policy[254];                  /* name of the policy that was applied, "" for none */
+    char policy[254]; /* name of the policy that was applied, "" for none */
 };
 
 /* kubevirt and hco are the two configuration objects (either may be NULL); policies is an array of n MigrationPolicy

@@ -40,8 +40,8 @@ static bool jobs_left(const struct source_view *v)
 /* Somebody wants this migration not to happen, and it still can be stopped. */
 static bool unwanted(const struct source_view *v)
 {
-    return v->abort_requested || v->withdrawn || v->given_up || v->disks == DISKS_FAILED || v->epoch == EPOCH_RETURNED ||
-           v->epoch == EPOCH_CLOSED;
+    return v->abort_requested || v->withdrawn || v->given_up || v->disks == DISKS_FAILED ||
+           v->epoch == EPOCH_RETURNED || v->epoch == EPOCH_CLOSED;
 }
 
 /* The target runs the guest. What QEMU can tell of the migration is written down before it goes. */

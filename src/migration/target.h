@@ -24,13 +24,13 @@ struct target_view {
     enum note note;
     enum epoch_state epoch;
     enum waiting_state qemu;
-    bool direct_grant;     /* one with a valid proof was received, or is part of the note */
+    bool direct_grant; /* one with a valid proof was received, or is part of the note */
     bool credentials;
-    bool published;        /* address and ports are in the status */
-    bool withdrawn;        /* asked to return, or its pod is being deleted */
+    bool published; /* address and ports are in the status */
+    bool withdrawn; /* asked to return, or its pod is being deleted */
     bool received_told;
-    bool cont_sent;        /* by this process; a fresh process must assume it once the note says claimed */
-    int64_t complete_ms;   /* how long the state has been complete; -1 if it is not */
+    bool cont_sent;      /* by this process; a fresh process must assume it once the note says claimed */
+    int64_t complete_ms; /* how long the state has been complete; -1 if it is not */
 };
 
 enum target_action {

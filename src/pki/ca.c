@@ -46,7 +46,8 @@ static int set_usages(gnutls_x509_crt_t crt, unsigned usages)
     bool ca = usages & PKI_CA;
     int r = gnutls_x509_crt_set_basic_constraints(crt, ca, ca ? 0 : -1);
 
-    /* QEMU insists on key encipherment, though no ECDSA key is ever used so (crypto/tlscredsx509.c, "usage does not permit"). */
+    /* QEMU insists on key encipherment, though no ECDSA key is ever used so (crypto/tlscredsx509.c, "usage does not
+     * permit"). */
     TRY(r, gnutls_x509_crt_set_key_usage(crt, ca ? GNUTLS_KEY_KEY_CERT_SIGN | GNUTLS_KEY_CRL_SIGN
                                                  : GNUTLS_KEY_DIGITAL_SIGNATURE | GNUTLS_KEY_KEY_ENCIPHERMENT));
     for (size_t i = 0; i < pki_n_purposes; i++)

@@ -65,7 +65,7 @@ static struct command *command_free(struct command *c)
 
 static void commands_done(struct command_vec *v)
 {
-    VEC_EACH (v, c)
+    VEC_EACH(v, c)
         command_free(*c);
     command_vec_done(v);
 }
@@ -299,7 +299,7 @@ static void handle_greeting(struct qmp *q, yyjson_doc **doc)
     c = command_new(q, "qmp_capabilities", NULL, on_capabilities, q);
     command_vec_push(&q->outbox, c);
     flush(q);
-    VEC_EACH (&later, l)
+    VEC_EACH(&later, l)
         command_vec_push(&q->outbox, *l);
     command_vec_done(&later);
 }

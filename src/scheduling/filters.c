@@ -31,8 +31,7 @@ static bool tolerates_taints(const struct query *q, const struct sched_node *n, 
 {
     yyjson_val *taint;
 
-    json_each(json_at(n->obj, "/spec/taints"), taint)
-    {
+    json_each(json_at(n->obj, "/spec/taints"), taint) {
         if (streq(json_str_or(taint, "/effect", ""), "PreferNoSchedule") ||
             sched_tolerates(json_at(q->req->pod, "/spec/tolerations"), taint))
             continue;
@@ -46,8 +45,7 @@ static bool tolerates_taints(const struct query *q, const struct sched_node *n, 
 static bool matches_node_affinity(const struct query *q, const struct sched_node *n, struct str *why)
 {
     yyjson_val *required = json_at(
-        q->req->pod,
-        "/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms");
+        q->req->pod, "/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms");
     bool selected = !q->node_selector || selector_matches(q->node_selector, json_at(n->obj, "/metadata/labels"));
     /* A selector whose labels no node can have (they do not parse) matches none. */
     bool parses = q->node_selector || !yyjson_obj_size(json_at(q->req->pod, "/spec/nodeSelector"));

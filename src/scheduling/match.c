@@ -11,8 +11,7 @@ static bool fields_match(yyjson_val *fields, yyjson_val *node)
 {
     yyjson_val *f, *value;
 
-    json_each(fields, f)
-    {
+    json_each(fields, f) {
         bool in = streq(json_str_or(f, "/operator", ""), "In"), listed = false;
         if (!streq(json_str_or(f, "/key", ""), "metadata.name"))
             return false;
@@ -35,7 +34,8 @@ bool node_term_matches(yyjson_val *term, yyjson_val *node)
         return false;
     if (!yyjson_arr_size(expressions))
         return true;
-    return selector_from_expressions(expressions, &s, NULL) >= 0 && selector_matches(s, json_at(node, "/metadata/labels"));
+    return selector_from_expressions(expressions, &s, NULL) >= 0 &&
+           selector_matches(s, json_at(node, "/metadata/labels"));
 }
 
 bool sched_node_terms_match(yyjson_val *terms, yyjson_val *node)

@@ -25,7 +25,7 @@ struct meant {
     struct selector *labels;
     struct selector *namespace_labels; /* NULL = not given */
     yyjson_val *namespaces;
-    const char *own;                   /* namespace of the pod that has the term */
+    const char *own; /* namespace of the pod that has the term */
 };
 
 static void meant_done(struct meant *m)
@@ -75,8 +75,7 @@ static void add_term(struct query *q, struct near_vec *to, yyjson_val *term, int
 
     t.places = map_new(NULL);
     t.self = pod_meant(&m, q->state, q->req->pod);
-    VEC_EACH(&q->state->pods, p)
-    {
+    VEC_EACH(&q->state->pods, p) {
         const char *place = node_label(&q->state->nodes.items[p->node], t.topology);
         if (place && pod_meant(&m, q->state, p->pod))
             map_put(t.places, place, (void *)((intptr_t)map_get(t.places, place) + 1));
@@ -106,8 +105,7 @@ static void add_repelled(struct query *q, const struct sched_placed *p)
 {
     yyjson_val *term;
 
-    json_each(json_at(p->pod, "/spec/affinity/podAntiAffinity/" REQUIRED), term)
-    {
+    json_each(json_at(p->pod, "/spec/affinity/podAntiAffinity/" REQUIRED), term) {
         const char *topology = json_str_or(term, "/topologyKey", TOPOLOGY_HOSTNAME);
         const char *place = node_label(&q->state->nodes.items[p->node], topology);
         struct meant m = meant_by(term, p->pod);

@@ -21,7 +21,7 @@ struct query {
     struct resource_vec requests;
     struct selector *node_selector; /* NULL = none given */
     struct near_vec affinity, anti, preferred;
-    struct map *repelled;           /* "topology=value" where pods that are there want no pod like this one */
+    struct map *repelled; /* "topology=value" where pods that are there want no pod like this one */
 };
 
 void query_init(struct query *q, const struct sched_state *s, const struct sched_request *req);

@@ -1,7 +1,8 @@
 /* Scheduling decisions, pure: where may a pod run, where should it, and why nowhere.
  *
- * Filters and scores are two tables (filters.c, scores.c); names and messages are those of kube-scheduler's plugins. The
- * state is a snapshot that the caller builds from its caches, of which it borrows; nothing here looks at a clock. */
+ * Filters and scores are two tables (filters.c, scores.c); names and messages are those of kube-scheduler's plugins.
+ * The state is a snapshot that the caller builds from its caches, of which it borrows; nothing here looks at a clock.
+ */
 #pragma once
 
 #include <stdint.h>
@@ -41,15 +42,15 @@ struct sched_state {
     struct sched_node_vec nodes;
     struct sched_placed_vec pods;
     struct sched_placed_vec hermits; /* those of them with required anti-affinity */
-    struct map *by_name;    /* node name -> its index + 1 */
-    struct map *namespaces; /* name -> labels, for namespaceSelector */
+    struct map *by_name;             /* node name -> its index + 1 */
+    struct map *namespaces;          /* name -> labels, for namespaceSelector */
 };
 
 void sched_state_done(struct sched_state *s);
 #define _cleanup_sched_state_ _cleanup_(sched_state_done)
 
-/* Nodes and namespaces first, then pods. A pod whose phase is final takes no room. node NULL = spec.nodeName (a pod without
- * is ignored); otherwise the pod counts as being there. */
+/* Nodes and namespaces first, then pods. A pod whose phase is final takes no room. node NULL = spec.nodeName (a pod
+ * without is ignored); otherwise the pod counts as being there. */
 void sched_add_namespace(struct sched_state *s, yyjson_val *ns);
 void sched_add_node(struct sched_state *s, yyjson_val *node);
 void sched_add_pod(struct sched_state *s, yyjson_val *pod, const char *node);
@@ -62,12 +63,12 @@ struct sched_request {
     const char *blocked;                   /* a claim that cannot be used on any node yet: why; NULL if none */
 };
 
-/* The index of the best node, or -1 if none fits, with the reason appended to `why`: "0/3 nodes are available: 1 Insufficient
- * memory, 2 node(s) didn't match Pod's node affinity/selector." Ties are broken by `random`. */
+/* The index of the best node, or -1 if none fits, with the reason appended to `why`: "0/3 nodes are available: 1
+ * Insufficient memory, 2 node(s) didn't match Pod's node affinity/selector." Ties are broken by `random`. */
 ssize_t sched_pick(const struct sched_state *s, const struct sched_request *req, uint64_t random, struct str *why);
 
-/* What a pod requests: the sum of its containers or the largest init container, whichever is more, plus overhead; a limit
- * counts where no request is given. The caller frees with resource_vec_done. */
+/* What a pod requests: the sum of its containers or the largest init container, whichever is more, plus overhead; a
+ * limit counts where no request is given. The caller frees with resource_vec_done. */
 void sched_pod_requests(yyjson_val *pod, struct resource_vec *ret);
 
 /* nodeSelectorTerms as NodeAffinity and PersistentVolumes have them: any term, all of its expressions and fields. */

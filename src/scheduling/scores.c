@@ -1,5 +1,5 @@
-/* What makes one fitting node better than another. Each score is 0 to 100; the weights are kube-scheduler's, and Spread,
- * which there is PodTopologySpread by default constraints, here simply prefers nodes with fewer pods. */
+/* What makes one fitting node better than another. Each score is 0 to 100; the weights are kube-scheduler's, and
+ * Spread, which there is PodTopologySpread by default constraints, here simply prefers nodes with fewer pods. */
 #include <string.h>
 
 #include "api/meta.h"
@@ -34,8 +34,8 @@ static int64_t node_affinity(const struct query *q, const struct sched_node *n)
     int64_t total = 0, matched = 0;
     yyjson_val *item;
 
-    json_each(json_at(q->req->pod, "/spec/affinity/nodeAffinity/preferredDuringSchedulingIgnoredDuringExecution"), item)
-    {
+    json_each(json_at(q->req->pod, "/spec/affinity/nodeAffinity/preferredDuringSchedulingIgnoredDuringExecution"),
+              item) {
         int64_t weight = json_int(item, "/weight", 1);
         total += weight;
         if (node_term_matches(json_at(item, "/preference"), n->obj))
@@ -49,8 +49,7 @@ static int64_t pod_affinity(const struct query *q, const struct sched_node *n)
 {
     int64_t sum = 0, total = 0;
 
-    VEC_EACH(&q->preferred, t)
-    {
+    VEC_EACH(&q->preferred, t) {
         total += t->weight < 0 ? -t->weight : t->weight;
         if (near_count(t, n))
             sum += t->weight;
@@ -75,10 +74,8 @@ static const struct {
     int weight;
     int64_t (*score)(const struct query *q, const struct sched_node *n);
 } scores[] = {
-    {"TaintToleration", 3, preferred_taints},
-    {"NodeAffinity", 2, node_affinity},
-    {"InterPodAffinity", 2, pod_affinity},
-    {"Spread", 2, spread},
+    {"TaintToleration", 3, preferred_taints}, {"NodeAffinity", 2, node_affinity},
+    {"InterPodAffinity", 2, pod_affinity},    {"Spread", 2, spread},
     {"NodeResourcesFit", 1, least_allocated},
 };
 

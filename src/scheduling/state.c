@@ -61,12 +61,10 @@ void sched_pod_requests(yyjson_val *pod, struct resource_vec *ret)
 
     json_each(json_at(pod, "/spec/containers"), container)
         container_requests(container, ret);
-    json_each(json_at(pod, "/spec/initContainers"), container)
-    {
+    json_each(json_at(pod, "/spec/initContainers"), container) {
         struct resource_vec one = {0};
         container_requests(container, &one);
-        VEC_EACH(&one, r)
-        {
+        VEC_EACH(&one, r) {
             struct resource_amount *sum = slot(ret, r->name);
             sum->amount = MAX(sum->amount, r->amount);
         }
@@ -122,8 +120,7 @@ void sched_add_pod(struct sched_state *s, yyjson_val *pod, const char *node)
 
 void sched_state_done(struct sched_state *s)
 {
-    VEC_EACH(&s->nodes, n)
-    {
+    VEC_EACH(&s->nodes, n) {
         resource_vec_done(&n->allocatable);
         resource_vec_done(&n->requested);
     }

@@ -16,7 +16,7 @@ static void send_response(struct http_request *r, struct api_response *response)
 {
     bool cache_said = false;
 
-    VEC_EACH (&response->headers, h) {
+    VEC_EACH(&response->headers, h) {
         http_add_header(r, h->name, h->value);
         cache_said = cache_said || streq(h->name, "Cache-Control");
     }

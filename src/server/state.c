@@ -36,7 +36,7 @@ static bool is_any(const char *address)
 
 static void add_name(struct name_vec *v, const char *name)
 {
-    VEC_EACH (v, have)
+    VEC_EACH(v, have)
         if (streq(*have, name))
             return;
     name_vec_push(v, xstrdup(name));
@@ -94,7 +94,7 @@ static void server_names(const struct server_config *c, struct name_vec *v)
 
 static void names_done(struct name_vec *v)
 {
-    VEC_EACH (v, name)
+    VEC_EACH(v, name)
         free(*name);
     name_vec_done(v);
 }

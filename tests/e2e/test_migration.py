@@ -1,6 +1,5 @@
-"""Live migration: memory, disks, address and connections go over whole, also when something is killed on the way."""
+"""Live migration: memory, disks, address and connections go over whole. What is killed on the way: test_faults.py."""
 import json
-import os
 import time
 
 import moves
@@ -159,67 +158,6 @@ def test_cancel_before_it_began(cluster, ns, vm):
         cluster.kubectl("uncordon", *cluster.nodes)
     assert machine.node == home and machine.guest().ask("ping") == ""
     machine.migrate()
-
-
-def interfere(cluster, machine, migration, victim):
-    """kill -9 in the middle of the copy; whatever is a daemon is started again."""
-    source, target = machine.node, machine.other_node()
-    migration.wait_phase("Running")
-    time.sleep(1)
-    pids = {"target QEMU": lambda: machine.qemu_pid(target), "target launcher": lambda: machine.launcher_pid(target),
-            "source QEMU": lambda: machine.qemu_pid(source), "source launcher": lambda: machine.launcher_pid(source)}
-    if victim in pids:
-        os.kill(pids[victim](), 9)
-        return
-    names = {"source agent": [source], "target agent": [target], "both agents": [source, target], "server": ["server"]}[victim]
-    for name in names:
-        cluster.kill(name)
-    cluster.up()
-
-
-@pytest.mark.parametrize("victim", ["source agent", "target agent", "both agents", "server"])
-def test_daemon_killed_in_mid_copy(cluster, vm, slow_copy, victim):
-    """docs/handover.md, section 7, column R: the migration ends as it would have."""
-    machine = vm(disks=[("scratch", EMPTY_DISK)])
-    guest = machine.guest()
-    write_everywhere(guest, "scratch", rate="2")
-    boot_id, target = guest.values("info")["boot_id"], machine.other_node()
-    migration = machine.start_migration()
-    interfere(cluster, machine, migration, victim)
-    assert migration.wait_final(120) == "Succeeded", migration.describe()
-    assert machine.node == target
-    assert guest.values("info")["boot_id"] == boot_id
-    verify(guest, "scratch")
-
-
-@pytest.mark.parametrize("victim", ["target QEMU", "target launcher"])
-def test_target_killed_in_mid_copy(cluster, vm, slow_copy, victim):
-    machine = vm(disks=[("scratch", EMPTY_DISK)])
-    guest = machine.guest()
-    write_everywhere(guest, "scratch")
-    boot_id, home = guest.values("info")["boot_id"], machine.node
-    migration = machine.start_migration()
-    interfere(cluster, machine, migration, victim)
-    assert migration.wait_final(60) == "Failed"
-    assert machine.vmi["status"]["migrationState"]["failureReason"]
-    assert machine.node == home and guest.values("info")["boot_id"] == boot_id
-    verify(guest, "scratch")
-    machine.migrate(180)
-    verify(guest, "scratch")
-
-
-@pytest.mark.parametrize("victim", ["source QEMU", "source launcher"])
-def test_source_killed_in_mid_copy(cluster, ns, vm, slow_copy, victim):
-    """The only running copy dies: the guest is lost, and both objects say so. (Were the VM to run always, its next instance
-    would take both away at once, as KubeVirt does it.)"""
-    machine = vm(run_strategy="Once")
-    machine.guest().ask("memory-init 40")
-    migration = machine.start_migration()
-    interfere(cluster, machine, migration, victim)
-    assert migration.wait_final(60) == "Failed"
-    wait_for("the VMI has failed", lambda: machine.vmi["status"]["phase"] == "Failed", 20)
-    assert machine.vmi["status"]["migrationState"]["failureReason"]
-    wait_for("no QEMU is left", lambda: process_count(machine) == 0, 20)
 
 
 def test_watch_shows_a_bar(cluster, ns, vm, slow_copy):

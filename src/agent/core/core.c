@@ -144,8 +144,9 @@ static void tick(void *userdata)
     for (size_t c = 0; map_next(core->agent->pods, &c, NULL, &value);) {
         struct vm *vm = value;
         heed_absent_pods(core, vm);
-        if (vm->vmi_is_noted || (vm->pod.step > POD_NEW &&
-                                 (vm->pod.step < POD_ENDED || !patches_idle(vm->vmi_patches)) && !is_followed(core, vm)))
+        if (vm->vmi_is_noted ||
+            (vm->pod.step > POD_NEW && (vm->pod.step < POD_ENDED || !patches_idle(vm->vmi_patches)) &&
+             !is_followed(core, vm)))
             vm_refresh_vmi(vm);
     }
 }
@@ -336,7 +337,7 @@ static int64_t grace_of(const struct vm *vm, int grace_s)
 
 static bool some_hook_stops(struct vm *vm)
 {
-    VEC_EACH (&vm->core->hooks, h)
+    VEC_EACH(&vm->core->hooks, h)
         if (h->hooks->stopping && h->hooks->stopping(h->userdata, &vm->pod))
             return true;
     return false;

@@ -54,7 +54,7 @@ struct patches *patches_free(struct patches *p)
         return NULL;
     api_cancel(p->call);
     env_timer_cancel(p->config.env, &p->timer);
-    VEC_EACH (&p->queue, e)
+    VEC_EACH(&p->queue, e)
         yyjson_mut_doc_free(e->patch);
     entry_vec_done(&p->queue);
     free(p->ns);

@@ -85,8 +85,8 @@ static enum pod_action next_stopping(const struct pod_view *v)
     return v->powerdown_sent ? POD_DO_WAIT : POD_DO_POWERDOWN;
 }
 
-/* How it ended is told before the pod goes: once it is forgotten nobody knows. And it is concluded from the VMI as it is
- * now: the one in vmi.json knows of no migration. */
+/* How it ended is told before the pod goes: once it is forgotten nobody knows. And it is concluded from the VMI as it
+ * is now: the one in vmi.json knows of no migration. */
 static enum pod_action next_ended(const struct pod_view *v)
 {
     if (v->step != POD_RELEASED && !v->concluded)

@@ -74,7 +74,7 @@ static void conclude(struct vm *vm)
     const struct pod_exit *e = &vm->pod.exit;
     bool ok = false;
 
-    VEC_EACH (&vm->core->hooks, h)
+    VEC_EACH(&vm->core->hooks, h)
         if (h->hooks->ended && h->hooks->ended(h->userdata, &vm->pod)) {
             vm->conclude_deferred = !vm->concluded;
             return;
@@ -249,8 +249,8 @@ static bool is_newer(yyjson_doc *have, yyjson_doc *got)
     return !have || object_version(yyjson_doc_get_root(got)) > object_version(yyjson_doc_get_root(have));
 }
 
-/* A pod, or a VMI whose guest is here, that is being deleted is stopped. Not before the VMI as it is now has been heard:
- * hooks may have to put the stop off, and tell by it. */
+/* A pod, or a VMI whose guest is here, that is being deleted is stopped. Not before the VMI as it is now has been
+ * heard: hooks may have to put the stop off, and tell by it. */
 static void heed(struct vm *vm)
 {
     yyjson_val *v = vm->pod.vmi ? yyjson_doc_get_root(vm->pod.vmi) : NULL;

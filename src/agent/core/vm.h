@@ -130,6 +130,6 @@ yyjson_mut_doc *vm_wanted_vmi(void *userdata);
 
 /* Calls a hook member on all. */
 #define HOOKS_CALL(vm, member, ...) \
-    VEC_EACH (&(vm)->core->hooks, h_) \
+    VEC_EACH(&(vm)->core->hooks, h_) \
         if (h_->hooks->member) \
     h_->hooks->member(h_->userdata, &(vm)->pod __VA_OPT__(, ) __VA_ARGS__)

@@ -53,8 +53,8 @@ static bool is_final(yyjson_val *v)
 }
 
 /* The owner's words only, on the VMI as the server has it now; a final phase is the last. Before the pod is up the
- * controllers speak for the VM. While QEMU moves the guest, the states that it goes through are the migration's business
- * and do not make the VM less ready. */
+ * controllers speak for the VM. While QEMU moves the guest, the states that it goes through are the migration's
+ * business and do not make the VM less ready. */
 yyjson_mut_doc *vm_wanted_vmi(void *userdata)
 {
     struct vm *vm = userdata;

@@ -1,5 +1,5 @@
-/* From a pod bound to this node to a launcher that runs: the VMI, its volumes (vm_volumes.c), network, QEMU's command line.
- * Each part is an action of steps.h; what fails is shown in the pod's status and tried again. */
+/* From a pod bound to this node to a launcher that runs: the VMI, its volumes (vm_volumes.c), network, QEMU's command
+ * line. Each part is an action of steps.h; what fails is shown in the pod's status and tried again. */
 #include <errno.h>
 #include <libgen.h>
 #include <limits.h>

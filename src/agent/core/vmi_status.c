@@ -46,7 +46,7 @@ static bool interfaces_migrate(yyjson_val *vmi)
 
 static char *unshared_claim(yyjson_val *vmi, const struct disk_vec *disks)
 {
-    VEC_EACH (disks, d) {
+    VEC_EACH(disks, d) {
         const char *claim = json_str(named(json_at(vmi, "/spec/volumes"), d->name), "/persistentVolumeClaim/claimName");
         if (claim && !d->shared)
             return xasprintf(

@@ -23,7 +23,7 @@ void image_done(struct image *i)
 {
     free(i->name);
     free(i->digest);
-    VEC_EACH (&i->files, f)
+    VEC_EACH(&i->files, f)
         file_done(f);
     image_file_vec_done(&i->files);
     *i = (struct image){0};
@@ -103,7 +103,7 @@ static const struct image_file *only_disk(const struct image *image)
 {
     const struct image_file *found = NULL;
 
-    VEC_EACH (&image->files, f) {
+    VEC_EACH(&image->files, f) {
         if (!str_starts(f->path, "/disk/"))
             continue;
         if (found)
@@ -118,7 +118,7 @@ int image_find(const struct image *image, const char *path, const struct image_f
     const struct image_file *found = path && *path ? NULL : only_disk(image);
     _cleanup_strv_ struct strv there = {0};
 
-    VEC_EACH (&image->files, f) {
+    VEC_EACH(&image->files, f) {
         if (path && streq(f->path, path))
             found = f;
         strv_push(&there, f->path);

@@ -131,7 +131,7 @@ static char *note_text(const struct image *image)
 
     json_set_str(d, "/name", image->name);
     json_set_str(d, "/digest", image->digest);
-    VEC_EACH (&image->files, f) {
+    VEC_EACH(&image->files, f) {
         yyjson_mut_val *item = yyjson_mut_arr_add_obj(d, files);
         yyjson_mut_obj_add_strcpy(d, item, "path", f->path);
         yyjson_mut_obj_add_strcpy(d, item, "format", f->format);

@@ -26,14 +26,15 @@ void copy_add_credentials(struct script *s, const struct copy_names *n, bool sou
     char tls[32], authz[32];
     _cleanup_free_ char *peer = epoch_cert_name(n->migration_uid, "source");
     _cleanup_free_ char *identity = xasprintf("CN=%s", peer);
-    yyjson_mut_doc *args = script_args("/qom-type", "tls-creds-x509", "/id", copy_tls_id(n->epoch, tls), "/dir", n->tls_dir,
-                                       "/endpoint", source ? "client" : "server", NULL);
+    yyjson_mut_doc *args = script_args("/qom-type", "tls-creds-x509", "/id", copy_tls_id(n->epoch, tls), "/dir",
+                                       n->tls_dir, "/endpoint", source ? "client" : "server", NULL);
 
     json_set_bool(args, "/verify-peer", true);
     script_try(s, "object-del", script_args("/id", tls, NULL));
     if (!source) {
         script_try(s, "object-del", script_args("/id", copy_authz_id(n->epoch, authz), NULL));
-        script_add(s, "object-add", script_args("/qom-type", "authz-simple", "/id", authz, "/identity", identity, NULL));
+        script_add(s, "object-add",
+                   script_args("/qom-type", "authz-simple", "/id", authz, "/identity", identity, NULL));
     }
     script_add(s, "object-add", args); /* last: who finds it after a restart finds all (copy_has_credentials) */
 }
@@ -67,10 +68,13 @@ static void set_capabilities(struct script *s, bool hold, bool auto_converge, bo
         const char *name;
         bool on;
     } wanted[] = {
-        {"events", true},       {"return-path", true},
-        {"multifd", true},      {"pause-before-switchover", hold},
+        {"events", true},
+        {"return-path", true},
+        {"multifd", true},
+        {"pause-before-switchover", hold},
         {"auto-converge", auto_converge},
-        /* Disks of a target are taken at `cont`, so that a source can take the guest back while the target still is there. */
+        /* Disks of a target are taken at `cont`, so that a source can take the guest back while the target still is
+           there. */
         {"late-block-activate", late_activate},
     };
     yyjson_mut_doc *d = json_object();
@@ -97,7 +101,8 @@ void copy_start(struct script *s, const struct copy_names *n, const struct migra
 {
     char tls[32];
     _cleanup_free_ char *hostname = epoch_dns_name(n->migration_uid, "target");
-    yyjson_mut_doc *p = script_args("/tls-creds", copy_tls_id(n->epoch, tls), "/tls-hostname", hostname, "/tls-authz", "", NULL);
+    yyjson_mut_doc *p =
+        script_args("/tls-creds", copy_tls_id(n->epoch, tls), "/tls-hostname", hostname, "/tls-authz", "", NULL);
 
     json_set_int(p, "/multifd-channels", COPY_CHANNELS);
     json_set_int(p, "/max-bandwidth", settings->bandwidth ? settings->bandwidth : NO_LIMIT);
@@ -118,7 +123,8 @@ void copy_limit_downtime(struct qmp *q, int64_t ms)
 void copy_listen(struct script *s, const struct copy_names *n, const char *address, int port)
 {
     char tls[32], authz[32];
-    yyjson_mut_doc *p = script_args("/tls-creds", copy_tls_id(n->epoch, tls), "/tls-authz", copy_authz_id(n->epoch, authz), NULL);
+    yyjson_mut_doc *p =
+        script_args("/tls-creds", copy_tls_id(n->epoch, tls), "/tls-authz", copy_authz_id(n->epoch, authz), NULL);
 
     json_set_int(p, "/multifd-channels", COPY_CHANNELS);
     set_capabilities(s, false, false, true);
@@ -132,9 +138,15 @@ enum copy_state copy_state_from(const char *status)
         const char *name;
         enum copy_state state;
     } table[] = {
-        {"none", COPY_NONE},           {"setup", COPY_ACTIVE},   {"active", COPY_ACTIVE},
-        {"device", COPY_ACTIVE},       {"cancelling", COPY_ACTIVE}, {"wait-unplug", COPY_ACTIVE},
-        {"pre-switchover", COPY_PRE_SWITCHOVER}, {"failed", COPY_FAILED}, {"cancelled", COPY_FAILED},
+        {"none", COPY_NONE},
+        {"setup", COPY_ACTIVE},
+        {"active", COPY_ACTIVE},
+        {"device", COPY_ACTIVE},
+        {"cancelling", COPY_ACTIVE},
+        {"wait-unplug", COPY_ACTIVE},
+        {"pre-switchover", COPY_PRE_SWITCHOVER},
+        {"failed", COPY_FAILED},
+        {"cancelled", COPY_FAILED},
         {"completed", COPY_COMPLETED},
     };
 

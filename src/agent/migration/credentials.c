@@ -146,7 +146,8 @@ static void ask(void *userdata)
     struct credentials_call *c = userdata;
 
     c->timer = NULL;
-    c->call = api_create(c->agent->client, &API_CSRS, NULL, request_object(c->name, c->signer, c->csr_pem, c->usages), created, c);
+    c->call = api_create(c->agent->client, &API_CSRS, NULL, request_object(c->name, c->signer, c->csr_pem, c->usages),
+                         created, c);
 }
 
 static void failed_at_once(void *userdata)

@@ -103,8 +103,8 @@ static void on_request(struct http_request *r, void *userdata)
     free(m.node);
 }
 
-int direct_server_new(struct agent *a, const char *ca_pem, const char *cert_pem, const char *key_pem, direct_grant_fn fn,
-                      void *userdata, struct direct_server **ret, struct gw_error *err)
+int direct_server_new(struct agent *a, const char *ca_pem, const char *cert_pem, const char *key_pem,
+                      direct_grant_fn fn, void *userdata, struct direct_server **ret, struct gw_error *err)
 {
     struct direct_server *s = xnew(struct direct_server);
     const struct http_config config = {

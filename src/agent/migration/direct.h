@@ -1,5 +1,6 @@
-/* The direct channel between agents: the source tells the target's agent that it grants, without the detour over the API
- * server. HTTPS with mutual TLS of the nodes' certificates; a message is a POST, its answer says only that it arrived. */
+/* The direct channel between agents: the source tells the target's agent that it grants, without the detour over the
+ * API server. HTTPS with mutual TLS of the nodes' certificates; a message is a POST, its answer says only that it
+ * arrived. */
 #pragma once
 
 #include "agent/agent.h"
@@ -13,8 +14,8 @@ struct direct_server;
 typedef void (*direct_grant_fn)(void *userdata, const char *node, yyjson_val *grant);
 
 /* Listens on address:port with the given serving certificate; callers must show a node's certificate of the CA. */
-int direct_server_new(struct agent *a, const char *ca_pem, const char *cert_pem, const char *key_pem, direct_grant_fn fn,
-                      void *userdata, struct direct_server **ret, struct gw_error *err);
+int direct_server_new(struct agent *a, const char *ca_pem, const char *cert_pem, const char *key_pem,
+                      direct_grant_fn fn, void *userdata, struct direct_server **ret, struct gw_error *err);
 struct direct_server *direct_server_free(struct direct_server *s);
 int direct_server_port(const struct direct_server *s);
 

@@ -54,7 +54,8 @@ static bool on_stopping(void *userdata, struct pod *p)
     struct mover *m = mover_of(userdata, p);
 
     mover_refresh(m);
-    if (m->side == SIDE_NONE || epoch_settled(m->epoch.state) || (m->side == SIDE_TARGET && m->note.note == NOTE_CLAIMED))
+    if (m->side == SIDE_NONE || epoch_settled(m->epoch.state) ||
+        (m->side == SIDE_TARGET && m->note.note == NOTE_CLAIMED))
         return false;
     m->stop_wanted = true;
     m->given_up = true;
@@ -77,7 +78,8 @@ static bool proof_is_good(const struct mover *m, yyjson_val *proof)
     _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
     _cleanup_pki_info_ struct pki_info info = {0};
     _cleanup_free_ char *cn = epoch_cert_name(m->uid, "source");
-    _cleanup_free_ char *text = epoch_grant_text(m->pod->vmi_uid, m->uid, m->epoch.number, services->agent->config.node);
+    _cleanup_free_ char *text =
+        epoch_grant_text(m->pod->vmi_uid, m->uid, m->epoch.number, services->agent->config.node);
     const char *cert = json_str_or(proof, "/certificate", ""), *signature = json_str_or(proof, "/signature", "");
     int r = pki_trust_verify_pem(services->migration_trust, cert, PKI_CLIENT, clock_wall_ms(), &info, &err);
 
@@ -101,7 +103,8 @@ static void on_grant(void *userdata, const char *node, yyjson_val *grant)
         return;
     mover_refresh(m);
     if (m->side != SIDE_TARGET || json_int(grant, "/epoch", 0) != m->epoch.number || !str_same(m->source_node, node) ||
-        !str_same(json_str(grant, "/vmiUid"), p->vmi_uid) || m->direct_proof || !proof_is_good(m, json_at(grant, "/proof")))
+        !str_same(json_str(grant, "/vmiUid"), p->vmi_uid) || m->direct_proof ||
+        !proof_is_good(m, json_at(grant, "/proof")))
         return;
     struct blob *text = json_encode_val(json_at(grant, "/proof"));
     m->direct_proof = xstrdup(text->data);
@@ -136,14 +139,16 @@ static void get_serving(struct mover_services *s)
     const char *groups[] = {"system:nodes", NULL}, *sans[] = {config->node, config->address, NULL};
     struct pki_subject subject = {.cn = cn, .o = groups, .sans = sans};
 
-    s->serving_call = credentials_get(s->agent, name, "kubernetes.io/kubelet-serving", &subject, PKI_SERVER, have_serving, s);
+    s->serving_call =
+        credentials_get(s->agent, name, "kubernetes.io/kubelet-serving", &subject, PKI_SERVER, have_serving, s);
 }
 
 static void have_authorities(void *userdata, struct api_answer *answer)
 {
     struct mover_services *s = userdata;
     yyjson_val *map = answer->doc ? yyjson_doc_get_root(answer->doc) : NULL;
-    const char *cluster = json_key_str(map, "/data", "cluster-ca.crt"), *migration = json_key_str(map, "/data", "migration-ca.crt");
+    const char *cluster = json_key_str(map, "/data", "cluster-ca.crt"),
+               *migration = json_key_str(map, "/data", "migration-ca.crt");
     _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
 
     s->ca_call = NULL;

@@ -27,7 +27,8 @@ static char *job_id(int64_t epoch, size_t i, char *buf)
     return buf;
 }
 
-void mirror_export(struct script *s, const struct copy_names *n, const struct disk_vec *disks, const char *address, int port)
+void mirror_export(struct script *s, const struct copy_names *n, const struct disk_vec *disks, const char *address,
+                   int port)
 {
     char tls[32], authz[32], node[DISK_NODE_MAX];
     _cleanup_free_ char *port_text = xasprintf("%d", port);
@@ -43,7 +44,8 @@ void mirror_export(struct script *s, const struct copy_names *n, const struct di
     }
 }
 
-void mirror_start(struct script *s, const struct copy_names *n, const struct disk_vec *disks, const char *address, int port)
+void mirror_start(struct script *s, const struct copy_names *n, const struct disk_vec *disks, const char *address,
+                  int port)
 {
     char tls[32], id[32], node[DISK_NODE_MAX];
     _cleanup_free_ char *port_text = xasprintf("%d", port);
@@ -56,19 +58,21 @@ void mirror_start(struct script *s, const struct copy_names *n, const struct dis
                    script_args("/driver", "nbd", "/node-name", id, "/server/type", "inet", "/server/host", address,
                                "/server/port", port_text, "/export", node, "/tls-creds", copy_tls_id(n->epoch, tls),
                                "/tls-hostname", hostname, NULL));
-        yyjson_mut_doc *job = script_args("/job-id", id, "/device", node, "/target", id,
-                                          "/sync", d->backing ? "top" : "full", NULL);
+        yyjson_mut_doc *job =
+            script_args("/job-id", id, "/device", node, "/target", id, "/sync", d->backing ? "top" : "full", NULL);
         json_set_bool(job, "/auto-dismiss", false);
         script_add(s, "blockdev-mirror", job);
     }
 }
 
-/* What block_set_io_throttle takes for the device itself, or for a virtio device's inner one: only that has the disk. */
+/* What block_set_io_throttle takes for the device itself, or for a virtio device's inner one: only that has the disk.
+ */
 static yyjson_mut_doc *brake_args(const struct copy_names *n, size_t i, bool inner, int64_t limit)
 {
     static const char *const unlimited[] = {"/bps", "/bps_rd", "/iops", "/iops_rd", "/iops_wr"};
     char node[DISK_NODE_MAX];
-    _cleanup_free_ char *device = xasprintf("/machine/peripheral/%s-dev%s", disk_node(i, node), inner ? "/virtio-backend" : "");
+    _cleanup_free_ char *device =
+        xasprintf("/machine/peripheral/%s-dev%s", disk_node(i, node), inner ? "/virtio-backend" : "");
     _cleanup_free_ char *group = xasprintf("mirror%lld", (long long)n->epoch);
     yyjson_mut_doc *args = script_args("/id", device, "/group", group, NULL);
 
@@ -146,7 +150,7 @@ static enum disks_state job_state(yyjson_val *job)
 /* All together: one failure fails them; else the one that is furthest behind counts. */
 static enum disks_state worse(enum disks_state a, enum disks_state b)
 {
-    static const int rank[] = {[DISKS_FAILED] = 0, [DISKS_IDLE] = 1, [DISKS_COPYING] = 2,
+    static const int rank[] = {[DISKS_FAILED] = 0, [DISKS_IDLE] = 1,     [DISKS_COPYING] = 2,
                                [DISKS_READY] = 3,  [DISKS_DETACHED] = 4, [DISKS_NONE] = 5};
 
     return rank[a] <= rank[b] ? a : b;

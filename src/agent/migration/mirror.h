@@ -1,9 +1,9 @@
 /* Disks that are not shared, copied along: the target exports its empty ones by NBD over TLS, the source mirrors onto
  * them, goes on with what the guest writes, and lets go at the switch-over while the guest stands still.
  *
- * The jobs copy in the background. QEMU's other mode, write-blocking, would keep disks in step by itself, but a job that
- * ends while a write of the guest is on its way frees memory that the write still uses (seen with 10.0.2: the guest's
- * QEMU dies of a target that dies). docs/decisions/0006-background-mirror.md
+ * The jobs copy in the background. QEMU's other mode, write-blocking, would keep disks in step by itself, but a job
+ * that ends while a write of the guest is on its way frees memory that the write still uses (seen with 10.0.2: the
+ * guest's QEMU dies of a target that dies). docs/decisions/0006-background-mirror.md
  *
  * Jobs are kept by QEMU after their end (auto-dismiss false), so that a restarted agent can read how they ended. */
 #pragma once
@@ -15,12 +15,15 @@
 size_t mirror_count(const struct disk_vec *disks);
 
 /* Target: an NBD server with one writable export per copied disk ("diskI"). */
-void mirror_export(struct script *s, const struct copy_names *n, const struct disk_vec *disks, const char *address, int port);
+void mirror_export(struct script *s, const struct copy_names *n, const struct disk_vec *disks, const char *address,
+                   int port);
 
 /* Source: connects and starts a job per copied disk ("mirrorE-I" for epoch E). */
-void mirror_start(struct script *s, const struct copy_names *n, const struct disk_vec *disks, const char *address, int port);
+void mirror_start(struct script *s, const struct copy_names *n, const struct disk_vec *disks, const char *address,
+                  int port);
 
-/* Source: holds the guest's writes to the copied disks to so many bytes per second, all together (migration/brake.h). */
+/* Source: holds the guest's writes to the copied disks to so many bytes per second, all together (migration/brake.h).
+ */
 void mirror_brake(struct script *s, const struct copy_names *n, const struct disk_vec *disks, int64_t limit);
 
 /* Source, guest stopped: the jobs end with everything written. Observe until DISKS_DETACHED. */

@@ -199,7 +199,8 @@ void mover_done(struct mover *m, const char *why)
     m->busy = false;
     m->observed = false;
     if (why) {
-        log_warn("migration %s of %s/%s, epoch %lld: %s", m->uid, m->pod->ns, m->pod->vmi_name, (long long)m->epoch.number, why);
+        log_warn("migration %s of %s/%s, epoch %lld: %s", m->uid, m->pod->ns, m->pod->vmi_name,
+                 (long long)m->epoch.number, why);
         tick_in(m, RETRY_MS);
         return;
     }

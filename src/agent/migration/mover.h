@@ -26,10 +26,10 @@ struct pki_trust;
 /* One per agent. */
 struct mover_services {
     struct agent *agent;
-    char *cluster_ca, *migration_ca;        /* PEM; NULL until they were read from kube-system/godwit-ca */
+    char *cluster_ca, *migration_ca; /* PEM; NULL until they were read from kube-system/godwit-ca */
     struct pki_trust *migration_trust;
     struct direct_server *direct;
-    struct credentials_call *serving_call;  /* the direct channel's certificate is being made */
+    struct credentials_call *serving_call; /* the direct channel's certificate is being made */
     struct api_call *ca_call;
     struct env_timer *retry;
 };
@@ -38,15 +38,15 @@ struct mover {
     struct mover_services *services;
     struct pod *pod;
     enum side side;
-    struct epoch epoch;           /* read afresh before each decision; its strings are NULL, the copies below serve */
+    struct epoch epoch; /* read afresh before each decision; its strings are NULL, the copies below serve */
     char *source_node, *target_node;
-    struct handover_note note;    /* of this epoch, or empty */
-    bool note_broken;             /* it cannot be read: then nothing is done at all */
-    char *uid;                    /* the migration's, while side is not SIDE_NONE */
+    struct handover_note note; /* of this epoch, or empty */
+    bool note_broken;          /* it cannot be read: then nothing is done at all */
+    char *uid;                 /* the migration's, while side is not SIDE_NONE */
     char *tls_dir;
 
-    bool stop_wanted;             /* the core asked to stop the pod; it waits for the epoch to settle */
-    bool finished;                /* pod_finish was called */
+    bool stop_wanted; /* the core asked to stop the pod; it waits for the epoch to settle */
+    bool finished;    /* pod_finish was called */
 
     /* What is under way */
     bool busy;
@@ -55,41 +55,41 @@ struct mover {
     struct env_timer *tick;
 
     /* What QEMU said last */
-    bool observed;                /* all of what follows is of this session and newer than the last act */
-    int observing;                /* replies still to come */
-    bool look_again;              /* an event came between them: they may be older than it */
-    char *run_state;              /* query-status */
-    struct copy_report copy;      /* error is in copy_error */
+    bool observed;           /* all of what follows is of this session and newer than the last act */
+    int observing;           /* replies still to come */
+    bool look_again;         /* an event came between them: they may be older than it */
+    char *run_state;         /* query-status */
+    struct copy_report copy; /* error is in copy_error */
     char *copy_error;
     bool has_credentials;
-    bool earlier_copy_left;       /* QEMU has not cleaned up an earlier migration (copy_is_left) */
+    bool earlier_copy_left; /* QEMU has not cleaned up an earlier migration (copy_is_left) */
     enum disks_state disks;
     int64_t disk_total, disk_done;
 
     /* source */
-    bool copy_started;            /* by this process in this epoch, or QEMU is configured for it */
-    bool given_up;                /* by the watchdog, or because the VM is to stop, or a step was refused; at both sides */
-    char *failure;                /* why the copy was given up, for failureReason */
+    bool copy_started; /* by this process in this epoch, or QEMU is configured for it */
+    bool given_up;     /* by the watchdog, or because the VM is to stop, or a step was refused; at both sides */
+    char *failure;     /* why the copy was given up, for failureReason */
     struct progress progress;
     struct watchdog watchdog;
-    int64_t downtime_limit;       /* that QEMU was told, in ms; 0 = none by this process */
+    int64_t downtime_limit; /* that QEMU was told, in ms; 0 = none by this process */
     struct brake brake;
-    int64_t brake_told;           /* the limit that QEMU has */
+    int64_t brake_told; /* the limit that QEMU has */
     int64_t progress_told_ms;
-    bool telling;                 /* a patch is on its way beside the act */
-    int asked;                    /* what QEMU was told last to do and takes its time with: an enum source_action */
+    bool telling; /* a patch is on its way beside the act */
+    int asked;    /* what QEMU was told last to do and takes its time with: an enum source_action */
     int64_t asked_ms;
     struct direct_channel *channel;
-    char *proof;                  /* signature of the grant, made when the copy starts so that it costs nothing later */
+    char *proof; /* signature of the grant, made when the copy starts so that it costs nothing later */
     bool grant_recorded;
     bool figures_asked, figures_told; /* QEMU's final figures, for the grant's record or after the claim */
     int64_t grant_sent_ms;
 
     /* target */
-    char *direct_proof;           /* of a direct grant, verified */
+    char *direct_proof; /* of a direct grant, verified */
     bool nbd_stopped;
     bool cont_sent;
-    int64_t complete_since;       /* monotonic ms; 0 = not complete */
+    int64_t complete_since; /* monotonic ms; 0 = not complete */
 };
 
 /* QEMU's session ended without a word to those who waited for its replies, or is a new one. */
@@ -99,8 +99,8 @@ void mover_session_lost(struct mover *m);
 struct mover *mover_of(struct mover_services *services, struct pod *p);
 void mover_free(struct mover *m);
 
-/* Reads the epoch afresh; false if there is none that concerns this pod (or its note is unreadable). Harmless while an act
- * is under way: then nothing is changed. */
+/* Reads the epoch afresh; false if there is none that concerns this pod (or its note is unreadable). Harmless while an
+ * act is under way: then nothing is changed. */
 bool mover_refresh(struct mover *m);
 
 /* Look and act, as soon as nothing is under way. */

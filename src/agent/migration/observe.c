@@ -1,8 +1,8 @@
 /* What QEMU says, asked again before each decision: status, migration, jobs, and while they are not known the TLS
  * objects and whether the migration's parameters are this epoch's. Events bring the same news sooner.
  *
- * The order of the questions matters: QEMU may go from running to completed between two of them. query-migrate comes first, so
- * that a run state read with "completed" is never older than it. */
+ * The order of the questions matters: QEMU may go from running to completed between two of them. query-migrate comes
+ * first, so that a run state read with "completed" is never older than it. */
 #include <string.h>
 
 #include "agent/migration/mover.h"
@@ -113,7 +113,8 @@ void mover_observe(struct mover *m)
     qmp_command(q, "query-status", NULL, on_status, m);
 }
 
-/* Events that time is short for: the guest stands still, and the next word is ours. Nothing is asked again before it. */
+/* Events that time is short for: the guest stands still, and the next word is ours. Nothing is asked again before it.
+ */
 static void stands_still(struct mover *m, enum copy_state state)
 {
     m->copy.state = state;

@@ -16,7 +16,7 @@ struct script {
     struct qmp *qmp;
     struct step_vec steps;
     size_t at;
-    bool waiting;   /* a reply is to come, which holds the script */
+    bool waiting; /* a reply is to come, which holds the script */
     bool cancelled;
     script_done_fn done;
     void *userdata;

@@ -1,4 +1,5 @@
-/* QMP commands one after the other: the next is sent when the last was answered, and the first refusal ends the script. */
+/* QMP commands one after the other: the next is sent when the last was answered, and the first refusal ends the script.
+ */
 #pragma once
 
 #include "qmp/qmp.h"
@@ -25,5 +26,6 @@ struct script *script_cancel(struct script *s);
 /* The same when the QMP session was freed, so that no answer comes any more. */
 struct script *script_drop(struct script *s);
 
-/* Arguments from pairs of JSON pointer and string, ended by NULL: script_args("/id", "tls1", "/props/dir", dir, NULL). */
+/* Arguments from pairs of JSON pointer and string, ended by NULL: script_args("/id", "tls1", "/props/dir", dir, NULL).
+ */
 yyjson_mut_doc *script_args(const char *path, ...) __attribute__((sentinel));

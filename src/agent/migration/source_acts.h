@@ -29,5 +29,6 @@ void source_quit(struct mover *m);
 /* The connection to the target's agent and the proof that goes over it, if they are not there yet. */
 void source_open_channel(struct mover *m);
 
-/* Gives up for the reason of whoever wanted it: the user, or the target with what it told. otherwise: when nobody did. */
+/* Gives up for the reason of whoever wanted it: the user, or the target with what it told. otherwise: when nobody did.
+ */
 void source_fail(struct mover *m, const char *otherwise);

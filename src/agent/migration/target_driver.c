@@ -18,7 +18,8 @@ static enum waiting_state waiting_state(const struct mover *m)
     if (m->run_state && streq(m->run_state, "running"))
         return WAITING_RUNS;
     if (m->copy.state == COPY_COMPLETED)
-        return m->cont_sent && m->note.note == NOTE_CLAIMED && mover_paused_by_user(m) ? WAITING_RUNS : WAITING_COMPLETE;
+        return m->cont_sent && m->note.note == NOTE_CLAIMED && mover_paused_by_user(m) ? WAITING_RUNS
+                                                                                       : WAITING_COMPLETE;
     return m->copy.state == COPY_NONE && !m->copy_started ? WAITING_IDLE : WAITING_LISTENING;
 }
 
@@ -70,7 +71,8 @@ static void publish(struct mover *m)
     yyjson_mut_doc *patch = mover_patch(m);
     struct agent *a = m->services->agent;
     const char *address = m->pod->network->pod_address;
-    _cleanup_free_ char *sync = xasprintf("%s:%d", a->config.address, m->services->direct ? direct_server_port(m->services->direct) : 0);
+    _cleanup_free_ char *sync =
+        xasprintf("%s:%d", a->config.address, m->services->direct ? direct_server_port(m->services->direct) : 0);
 
     json_set_str(patch, "/status/migrationState/targetNodeAddress", address);
     json_set_int(patch, "/status/migrationState/targetDirectMigrationNodePorts/49152", POD_NETWORK_MIGRATION_PORT);
@@ -133,7 +135,8 @@ static void record_claim(struct mover *m)
     json_set_str(patch, "/status/migrationState/handover/claim/node", node);
     json_set_str(patch, "/status/migrationState/handover/claim/time", now);
     if (m->note.proof && json_parse(m->note.proof, strlen(m->note.proof), &proof, NULL) == 0)
-        json_set(patch, "/status/migrationState/handover/claim/proof", yyjson_val_mut_copy(patch, yyjson_doc_get_root(proof)));
+        json_set(patch, "/status/migrationState/handover/claim/proof",
+                 yyjson_val_mut_copy(patch, yyjson_doc_get_root(proof)));
     json_set_bool(patch, "/status/migrationState/completed", true);
     json_set_str(patch, "/status/migrationState/targetNodeDomainReadyTimestamp", now);
     json_set_str(patch, "/status/migrationState/endTimestamp", now);
@@ -162,7 +165,9 @@ static const char *why_destroyed(const struct mover *m)
         return m->pod->exit.message ? m->pod->exit.message : "the target's QEMU ended";
     if (m->failure)
         return m->failure;
-    return m->epoch.withdrawn ? "asked to withdraw" : m->stop_wanted ? "the target pod is being deleted" : "the migration failed";
+    return m->epoch.withdrawn ? "asked to withdraw"
+           : m->stop_wanted   ? "the target pod is being deleted"
+                              : "the migration failed";
 }
 
 static void note_destroyed(struct mover *m)

@@ -122,7 +122,7 @@ struct network *network_close(struct network *n)
     map_free(n->pods);
     free(n->list);
     node_views_done(&n->peers);
-    VEC_EACH (&n->observed, o)
+    VEC_EACH(&n->observed, o)
         free(o->node);
     observed_vec_done(&n->observed);
     netlink_close(n->nl);
@@ -139,7 +139,7 @@ static int remove_routes(struct network *n, struct gw_error *err)
     struct route_vec routes = {0};
     int r = route_list(n->nl, &routes, err);
 
-    VEC_EACH (&routes, route)
+    VEC_EACH(&routes, route)
         if (r == 0)
             r = route_delete(n->nl, route, err);
     route_vec_done(&routes);
@@ -249,8 +249,8 @@ static uint32_t pick_address(const struct network *n)
         count += ipv4_parse(p->pod_address, &used[count]);
         count += ipv4_parse(p->vm_address, &used[count]);
     }
-    VEC_EACH (&n->peers, peer)
-        VEC_EACH (&peer->addresses, a) {
+    VEC_EACH(&n->peers, peer)
+        VEC_EACH(&peer->addresses, a) {
             used = xrealloc(used, (count + 1) * sizeof(*used));
             used[count++] = a->address;
         }

@@ -2,9 +2,9 @@
 
 void node_view_done(struct node_view *v)
 {
-    VEC_EACH (&v->addresses, a)
+    VEC_EACH(&v->addresses, a)
         free(a->vmi);
-    VEC_EACH (&v->observed, o)
+    VEC_EACH(&v->observed, o)
         free(o->node);
     announced_vec_done(&v->addresses);
     observed_vec_done(&v->observed);
@@ -14,14 +14,14 @@ void node_view_done(struct node_view *v)
 
 void node_views_done(struct node_view_vec *v)
 {
-    VEC_EACH (v, view)
+    VEC_EACH(v, view)
         node_view_done(view);
     node_view_vec_done(v);
 }
 
 const struct node_view *node_view_find(const struct node_view_vec *v, const char *node)
 {
-    VEC_EACH (v, view)
+    VEC_EACH(v, view)
         if (streq(view->node, node))
             return view;
     return NULL;
@@ -29,7 +29,7 @@ const struct node_view *node_view_find(const struct node_view_vec *v, const char
 
 int64_t node_view_observed(const struct node_view *v, const char *node)
 {
-    VEC_EACH (&v->observed, o)
+    VEC_EACH(&v->observed, o)
         if (streq(o->node, node))
             return o->serial;
     return -1;
@@ -37,7 +37,7 @@ int64_t node_view_observed(const struct node_view *v, const char *node)
 
 const struct announced_address *node_view_address(const struct node_view *v, uint32_t address)
 {
-    VEC_EACH (&v->addresses, a)
+    VEC_EACH(&v->addresses, a)
         if (a->address == address)
             return a;
     return NULL;
@@ -112,7 +112,7 @@ void node_view_write_spec(const struct node_view *v, yyjson_mut_doc *doc, const 
     yyjson_mut_obj_add_strcpy(doc, spec, "podCIDR", ipv4_format_cidr(v->pod_cidr, text));
     yyjson_mut_obj_add_str(doc, spec, "link", v->vxlan ? "vxlan" : "direct");
     yyjson_mut_obj_add_int(doc, spec, "serial", v->serial);
-    VEC_EACH (&v->addresses, a)
+    VEC_EACH(&v->addresses, a)
         yyjson_mut_arr_append(addresses, address_json(doc, a));
     yyjson_mut_obj_add_val(doc, spec, "addresses", addresses);
     json_set(doc, path, spec);
@@ -122,7 +122,7 @@ void node_view_write_status(const struct node_view *v, yyjson_mut_doc *doc, cons
 {
     yyjson_mut_val *status = yyjson_mut_obj(doc), *observed = yyjson_mut_obj(doc);
 
-    VEC_EACH (&v->observed, o)
+    VEC_EACH(&v->observed, o)
         yyjson_mut_obj_add(observed, yyjson_mut_strcpy(doc, o->node), yyjson_mut_int(doc, o->serial));
     yyjson_mut_obj_add_val(doc, status, "observed", observed);
     json_set(doc, path, status);

@@ -25,7 +25,7 @@ bool routes_is_tunnelled(const struct routes_input *in, const struct node_view *
 
 bool routes_need_tunnel(const struct routes_input *in)
 {
-    VEC_EACH (in->peers, peer)
+    VEC_EACH(in->peers, peer)
         if (routes_is_tunnelled(in, peer))
             return true;
     return false;
@@ -86,11 +86,11 @@ static struct map *collect_claims(const struct routes_input *in)
 {
     struct map *claims = map_new(free);
 
-    VEC_EACH (&in->locals, l)
+    VEC_EACH(&in->locals, l)
         if (l->state == ADDRESS_ACTIVE || l->state == ADDRESS_FORWARDING)
             add_claim(claims, l->address, (struct claim){NULL, l, l->epoch, l->state, in->node});
-    VEC_EACH (in->peers, peer)
-        VEC_EACH (&peer->addresses, a)
+    VEC_EACH(in->peers, peer)
+        VEC_EACH(&peer->addresses, a)
             add_claim(claims, a->address, (struct claim){peer, NULL, a->epoch, a->state, peer->node});
     return claims;
 }
@@ -118,7 +118,7 @@ static void add_winner(const struct routes_input *in, uint32_t address, const st
 
 static void add_locals(const struct routes_input *in, struct route_vec *ret)
 {
-    VEC_EACH (&in->locals, l) {
+    VEC_EACH(&in->locals, l) {
         if (l->pod_address && l->link)
             route_vec_push(ret, routes_to_pod(in, l->link, l->pod_address, ROUTE_TABLE_MAIN));
         if (l->state == ADDRESS_HOLDING && l->link)
@@ -138,7 +138,7 @@ void routes_decide(const struct routes_input *in, struct route_vec *ret)
             add_winner(in, address, claim, ret);
     map_free(claims);
     add_locals(in, ret);
-    VEC_EACH (in->peers, peer)
+    VEC_EACH(in->peers, peer)
         if (peer->pod_cidr.len && !ipv4_same(peer->pod_cidr, in->pod_cidr) && is_reachable(in, peer))
             route_vec_push(ret, routes_to_peer(in, peer, peer->pod_cidr, ROUTE_TABLE_MAIN));
     route_vec_push(ret, (struct route){.to = in->pod_cidr, .table = ROUTE_TABLE_MAIN, .kind = ROUTE_BLACKHOLE});
@@ -151,7 +151,7 @@ bool routes_all_know(const struct node_view_vec *peers, const char *target_node,
 
     if (!there || there->epoch <= epoch)
         return false;
-    VEC_EACH (peers, peer)
+    VEC_EACH(peers, peer)
         if (peer != target && node_view_observed(peer, target_node) < target->serial)
             return false;
     return true;
@@ -180,7 +180,7 @@ void routes_diff(struct route_vec *have, struct route_vec *want, struct route_ve
 
     sort(have);
     sort(want);
-    VEC_EACH (want, r) {
+    VEC_EACH(want, r) {
         bool present = false;
         for (; h < have->len && by_place(&have->items[h], r) < 0; h++)
             route_vec_push(remove, have->items[h]);

@@ -183,7 +183,7 @@ int rule_prune(struct netlink *nl, const char *const *keep, struct gw_error *err
 
     info->family = AF_INET;
     int r = netlink_dump(nl, request, on_rule, &rules);
-    VEC_EACH (&rules, rule)
+    VEC_EACH(&rules, rule)
         if (r == 0 && !is_kept(rule, keep))
             r = rule_talk(nl, RTM_DELRULE, 0, rule);
     rule_vec_done(&rules);

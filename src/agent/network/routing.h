@@ -4,10 +4,11 @@
 #include "agent/network/netlink.h"
 #include "base/vec.h"
 
-#define ROUTE_PROTOCOL 71         /* not in rt_protos; RFC-less, as every daemon picks one above RTPROT_STATIC */
-#define ROUTE_TABLE_MAIN 254      /* RT_TABLE_MAIN */
-#define ROUTE_TABLE_ARRIVING 7100 /* for packets that come from other nodes; consulted first by rules of priority 710 \
-                                   */
+#define ROUTE_PROTOCOL 71    /* not in rt_protos; RFC-less, as every daemon picks one above RTPROT_STATIC */
+#define ROUTE_TABLE_MAIN 254 /* RT_TABLE_MAIN */
+#define ROUTE_TABLE_ARRIVING \
+    7100 /* for packets that come from other nodes; consulted first by rules of priority 710 \
+          */
 #define ROUTE_RULE_PRIORITY 710
 #define ROUTE_TUNNEL_ID 71 /* VXLAN network identifier */
 

@@ -47,10 +47,10 @@ static int apply(struct network *n, struct routes_input *in, struct gw_error *er
 
     routes_decide(in, &want);
     routes_diff(&have, &want, &put, &remove);
-    VEC_EACH (&put, route)
+    VEC_EACH(&put, route)
         if (r == 0)
             r = route_put(n->nl, route, err);
-    VEC_EACH (&remove, route)
+    VEC_EACH(&remove, route)
         if (r == 0 && n->followed)
             r = route_delete(n->nl, route, err);
     route_vec_done(&have);
@@ -114,10 +114,10 @@ int network_sync(struct network *n, int64_t now, struct gw_error *err)
 /* Notes up to which serial each peer was followed. */
 static void record_observed(struct network *n)
 {
-    VEC_EACH (&n->observed, o)
+    VEC_EACH(&n->observed, o)
         free(o->node);
     n->observed.len = 0;
-    VEC_EACH (&n->peers, peer)
+    VEC_EACH(&n->peers, peer)
         observed_vec_push(&n->observed, (struct observed_peer){xstrdup(peer->node), peer->serial});
 }
 
@@ -183,7 +183,7 @@ void network_announcement(const struct network *n, struct node_view *ret)
         a.vmi = xstrdup(p->vmi);
         announced_vec_push(&ret->addresses, a);
     }
-    VEC_EACH (&n->observed, o)
+    VEC_EACH(&n->observed, o)
         observed_vec_push(&ret->observed, (struct observed_peer){xstrdup(o->node), o->serial});
 }
 

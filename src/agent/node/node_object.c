@@ -53,7 +53,7 @@ static void drop_stale(yyjson_mut_doc *d, yyjson_val *old)
 
 static void set_cpu_labels(yyjson_mut_doc *d, const struct qemu_facts *q)
 {
-    VEC_EACH (&q->models, m) {
+    VEC_EACH(&q->models, m) {
         set_label(d, "cpu-model-migration.node.kubevirt.io", m->name);
         if (m->usable)
             set_label(d, "cpu-model.node.kubevirt.io", m->name);

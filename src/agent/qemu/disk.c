@@ -4,7 +4,7 @@
 
 void disks_done(struct disk_vec *v)
 {
-    VEC_EACH (v, d) {
+    VEC_EACH(v, d) {
         free(d->name);
         free(d->path);
         free(d->format);

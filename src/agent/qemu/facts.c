@@ -20,7 +20,7 @@ const char *qemu_migration_blocker(const struct qemu_facts *f)
 
 const struct cpu_model *qemu_model(const struct qemu_facts *f, const char *name)
 {
-    VEC_EACH (&f->models, m)
+    VEC_EACH(&f->models, m)
         if (streq(m->name, name))
             return m;
     return NULL;
@@ -30,7 +30,7 @@ struct qemu_facts *qemu_facts_free(struct qemu_facts *f)
 {
     if (!f)
         return NULL;
-    VEC_EACH (&f->models, m) {
+    VEC_EACH(&f->models, m) {
         free(m->name);
         strv_done(&m->missing);
     }

@@ -24,7 +24,7 @@ static void volume_done(struct volume *v)
 
 void volume_plan_done(struct volume_plan *p)
 {
-    VEC_EACH (&p->disks, v)
+    VEC_EACH(&p->disks, v)
         volume_done(v);
     volume_vec_done(&p->disks);
     free(p->kernel_image);

@@ -30,7 +30,8 @@ static int keep_namespace(struct rule_ctx *ctx, yyjson_val *object, struct gw_er
 
     for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
         if (streq(name, kept[i]))
-            return gw_error_set(err, GW_FORBIDDEN, "namespaces \"%s\" is forbidden: this namespace may not be deleted", name);
+            return gw_error_set(err, GW_FORBIDDEN, "namespaces \"%s\" is forbidden: this namespace may not be deleted",
+                                name);
     return 0;
 }
 

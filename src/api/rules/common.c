@@ -67,7 +67,8 @@ const char *setting(struct rule_ctx *ctx, const char *kubevirt, const char *hype
     const char *text = kv ? json_str(json_at(kv, "/spec"), kubevirt) : NULL;
 
     if (!text && hyperconverged) {
-        yyjson_val *hco = ctx->lookup(ctx, "hco.kubevirt.io", "HyperConverged", "openshift-cnv", "kubevirt-hyperconverged");
+        yyjson_val *hco =
+            ctx->lookup(ctx, "hco.kubevirt.io", "HyperConverged", "openshift-cnv", "kubevirt-hyperconverged");
         text = hco ? json_str(json_at(hco, "/spec"), hyperconverged) : NULL;
     }
     return text && *text ? text : fallback;
@@ -79,8 +80,7 @@ void check_labels(struct where *w, const char *field, yyjson_val *labels)
 
     if (!yyjson_is_obj(labels))
         return;
-    json_each_member(labels, key, value)
-    {
+    json_each_member(labels, key, value) {
         const char *fault = qualified_name_fault(yyjson_get_str(key));
         _cleanup_free_ char *text = NULL;
 

@@ -15,7 +15,8 @@ struct where {
 /* The text belongs to w and holds until the next call. */
 const char *at(struct where *w, const char *fmt, ...) _printf_(2, 3);
 
-/* A resource quantity that may be JSON text or number: whole units, and thousandths. fallback when absent or no quantity. */
+/* A resource quantity that may be JSON text or number: whole units, and thousandths. fallback when absent or no
+ * quantity. */
 int64_t amount(yyjson_val *v, int64_t fallback);
 int64_t amount_milli(yyjson_val *v, int64_t fallback);
 
@@ -26,7 +27,8 @@ bool spec_changed(yyjson_val *object, yyjson_val *old);
 void spec_fixed(yyjson_val *object, yyjson_val *old, struct gw_error *err);
 
 /* Refuses, in the words of a Kubernetes admission webhook: `admission webhook "NAME" denied the request: ...`. */
-void webhook_deny(struct gw_error *err, enum gw_reason reason, const char *webhook, const char *fmt, ...) _printf_(4, 5);
+void webhook_deny(struct gw_error *err, enum gw_reason reason, const char *webhook, const char *fmt, ...)
+    _printf_(4, 5);
 
 /* Whether a controller or an agent asks, and not a person. */
 bool asked_by_system(const struct rule_ctx *ctx);

@@ -24,7 +24,8 @@ static void check_signer(yyjson_val *object, struct gw_error *err)
     _cleanup_free_ char *text = xasprintf("\"%s\"", signer);
 
     if (!slash || slash == signer || !slash[1] || !memchr(signer, '.', (size_t)(slash - signer)))
-        field_invalid(err, "spec.signerName", text, "must be a fully qualified domain and path of the form "
+        field_invalid(err, "spec.signerName", text,
+                      "must be a fully qualified domain and path of the form "
                       "'example.com/signer-name'");
 }
 
@@ -33,8 +34,7 @@ static void check_conditions(yyjson_val *object, struct gw_error *err)
     yyjson_val *condition;
     bool approved = false, denied = false;
 
-    json_each(json_at(object, "/status/conditions"), condition)
-    {
+    json_each(json_at(object, "/status/conditions"), condition) {
         const char *type = json_str_or(condition, "/type", "");
         approved |= streq(type, "Approved");
         denied |= streq(type, "Denied");

@@ -1,4 +1,5 @@
-/* VirtualMachineInstanceMigration. The refusals are KubeVirt's to the letter, because tools and people match on them. */
+/* VirtualMachineInstanceMigration. The refusals are KubeVirt's to the letter, because tools and people match on them.
+ */
 #include <string.h>
 
 #include "api/meta.h"
@@ -78,8 +79,10 @@ static void check_vmi(struct rule_ctx *ctx, const char *name, struct gw_error *e
         return;
     ctx->each(ctx, GROUP_KUBEVIRT, "VirtualMachineInstanceMigration", ctx->namespace, find_active, &s);
     if (s.uid)
-        webhook_deny(err, GW_BAD_REQUEST, CREATE_WEBHOOK, "in-flight migration detected. Active migration job (%s) is "
-                     "currently already in progress for VMI %s.", s.uid, name);
+        webhook_deny(err, GW_BAD_REQUEST, CREATE_WEBHOOK,
+                     "in-flight migration detected. Active migration job (%s) is "
+                     "currently already in progress for VMI %s.",
+                     s.uid, name);
     free(s.uid);
 }
 

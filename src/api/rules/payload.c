@@ -33,8 +33,7 @@ static void secret_defaults(struct rule_ctx *ctx, yyjson_mut_doc *d, yyjson_val 
 
     if (!type || !*type)
         json_set_str(d, "/type", "Opaque");
-    yyjson_mut_obj_foreach(texts, i, n, key, value)
-    {
+    yyjson_mut_obj_foreach(texts, i, n, key, value) {
         if (!yyjson_mut_is_str(value))
             return; /* the schema refuses it */
         _cleanup_free_ char *path = json_path("/data", yyjson_mut_get_str(key));
@@ -60,12 +59,12 @@ static size_t check_keys(const char *field, yyjson_val *data, struct gw_error *e
     yyjson_val *key, *value;
     size_t total = 0;
 
-    json_each_member(data, key, value)
-    {
+    json_each_member(data, key, value) {
         _cleanup_free_ char *text = field_quote(key), *path = xasprintf("%s[%s]", field, yyjson_get_str(key));
         total += yyjson_get_len(value);
         if (!data_key(yyjson_get_str(key)))
-            field_invalid(err, path, text, "a valid config key must consist of alphanumeric characters, '-', '_' or '.'");
+            field_invalid(err, path, text,
+                          "a valid config key must consist of alphanumeric characters, '-', '_' or '.'");
     }
     return total;
 }

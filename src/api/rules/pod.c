@@ -14,10 +14,13 @@ static void set_defaults(struct rule_ctx *ctx, yyjson_mut_doc *d, yyjson_val *ol
 static void check_create(struct rule_ctx *ctx, yyjson_val *object, struct gw_error *err)
 {
     if (!rule_user_in_group(ctx, GROUP_CONTROLLERS))
-        gw_error_set(err, GW_FORBIDDEN, "pods \"%s\" is forbidden: Godwit runs virtual machines, not containers; the pods here "
-                     "belong to VMs and are made by its controllers. Create a VirtualMachine instead", meta_name(object));
+        gw_error_set(err, GW_FORBIDDEN,
+                     "pods \"%s\" is forbidden: Godwit runs virtual machines, not containers; the pods here "
+                     "belong to VMs and are made by its controllers. Create a VirtualMachine instead",
+                     meta_name(object));
     else if (!str_same(meta_label(object, "kubevirt.io"), "virt-launcher") || !meta_controller(object))
-        field_required(err, "metadata.ownerReferences", "a launcher pod has label kubevirt.io=virt-launcher and is controlled "
+        field_required(err, "metadata.ownerReferences",
+                       "a launcher pod has label kubevirt.io=virt-launcher and is controlled "
                        "by a VirtualMachineInstance");
 }
 
@@ -26,10 +29,10 @@ static bool only_bound(yyjson_val *spec, yyjson_val *old)
 {
     yyjson_val *key, *value;
 
-    json_each_member(spec, key, value)
-    {
+    json_each_member(spec, key, value) {
         bool node = streq(yyjson_get_str(key), "nodeName");
-        if (!(node && !*json_str_or(old, "/nodeName", "")) && !json_equal(value, yyjson_obj_get(old, yyjson_get_str(key))))
+        if (!(node && !*json_str_or(old, "/nodeName", "")) &&
+            !json_equal(value, yyjson_obj_get(old, yyjson_get_str(key))))
             return false;
     }
     json_each_member(old, key, value)

@@ -1,5 +1,5 @@
-/* The cluster's settings (KubeVirt, HyperConverged) and MigrationPolicies. There is one object of each of the first two;
- * others would look as if they meant something, so they are refused. */
+/* The cluster's settings (KubeVirt, HyperConverged) and MigrationPolicies. There is one object of each of the first
+ * two; others would look as if they meant something, so they are refused. */
 #include <string.h>
 
 #include "api/meta.h"
@@ -26,8 +26,10 @@ static void check_only(struct rule_ctx *ctx, yyjson_val *object, const char *nam
 
 static int keep(struct rule_ctx *ctx, yyjson_val *object, struct gw_error *err)
 {
-    return gw_error_set(err, GW_FORBIDDEN, "%s/%s holds the settings of the cluster and cannot be deleted; remove single "
-                        "settings from its spec instead", ctx->namespace, meta_name(object));
+    return gw_error_set(err, GW_FORBIDDEN,
+                        "%s/%s holds the settings of the cluster and cannot be deleted; remove single "
+                        "settings from its spec instead",
+                        ctx->namespace, meta_name(object));
 }
 
 /* Gates of what is always on need no word. */
@@ -51,14 +53,17 @@ static void warn_gates(struct rule_ctx *ctx, yyjson_val *gates)
             str_printf(&names, "%s%s", names.len ? ", " : "", yyjson_get_str(gate));
     if (!names.len || !ctx->warn)
         return;
-    _cleanup_free_ char *text = xasprintf("feature gates change nothing here (%s): what is built is on, and what is not is "
-                                          "refused where it is asked for", str_text(&names));
+    _cleanup_free_ char *text =
+        xasprintf("feature gates change nothing here (%s): what is built is on, and what is not is "
+                  "refused where it is asked for",
+                  str_text(&names));
     ctx->warn(ctx, text);
 }
 
 static void check_words(struct where *w, yyjson_val *configuration)
 {
-    const char *model = json_str_or(configuration, "/cpuModel", ""), *type = json_str_or(configuration, "/machineType", "");
+    const char *model = json_str_or(configuration, "/cpuModel", ""),
+               *type = json_str_or(configuration, "/machineType", "");
     _cleanup_free_ char *model_text = xasprintf("\"%s\"", model), *type_text = xasprintf("\"%s\"", type);
 
     if (*model && !plain_word(model))
@@ -70,7 +75,8 @@ static void check_words(struct where *w, yyjson_val *configuration)
 
 static void validate_kubevirt(struct rule_ctx *ctx, yyjson_val *object, yyjson_val *old, struct gw_error *err)
 {
-    struct where w = {.base = "spec.configuration", .err = err}, m = {.base = "spec.configuration.migrations", .err = err};
+    struct where w = {.base = "spec.configuration", .err = err},
+                 m = {.base = "spec.configuration.migrations", .err = err};
     yyjson_val *configuration = json_at(object, "/spec/configuration");
 
     if (!old)
@@ -104,7 +110,8 @@ static void validate_policy(struct rule_ctx *ctx, yyjson_val *object, yyjson_val
 
     check_bandwidth(&w, spec);
     check_labels(&w, "selectors.namespaceSelector", json_at(spec, "/selectors/namespaceSelector"));
-    check_labels(&w, "selectors.virtualMachineInstanceSelector", json_at(spec, "/selectors/virtualMachineInstanceSelector"));
+    check_labels(&w, "selectors.virtualMachineInstanceSelector",
+                 json_at(spec, "/selectors/virtualMachineInstanceSelector"));
 }
 
 const struct rules kubevirt_rules = {

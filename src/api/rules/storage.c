@@ -15,8 +15,7 @@ static void check_modes(struct where *w, yyjson_val *modes)
 
     if (yyjson_arr_size(modes) == 0)
         field_required(w->err, at(w, "accessModes"), "at least 1 access mode is required");
-    json_each_at(modes, i, mode)
-    {
+    json_each_at(modes, i, mode) {
         _cleanup_free_ char *text = field_quote(mode);
         const char *const *k = known;
         while (*k && !streq(*k, yyjson_get_str(mode) ?: ""))
@@ -105,8 +104,7 @@ static bool claim_fixed(yyjson_val *spec, yyjson_val *old)
 {
     yyjson_val *key, *value;
 
-    json_each_member(spec, key, value)
-    {
+    json_each_member(spec, key, value) {
         yyjson_val *before = yyjson_obj_get(old, yyjson_get_str(key));
         if (streq(yyjson_get_str(key), "volumeName") && (!before || !*(yyjson_get_str(before) ?: "")))
             continue;

@@ -4,12 +4,23 @@
 
 /* One row per kind that has rules. */
 static const struct rules *const table[] = {
-    &namespace_rules,  &node_rules,            &event_rules,
-    &lease_rules,      &secret_rules,          &configmap_rules,
-    &persistentvolume_rules, &persistentvolumeclaim_rules, &pod_rules,
-    &csr_rules,        &vm_rules,              &vmi_rules,
-    &migration_rules,  &kubevirt_rules,        &hyperconverged_rules,
-    &migrationpolicy_rules, &crd_rules,
+    &namespace_rules,
+    &node_rules,
+    &event_rules,
+    &lease_rules,
+    &secret_rules,
+    &configmap_rules,
+    &persistentvolume_rules,
+    &persistentvolumeclaim_rules,
+    &pod_rules,
+    &csr_rules,
+    &vm_rules,
+    &vmi_rules,
+    &migration_rules,
+    &kubevirt_rules,
+    &hyperconverged_rules,
+    &migrationpolicy_rules,
+    &crd_rules,
 };
 
 static const struct rules none;

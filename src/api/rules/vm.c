@@ -14,7 +14,8 @@ static void check_running(yyjson_val *spec, struct gw_error *err)
     bool running = yyjson_obj_get(spec, "running") != NULL, strategy = yyjson_obj_get(spec, "runStrategy") != NULL;
 
     if (running && strategy)
-        gw_error_add_cause(err, CAUSE_INVALID, "spec.running", "Running and RunStrategy are mutually exclusive. Note that "
+        gw_error_add_cause(err, CAUSE_INVALID, "spec.running",
+                           "Running and RunStrategy are mutually exclusive. Note that "
                            "Running is deprecated, please use RunStrategy instead");
     else if (!running && !strategy)
         gw_error_add_cause(err, CAUSE_INVALID, "spec.runStrategy", "RunStrategy must be specified");

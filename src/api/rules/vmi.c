@@ -1,5 +1,5 @@
-/* VirtualMachineInstance: its spec is fixed at creation. Status has no subresource of its own, so it is written through the
- * object; which agent may write which part is the API server's matter (docs/handover.md). */
+/* VirtualMachineInstance: its spec is fixed at creation. Status has no subresource of its own, so it is written through
+ * the object; which agent may write which part is the API server's matter (docs/handover.md). */
 #include <string.h>
 
 #include "api/meta.h"
@@ -70,8 +70,8 @@ static void set_defaults(struct rule_ctx *ctx, yyjson_mut_doc *d, yyjson_val *ol
 /* Labels that tell controllers where a VM is; a person's would mislead them. */
 static void check_reserved(struct rule_ctx *ctx, yyjson_val *object, yyjson_val *old, struct gw_error *err)
 {
-    static const char *const reserved[] = {"kubevirt.io/created-by", "kubevirt.io/migrationJobUID", "kubevirt.io/nodeName",
-                                           "kubevirt.io/migrationTargetNodeName"};
+    static const char *const reserved[] = {"kubevirt.io/created-by", "kubevirt.io/migrationJobUID",
+                                           "kubevirt.io/nodeName", "kubevirt.io/migrationTargetNodeName"};
 
     if (asked_by_system(ctx))
         return;

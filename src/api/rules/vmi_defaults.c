@@ -1,5 +1,5 @@
-/* The defaults of KubeVirt's mutating webhook, with two differences that keep every VM migratable: an interface without a
- * binding gets masquerade (there: bridge), and so does the one that is added when there is none. */
+/* The defaults of KubeVirt's mutating webhook, with two differences that keep every VM migratable: an interface without
+ * a binding gets masquerade (there: bridge), and so does the one that is added when there is none. */
 #include <stdio.h>
 #include <string.h>
 
@@ -64,7 +64,8 @@ static void set_count(yyjson_mut_doc *d, yyjson_mut_val *cpu, const char *name, 
     yyjson_mut_obj_add_sint(d, cpu, name, value);
 }
 
-/* A quantity of domain.resources, as text or number, in thousandths rounded up to whole processors; 0 when not given. */
+/* A quantity of domain.resources, as text or number, in thousandths rounded up to whole processors; 0 when not given.
+ */
 static int64_t cpu_amount(yyjson_mut_val *resources, const char *list)
 {
     yyjson_mut_val *v = yyjson_mut_obj_get(yyjson_mut_obj_get(resources, list), "cpu");
@@ -180,8 +181,7 @@ static void storage_defaults(yyjson_mut_doc *d, yyjson_mut_val *spec, yyjson_mut
     yyjson_mut_val *volumes = yyjson_mut_obj_get(spec, "volumes"), *item;
     size_t i, n;
 
-    yyjson_mut_arr_foreach(volumes, i, n, item)
-    {
+    yyjson_mut_arr_foreach(volumes, i, n, item) {
         const char *name = yyjson_mut_get_str(yyjson_mut_obj_get(item, "name"));
         yyjson_mut_val *disks = list_of(d, devices, "disks");
 
@@ -198,8 +198,8 @@ static bool empty(yyjson_mut_val *list)
     return !list || (yyjson_mut_is_arr(list) && yyjson_mut_arr_size(list) == 0);
 }
 
-static const char *const bindings[] = {"masquerade", "bridge", "sriov", "passtBinding", "binding", "slirp", "macvtap",
-                                       "passt", NULL};
+static const char *const bindings[] = {"masquerade", "bridge", "sriov", "passtBinding", "binding", "slirp",
+                                       "macvtap",    "passt",  NULL};
 
 static void interface_default(yyjson_mut_doc *d, yyjson_mut_val *interface)
 {
@@ -240,5 +240,6 @@ void vmi_spec_defaults(struct rule_ctx *ctx, yyjson_mut_doc *d)
     image_default(d, yyjson_mut_obj_get(json_mut_at(d, "/spec/domain/firmware/kernelBoot"), "container"));
     storage_defaults(d, spec, devices);
     network_defaults(d, spec, devices);
-    text_default(d, spec, "evictionStrategy", setting(ctx, "/configuration/evictionStrategy", "/evictionStrategy", "None"));
+    text_default(d, spec, "evictionStrategy",
+                 setting(ctx, "/configuration/evictionStrategy", "/evictionStrategy", "None"));
 }

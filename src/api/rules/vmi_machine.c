@@ -8,9 +8,9 @@
 #include "base/map.h"
 #include "base/str.h"
 
-#define MIN_MEMORY 1000000              /* KubeVirt's "1M" */
-#define MAX_MEMORY (1LL << 44)          /* 16 TiB: more than any host that runs this has; QEMU would refuse it later */
-#define MAX_VCPUS 255                   /* more need an interrupt remapping unit */
+#define MIN_MEMORY 1000000     /* KubeVirt's "1M" */
+#define MAX_MEMORY (1LL << 44) /* 16 TiB: more than any host that runs this has; QEMU would refuse it later */
+#define MAX_VCPUS 255          /* more need an interrupt remapping unit */
 
 static const char *text_of(yyjson_val *v, char *buf, size_t size)
 {
@@ -46,9 +46,10 @@ static void memory_order(struct where *w, const struct amounts *m)
 
     if (m->guest_ok && m->limit_ok && amount(m->guest, 0) > amount(m->limit, 0)) {
         const char *guest = text_of(m->guest, a, sizeof(a)), *limit = text_of(m->limit, b, sizeof(b));
-        gw_error_add_cause(w->err, CAUSE_INVALID, at(w, "domain.memory.guest"),
-                           "%s '%s' must be equal to or less than the memory limit %s.domain.resources.limits.memory '%s'",
-                           w->field, guest, w->base, limit);
+        gw_error_add_cause(
+            w->err, CAUSE_INVALID, at(w, "domain.memory.guest"),
+            "%s '%s' must be equal to or less than the memory limit %s.domain.resources.limits.memory '%s'", w->field,
+            guest, w->base, limit);
     }
     if (m->request_ok && m->limit_ok && amount(m->request, 0) > amount(m->limit, 0)) {
         const char *request = text_of(m->request, a, sizeof(a)), *limit = text_of(m->limit, b, sizeof(b));
@@ -69,7 +70,8 @@ static void check_memory(yyjson_val *spec, struct where *w)
     if (!m.guest && !m.request && !m.limit) {
         gw_error_add_cause(w->err, CAUSE_REQUIRED, at(w, "domain.memory.guest"),
                            "no memory requested, at least one of '%s.domain.memory.guest' or "
-                           "'%s.domain.resources.requests.memory' must be set", w->base, w->base);
+                           "'%s.domain.resources.requests.memory' must be set",
+                           w->base, w->base);
         return;
     }
     m.guest_ok = m.guest && memory_sane(w, "domain.memory.guest", m.guest);
@@ -84,8 +86,7 @@ static void check_resource_names(yyjson_val *spec, struct where *w, const char *
     _cleanup_free_ char *path = xasprintf("/domain/resources/%s", list);
     yyjson_val *key, *value;
 
-    json_each_member(json_at(spec, path), key, value)
-    {
+    json_each_member(json_at(spec, path), key, value) {
         _cleanup_free_ char *text = field_quote(key);
         if (!streq(yyjson_get_str(key), "cpu") && !streq(yyjson_get_str(key), "memory"))
             field_unsupported(w->err, at(w, "domain.resources.%s.%s", list, yyjson_get_str(key)), text, known);
@@ -135,8 +136,7 @@ static void check_cpu_features(yyjson_val *cpu, struct where *w)
     yyjson_val *features = yyjson_obj_get(cpu, "features"), *f;
     size_t i;
 
-    json_each_at(features, i, f)
-    {
+    json_each_at(features, i, f) {
         const char *name = json_str_or(f, "/name", "");
         _cleanup_free_ char *text = field_quote(yyjson_obj_get(f, "name"));
 

@@ -5,8 +5,8 @@
 #include "api/rules/vmi_spec.h"
 #include "base/map.h"
 
-static const char *const bindings[] = {"masquerade", "bridge", "sriov", "passtBinding", "binding", "slirp", "macvtap",
-                                       "passt", NULL};
+static const char *const bindings[] = {"masquerade", "bridge", "sriov", "passtBinding", "binding", "slirp",
+                                       "macvtap",    "passt",  NULL};
 static const char *const kinds[] = {"pod", "multus", "resourceClaim", NULL};
 
 /* The guest needs an address, its router another. */
@@ -43,12 +43,11 @@ static void check_ports(struct where *w, size_t i, yyjson_val *ports)
     yyjson_val *port;
     size_t k;
 
-    json_each_at(ports, k, port)
-    {
+    json_each_at(ports, k, port) {
         const char *name = json_str_or(port, "/name", "");
         _cleanup_free_ char *text = field_quote(yyjson_obj_get(port, "name"));
-        _cleanup_free_ char *number = xasprintf("%lld/%s", (long long)json_int(port, "/port", 0),
-                                                json_str_or(port, "/protocol", "TCP"));
+        _cleanup_free_ char *number =
+            xasprintf("%lld/%s", (long long)json_int(port, "/port", 0), json_str_or(port, "/protocol", "TCP"));
 
         if (*name && map_has(names, name))
             field_duplicate(w->err, at(w, "domain.devices.interfaces[%zu].ports[%zu].name", i, k), text);
@@ -82,7 +81,8 @@ static void check_binding(struct where *w, size_t i, yyjson_val *interface, yyjs
     size_t n = count_of(interface, bindings, &binding);
 
     if (n > 1)
-        field_invalid(w->err, at(w, "domain.devices.interfaces[%zu]", i), "\"...\"", "can have only one binding method");
+        field_invalid(w->err, at(w, "domain.devices.interfaces[%zu]", i), "\"...\"",
+                      "can have only one binding method");
     else if (n == 1 && streq(binding, "masquerade") && network && !yyjson_obj_get(network, "pod"))
         gw_error_add_cause(w->err, CAUSE_INVALID, at(w, "domain.devices.interfaces[%zu].name", i),
                            "Masquerade interface only implemented with pod network");
@@ -94,8 +94,7 @@ static void check_interfaces(yyjson_val *spec, struct where *w, struct map *netw
     yyjson_val *interfaces = json_at(spec, "/domain/devices/interfaces"), *interface;
     size_t i;
 
-    json_each_at(interfaces, i, interface)
-    {
+    json_each_at(interfaces, i, interface) {
         const char *name = json_str_or(interface, "/name", "");
         _cleanup_free_ char *text = field_quote(yyjson_obj_get(interface, "name"));
 
@@ -111,8 +110,8 @@ static void check_interfaces(yyjson_val *spec, struct where *w, struct map *netw
     }
     json_each_at(json_at(spec, "/networks"), i, interface)
         if (!map_has(names, json_str_or(interface, "/name", "")))
-            gw_error_add_cause(w->err, CAUSE_REQUIRED, at(w, "networks[%zu].name", i),
-                               "%s '%s' not found.", w->field, json_str_or(interface, "/name", ""));
+            gw_error_add_cause(w->err, CAUSE_REQUIRED, at(w, "networks[%zu].name", i), "%s '%s' not found.", w->field,
+                               json_str_or(interface, "/name", ""));
 }
 
 void vmi_network_check(yyjson_val *spec, struct where *w)

@@ -16,10 +16,11 @@ static bool is_integer(const char *text)
 /* One condition {key, operator, values}; path is its field path below the spec. */
 static void check_requirement(struct where *w, const char *path, yyjson_val *r)
 {
-    const char *operator = json_str_or(r, "/operator", ""), *key = json_str_or(r, "/key", "");
+    const char *operator= json_str_or(r, "/operator", ""), *key = json_str_or(r, "/key", "");
     const char *fault = qualified_name_fault(key);
     size_t values = yyjson_arr_size(yyjson_obj_get(r, "values"));
-    _cleanup_free_ char *text = field_quote(yyjson_obj_get(r, "values")), *key_text = field_quote(yyjson_obj_get(r, "key"));
+    _cleanup_free_ char *text = field_quote(yyjson_obj_get(r, "values")),
+                        *key_text = field_quote(yyjson_obj_get(r, "key"));
 
     if (fault)
         field_invalid(w->err, at(w, "%s.key", path), key_text, "%s", fault);
@@ -38,8 +39,7 @@ static void check_requirements(struct where *w, const char *path, const char *li
     yyjson_val *r;
     size_t i;
 
-    json_each_at(requirements, i, r)
-    {
+    json_each_at(requirements, i, r) {
         _cleanup_free_ char *item = xasprintf("%s.%s[%zu]", path, list, i);
         check_requirement(w, item, r);
     }
@@ -52,8 +52,7 @@ static void check_node_term(struct where *w, const char *path, yyjson_val *term)
 
     check_requirements(w, path, "matchExpressions", yyjson_obj_get(term, "matchExpressions"));
     check_requirements(w, path, "matchFields", fields);
-    json_each_at(fields, i, f)
-    {
+    json_each_at(fields, i, f) {
         _cleanup_free_ char *text = field_quote(yyjson_obj_get(f, "key"));
         if (!streq(json_str_or(f, "/key", ""), "metadata.name"))
             field_invalid(w->err, at(w, "%s.matchFields[%zu].key", path, i), text, "not a valid field selector key");
@@ -69,13 +68,11 @@ static void check_node_affinity(struct where *w, yyjson_val *affinity)
     if (required && yyjson_arr_size(terms) == 0)
         field_required(w->err, at(w, "affinity.nodeAffinity.%s.nodeSelectorTerms", REQUIRED),
                        "must have at least one node selector term");
-    json_each_at(terms, i, item)
-    {
+    json_each_at(terms, i, item) {
         _cleanup_free_ char *path = xasprintf("affinity.nodeAffinity.%s.nodeSelectorTerms[%zu]", REQUIRED, i);
         check_node_term(w, path, item);
     }
-    json_each_at(yyjson_obj_get(affinity, PREFERRED), i, item)
-    {
+    json_each_at(yyjson_obj_get(affinity, PREFERRED), i, item) {
         _cleanup_free_ char *path = xasprintf("affinity.nodeAffinity.%s[%zu].preference", PREFERRED, i);
         check_node_term(w, path, yyjson_obj_get(item, "preference"));
     }
@@ -101,13 +98,11 @@ static void check_pod_affinity(struct where *w, const char *name, yyjson_val *af
     yyjson_val *item;
     size_t i;
 
-    json_each_at(yyjson_obj_get(affinity, REQUIRED), i, item)
-    {
+    json_each_at(yyjson_obj_get(affinity, REQUIRED), i, item) {
         _cleanup_free_ char *path = xasprintf("affinity.%s.%s[%zu]", name, REQUIRED, i);
         check_pod_term(w, path, item);
     }
-    json_each_at(yyjson_obj_get(affinity, PREFERRED), i, item)
-    {
+    json_each_at(yyjson_obj_get(affinity, PREFERRED), i, item) {
         _cleanup_free_ char *path = xasprintf("affinity.%s.%s[%zu].podAffinityTerm", name, PREFERRED, i);
         check_pod_term(w, path, yyjson_obj_get(item, "podAffinityTerm"));
     }
@@ -115,7 +110,7 @@ static void check_pod_affinity(struct where *w, const char *name, yyjson_val *af
 
 static void check_toleration(struct where *w, size_t i, yyjson_val *t)
 {
-    const char *key = json_str_or(t, "/key", ""), *operator = json_str_or(t, "/operator", "Equal");
+    const char *key = json_str_or(t, "/key", ""), *operator= json_str_or(t, "/operator", "Equal");
     const char *fault = *key ? qualified_name_fault(key) : NULL;
     _cleanup_free_ char *text = xasprintf("\"%s\"", operator), *key_text = xasprintf("\"%s\"", key);
 
@@ -125,7 +120,8 @@ static void check_toleration(struct where *w, size_t i, yyjson_val *t)
         field_invalid(w->err, at(w, "tolerations[%zu].operator", i), text,
                       "operator must be Exists when `key` is empty, which means \"match all values and all keys\"");
     if (streq(operator, "Exists") && *json_str_or(t, "/value", ""))
-        field_invalid(w->err, at(w, "tolerations[%zu].operator", i), text, "value must be empty when `operator` is 'Exists'");
+        field_invalid(w->err, at(w, "tolerations[%zu].operator", i), text,
+                      "value must be empty when `operator` is 'Exists'");
     if (yyjson_obj_get(t, "tolerationSeconds") && !streq(json_str_or(t, "/effect", ""), "NoExecute"))
         field_invalid(w->err, at(w, "tolerations[%zu].effect", i), "\"\"",
                       "effect must be 'NoExecute' when `tolerationSeconds` is set");

@@ -4,8 +4,8 @@
 
 #include "api/rules/common.h"
 
-/* What a VM's template gets as well: architecture, machine type, firmware UUID. `spec` is a JSON pointer to the spec in d;
- * the UUID of old_spec (may be NULL) stays. */
+/* What a VM's template gets as well: architecture, machine type, firmware UUID. `spec` is a JSON pointer to the spec in
+ * d; the UUID of old_spec (may be NULL) stays. */
 void vmi_template_defaults(struct rule_ctx *ctx, yyjson_mut_doc *d, const char *spec, yyjson_val *old_spec);
 
 /* Everything else: processors, memory, devices, networks. For VirtualMachineInstances, once, at creation. */
@@ -15,9 +15,9 @@ void vmi_spec_defaults(struct rule_ctx *ctx, yyjson_mut_doc *d);
 void vmi_spec_check(yyjson_val *spec, const char *base, struct gw_error *err);
 
 /* The parts of it, one file each. */
-void vmi_machine_check(yyjson_val *spec, struct where *w); /* vmi_machine.c: processors, memory, firmware */
-void vmi_storage_check(yyjson_val *spec, struct where *w); /* vmi_storage.c: disks and volumes */
-void vmi_network_check(yyjson_val *spec, struct where *w); /* vmi_network.c: interfaces and networks */
+void vmi_machine_check(yyjson_val *spec, struct where *w);    /* vmi_machine.c: processors, memory, firmware */
+void vmi_storage_check(yyjson_val *spec, struct where *w);    /* vmi_storage.c: disks and volumes */
+void vmi_network_check(yyjson_val *spec, struct where *w);    /* vmi_network.c: interfaces and networks */
 void vmi_scheduling_check(yyjson_val *spec, struct where *w); /* vmi_scheduling.c: selectors, affinity, tolerations */
 
 /* Most that a name of a VM may have: it becomes the value of labels. */

@@ -8,9 +8,23 @@
 
 static const char *const targets[] = {"disk", "cdrom", "lun", NULL};
 static const char *const sources[] = {
-    "containerDisk", "persistentVolumeClaim", "cloudInitNoCloud", "emptyDisk",  "cloudInitConfigDrive", "dataVolume",
-    "ephemeral",     "hostDisk",              "configMap",        "secret",     "serviceAccount",       "downwardAPI",
-    "sysprep",       "memoryDump",            "containerPath",    "downwardMetrics", NULL,
+    "containerDisk",
+    "persistentVolumeClaim",
+    "cloudInitNoCloud",
+    "emptyDisk",
+    "cloudInitConfigDrive",
+    "dataVolume",
+    "ephemeral",
+    "hostDisk",
+    "configMap",
+    "secret",
+    "serviceAccount",
+    "downwardAPI",
+    "sysprep",
+    "memoryDump",
+    "containerPath",
+    "downwardMetrics",
+    NULL,
 };
 
 /* Names must be there and unique; what has been seen is kept in `seen`. */
@@ -73,8 +87,7 @@ static void check_disks(yyjson_val *spec, struct where *w, struct map *volumes)
     const char *target;
     size_t i, sata = 0;
 
-    json_each_at(disks, i, disk)
-    {
+    json_each_at(disks, i, disk) {
         const char *name = json_str_or(disk, "/name", "");
 
         if (on_sata(disk) && ++sata == SATA_PORTS + 1)
@@ -113,8 +126,8 @@ static void check_cloud_init(struct where *w, size_t i, yyjson_val *source)
         gw_error_add_cause(w->err, CAUSE_INVALID, field,
                            "%s must have at least one userdatasource or one networkdatasource set.", field);
     if (length_of(source, "/userData", "/userDataBase64") > CLOUD_INIT_MAX)
-        gw_error_add_cause(w->err, CAUSE_INVALID, field, "%s userdata exceeds %d byte limit; use secretRef for larger data.",
-                           field, CLOUD_INIT_MAX);
+        gw_error_add_cause(w->err, CAUSE_INVALID, field,
+                           "%s userdata exceeds %d byte limit; use secretRef for larger data.", field, CLOUD_INIT_MAX);
     if (length_of(source, "/networkData", "/networkDataBase64") > CLOUD_INIT_MAX)
         gw_error_add_cause(w->err, CAUSE_INVALID, field,
                            "%s networkdata exceeds %d byte limit; use networkDataSecretRef for larger data.", field,
@@ -149,8 +162,7 @@ static void check_volumes(yyjson_val *spec, struct where *w, struct map *names)
     const char *source;
     size_t i;
 
-    json_each_at(volumes, i, volume)
-    {
+    json_each_at(volumes, i, volume) {
         check_name(w, "volumes", i, volume, names);
         if (count_of(volume, sources, &source) == 1)
             check_source(w, i, source, yyjson_obj_get(volume, source), claims);

@@ -108,7 +108,8 @@ static int new_plan(struct cluster_plan *p, const char *dir, struct gw_error *er
             return 0;
         cluster_plan_done(p);
     }
-    return gw_error_set(err, GW_CONFLICT, "no free names and addresses for a cluster; take one down that is not needed");
+    return gw_error_set(err, GW_CONFLICT,
+                        "no free names and addresses for a cluster; take one down that is not needed");
 }
 
 static int up(const struct options *o, struct gw_error *err)
@@ -128,7 +129,8 @@ static int up(const struct options *o, struct gw_error *err)
     if (r < 0)
         return r;
     if (o->nodes != 0 && r == 1 && o->nodes < plan.nodes)
-        return gw_error_set(err, GW_INVALID, "the cluster has %u nodes and cannot shrink; take it down first", plan.nodes);
+        return gw_error_set(err, GW_INVALID, "the cluster has %u nodes and cannot shrink; take it down first",
+                            plan.nodes);
     plan.nodes = o->nodes ? o->nodes : plan.nodes;
     if (o->link_rate) {
         free(plan.link_rate);

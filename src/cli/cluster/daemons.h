@@ -1,5 +1,6 @@
-/* Background processes known by a pid file. The file is written by the process itself before it becomes the program, and
- * holds the pid and when the process was started, so that neither a crash of the starter nor a reused pid misleads. */
+/* Background processes known by a pid file. The file is written by the process itself before it becomes the program,
+ * and holds the pid and when the process was started, so that neither a crash of the starter nor a reused pid misleads.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -10,8 +11,8 @@
 struct daemon_spec {
     const char *const *argv; /* argv[0] is a path */
     const char *pid_file;
-    const char *log_file;    /* appended to */
-    const char *netns;       /* path of a network namespace, or NULL for the caller's */
+    const char *log_file; /* appended to */
+    const char *netns;    /* path of a network namespace, or NULL for the caller's */
 };
 
 /* Starts it unless it runs. Returns its pid. */

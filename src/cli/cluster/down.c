@@ -97,8 +97,8 @@ static void remove_cgroups(const struct cluster_plan *p)
 
 static int purge_data(const struct cluster_plan *p, struct gw_error *err)
 {
-    static const char *const made[] = {"server", "nodes", "local", "shared", "images", "logs", "run", "kubeconfig",
-                                       "cluster.json"};
+    static const char *const made[] = {"server", "nodes", "local",      "shared",      "images",
+                                       "logs",   "run",   "kubeconfig", "cluster.json"};
     int r = 0;
 
     for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(made); i++) {

@@ -148,8 +148,8 @@ int cluster_network_down(const struct cluster_plan *p, struct gw_error *err)
     for (unsigned node = 1; node <= p->nodes; node++)
         if ((r = remove_ns(cluster_node_ns(p, node, name), first ? NULL : err)) < 0 && first == 0)
             first = r;
-    if (if_nametoindex(cluster_host_link(p, name)) != 0 &&
-        (r = run(first ? NULL : err, "ip link del %s", name)) < 0 && first == 0)
+    if (if_nametoindex(cluster_host_link(p, name)) != 0 && (r = run(first ? NULL : err, "ip link del %s", name)) < 0 &&
+        first == 0)
         first = r;
     if ((r = remove_ns(cluster_fabric_ns(p, name), first ? NULL : err)) < 0 && first == 0)
         first = r;

@@ -33,8 +33,10 @@ void cluster_plan_make(struct cluster_plan *p, const char *dir, unsigned nodes, 
 {
     uint64_t h = hash(dir, attempt);
 
-    *p = (struct cluster_plan){
-        .dir = xstrdup(dir), .nodes = nodes, .subnet = (unsigned)(h >> 24) % CLUSTER_SUBNETS, .link_rate = xstrdup(link_rate)};
+    *p = (struct cluster_plan){.dir = xstrdup(dir),
+                               .nodes = nodes,
+                               .subnet = (unsigned)(h >> 24) % CLUSTER_SUBNETS,
+                               .link_rate = xstrdup(link_rate)};
     snprintf(p->id, sizeof(p->id), "%06x", (unsigned)(h & 0xffffff));
 }
 
@@ -63,7 +65,9 @@ int cluster_plan_decode(struct cluster_plan *p, const char *dir, const char *tex
     if (!id || strlen(id) != CLUSTER_ID_LEN || nodes < 1 || nodes > CLUSTER_MAX_NODES || subnet < 0 ||
         subnet >= CLUSTER_SUBNETS)
         return gw_error_set(err, GW_INVALID, "cluster.json is damaged: id, nodes or subnet is missing or out of range");
-    *p = (struct cluster_plan){.dir = xstrdup(dir), .nodes = (unsigned)nodes, .subnet = (unsigned)subnet,
+    *p = (struct cluster_plan){.dir = xstrdup(dir),
+                               .nodes = (unsigned)nodes,
+                               .subnet = (unsigned)subnet,
                                .link_rate = xstrdup(json_str(root, "/linkRate"))};
     memcpy(p->id, id, sizeof(p->id));
     return 0;
@@ -166,8 +170,8 @@ int cluster_rate_parse(const char *text, uint64_t *ret, struct gw_error *err)
         if (*ret > 0)
             return 0;
     }
-    return gw_error_set(err, GW_INVALID, "rate \"%s\": want a whole number and one of bit, kbit, mbit, gbit, such as 1gbit",
-                        text);
+    return gw_error_set(err, GW_INVALID,
+                        "rate \"%s\": want a whole number and one of bit, kbit, mbit, gbit, such as 1gbit", text);
 }
 
 uint64_t cluster_rate_burst(uint64_t rate)

@@ -47,7 +47,8 @@ bool cluster_status(const struct cluster_plan *p)
     yyjson_val *nodes = list(&api, "/api/v1/nodes", &nodes_doc, &err);
     yyjson_val *vms = list(&api, "/apis/kubevirt.io/v1/virtualmachineinstances", &vms_doc, &err);
     cluster_say("cluster", "gw%s in %s, links %s", p->id, p->dir, p->link_rate ? p->link_rate : "without limit");
-    well &= say_process(p, CLUSTER_SERVER, cluster_host_address(p, address), nodes ? "answers" : gw_error_message(&err));
+    well &=
+        say_process(p, CLUSTER_SERVER, cluster_host_address(p, address), nodes ? "answers" : gw_error_message(&err));
     for (unsigned i = 1; i <= p->nodes; i++) {
         yyjson_val *node = json_find(nodes, "/metadata/name", cluster_node_name(i, name));
         bool ready = condition_true(node, "Ready");

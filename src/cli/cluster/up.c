@@ -1,5 +1,5 @@
-/* Bringing a cluster up is one sequence of steps that each look first and then make what is missing, so the same command
- * starts a new cluster, repairs one of which something was killed, and does nothing on one that is well. */
+/* Bringing a cluster up is one sequence of steps that each look first and then make what is missing, so the same
+ * command starts a new cluster, repairs one of which something was killed, and does nothing on one that is well. */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -38,7 +38,8 @@ static int make_folders(const struct cluster_plan *p, struct gw_error *err)
     static const struct {
         const char *name;
         mode_t mode;
-    } folders[] = {{"server", 0700}, {"nodes", 0711}, {"logs", 0700}, {"run", 0700}, {"images", 0755}, {"shared", 0711}, {"local", 0711}};
+    } folders[] = {{"server", 0700}, {"nodes", 0711},  {"logs", 0700}, {"run", 0700},
+                   {"images", 0755}, {"shared", 0711}, {"local", 0711}};
     _cleanup_free_ char *plan_file = cluster_path(p, "cluster.json"), *plan = cluster_plan_encode(p);
     int r = fs_mkdirs(p->dir, 0755, err);
 
@@ -47,7 +48,8 @@ static int make_folders(const struct cluster_plan *p, struct gw_error *err)
         r = fs_mkdirs(path, folders[i].mode, err);
     }
     for (unsigned node = 1; r >= 0 && node <= p->nodes; node++) {
-        _cleanup_free_ char *state = cluster_path(p, "nodes/node%u", node), *local = cluster_path(p, "local/node%u", node);
+        _cleanup_free_ char *state = cluster_path(p, "nodes/node%u", node),
+                            *local = cluster_path(p, "local/node%u", node);
         r = fs_mkdirs(state, 0711, err);
         r = r < 0 ? r : fs_mkdirs(local, 0711, err);
     }
@@ -75,7 +77,8 @@ static int say_log(const struct cluster_plan *p, const char *name, int number, s
     return gw_error_wrap(err, number, "%s", name);
 }
 
-static int start(const struct cluster_plan *p, const char *name, const char *netns, struct strv *argv, struct gw_error *err)
+static int start(const struct cluster_plan *p, const char *name, const char *netns, struct strv *argv,
+                 struct gw_error *err)
 {
     _cleanup_free_ char *pid_file = cluster_path(p, "run/%s.pid", name), *log = cluster_path(p, "logs/%s.log", name);
     struct daemon_spec spec = {
@@ -134,8 +137,10 @@ static int up_server(const struct cluster_plan *p, const char *program, struct g
     return 0;
 }
 
-/* One look: marks the nodes that have become Ready. Returns how many still are not, negative if the server is not there. */
-static int look_at_nodes(struct cli_api *api, const struct cluster_plan *p, bool *ready, int64_t begin, struct gw_error *err)
+/* One look: marks the nodes that have become Ready. Returns how many still are not, negative if the server is not
+ * there. */
+static int look_at_nodes(struct cli_api *api, const struct cluster_plan *p, bool *ready, int64_t begin,
+                         struct gw_error *err)
 {
     _cleanup_doc_ yyjson_doc *list = NULL;
     int missing = 0, r = cli_api_get(api, "/api/v1/nodes", &list, err);

@@ -6,8 +6,8 @@
 #include "base/json.h"
 #include "base/str.h"
 
-/* phase is the VMIM's ("" before the first); progress is status.migrationState.progress of the VMI, or NULL while there is
- * none. columns: width of the line; what does not fit is cut, the bar first. */
+/* phase is the VMIM's ("" before the first); progress is status.migrationState.progress of the VMI, or NULL while there
+ * is none. columns: width of the line; what does not fit is cut, the bar first. */
 void watch_line(struct str *out, const char *phase, yyjson_val *progress, size_t columns);
 
 /* The last line: outcome, source and target, time, bytes, rounds and downtime; or why it failed. state is

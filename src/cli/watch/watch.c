@@ -1,6 +1,6 @@
-/* `godwit watch vmim NAME`: follows one migration to its end. Two informers, one for the migration and one for the virtual
- * machine instance that it moves, feed one line; a terminal gets it redrawn in place, everything else gets a line for
- * each new phase and each new percent. */
+/* `godwit watch vmim NAME`: follows one migration to its end. Two informers, one for the migration and one for the
+ * virtual machine instance that it moves, feed one line; a terminal gets it redrawn in place, everything else gets a
+ * line for each new phase and each new percent. */
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -22,7 +22,7 @@ struct watch {
     struct informer *migrations, *instances;
     struct str shown; /* the last line that was written */
     bool terminal, seen;
-    int code;         /* of the process, once the loop has ended */
+    int code; /* of the process, once the loop has ended */
 };
 
 void usage_watch(FILE *out)
@@ -48,7 +48,8 @@ static yyjson_val *migration(const struct watch *w)
 static yyjson_val *state_of(const struct watch *w, yyjson_val *vmim)
 {
     const char *vmi = json_str(vmim, "/spec/vmiName"), *uid = json_str(vmim, "/metadata/uid");
-    yyjson_val *state = vmi && w->instances ? json_at(informer_get_ns(w->instances, w->ns, vmi), "/status/migrationState") : NULL;
+    yyjson_val *state =
+        vmi && w->instances ? json_at(informer_get_ns(w->instances, w->ns, vmi), "/status/migrationState") : NULL;
 
     return state && uid && str_same(json_str(state, "/migrationUid"), uid) ? state : NULL;
 }
@@ -90,7 +91,8 @@ static void show(void *userdata, const char *key, yyjson_val *old, yyjson_val *o
     const char *phase = json_str_or(vmim, "/status/phase", "");
     bool ended = streq(phase, "Succeeded") || streq(phase, "Failed");
     if (ended)
-        watch_summary(&line, w->name, phase, state ? state : json_at(vmim, "/status/migrationState"), json_at(vmim, "/status"));
+        watch_summary(&line, w->name, phase, state ? state : json_at(vmim, "/status/migrationState"),
+                      json_at(vmim, "/status"));
     else
         watch_line(&line, phase, json_at(state, "/progress"), columns());
     write_line(w, &line, ended);

@@ -132,7 +132,7 @@ def pytest(folder: str, minutes: float) -> Counts:
     name = folder.replace("/", "-")
     report = LOGS / f"{name}.xml"
     report.unlink(missing_ok=True)
-    ok = run(name, as_root(["/usr/bin/python3", "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider",
+    ok = run(name, as_root(["/usr/bin/python3", "-m", "pytest", "-q", "-rfEs", "-p", "no:cacheprovider",
                             f"--junitxml={report}", folder]), minutes)
     if not report.exists():
         return missing(f"report of {name}")

@@ -32,7 +32,7 @@ at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; 
 # apt with its own sources and lists: $1 = suite, the rest = an apt-get command line.
 private_apt() {
     local suite=$1; shift
-    as_root apt-get -q -o Dir::Etc::SourceList="$private/$suite.list" -o Dir::Etc::SourceParts=- \
+    as_root apt-get -q -o APT::Sandbox::User=root -o Dir::Etc::SourceList="$private/$suite.list" -o Dir::Etc::SourceParts=- \
         -o Dir::State::Lists="$private/$suite" -o APT::Get::List-Cleanup=0 "$@"
 }
 

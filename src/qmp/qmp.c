@@ -407,7 +407,9 @@ static int start_session(struct qmp *q, int fd)
 {
     q->fd = fd;
     q->state = QMP_GREETING;
-    return sd_event_add_io(q->loop, &q->io, fd, EPOLLIN, on_io, q);
+    int r = sd_event_add_io(q->loop, &q->io, fd, EPOLLIN, on_io, q);
+    /* What QEMU said last is heard before anybody tells that it has ended: it may be that a migration is complete. */
+    return r < 0 ? r : sd_event_source_set_priority(q->io, SD_EVENT_PRIORITY_IMPORTANT);
 }
 
 static void again_in(sd_event_source *timer, uint64_t usec)

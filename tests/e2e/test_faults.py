@@ -15,7 +15,7 @@ from moments import Monitor, Notes, held, kill, pid_of, pod_folder
 # Xc: QEMU's part is complete; not granted. G: the grant is noted, the target cannot know. D: the claim is noted; for the
 # target's own QEMU: the guest runs.
 PHASES = ("P", "R", "X", "Xc", "G", "D")
-MOVED, STAYED, EITHER, LOST, RESCUED = {"moved"}, {"stayed"}, {"moved", "stayed"}, {"lost"}, {"moved", "lost"}
+MOVED, STAYED, EITHER, LOST = {"moved"}, {"stayed"}, {"moved", "stayed"}, {"lost"}
 TABLE = {
     "source agent":    (EITHER, MOVED,  MOVED,  MOVED,  MOVED,  MOVED),
     "target agent":    (EITHER, MOVED,  MOVED,  MOVED,  MOVED,  MOVED),
@@ -23,8 +23,8 @@ TABLE = {
     "server":          (MOVED,  MOVED,  MOVED,  MOVED,  MOVED,  MOVED),
     "target QEMU":     (STAYED, STAYED, STAYED, STAYED, STAYED, LOST),
     "target launcher": (STAYED, STAYED, STAYED, STAYED, STAYED, LOST),
-    "source QEMU":     (LOST,   LOST,   LOST,   RESCUED, MOVED, MOVED),
-    "source launcher": (LOST,   LOST,   LOST,   RESCUED, MOVED, MOVED),
+    "source QEMU":     (LOST,   LOST,   LOST,   MOVED,  MOVED,  MOVED),
+    "source launcher": (LOST,   LOST,   LOST,   MOVED,  MOVED,  MOVED),
 }
 CASES = [(phase, victim, TABLE[victim][i]) for i, phase in enumerate(PHASES) for victim in TABLE]
 REASONS = {  # what the failure's reason must speak of

@@ -137,7 +137,7 @@ static void hold_writes(struct mover *m, int64_t now)
 {
     struct copy_names names = mover_names(m);
 
-    if (m->disks != DISKS_READY)
+    if (m->disks != DISKS_READY || source_copy_state(m) == COPY_PRE_SWITCHOVER)
         return;
     brake_update(&m->brake, now, m->disk_total - m->disk_done, m->disk_done);
     if (m->brake_told == m->brake.limit || m->busy)

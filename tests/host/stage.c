@@ -208,17 +208,31 @@ void pod_patch_vmi(struct pod *p, yyjson_mut_doc *patch, void (*done)(void *user
     queue(node_of(p)->stage, node_of(p), patch, done, userdata);
 }
 
+/* The network is the stage here. */
+static struct pod_network *network_of(struct network *network, const char *uid)
+{
+    struct stage *s = (struct stage *)network;
+
+    return (struct pod_network *)s->nodes[streq(uid, s->nodes[1].pod.uid)].pod.network;
+}
+
 int pod_network_activate(struct network *n, const char *uid, int64_t epoch, struct gw_error *err)
 {
+    struct pod_network *p = network_of(n, uid);
+
+    if (((struct stage *)n)->no_routes)
+        return gw_error_set(err, GW_INTERNAL_ERROR, "no routes now");
+    p->state = ADDRESS_ACTIVE;
+    p->epoch = epoch;
     return 0;
 }
 
-/* The network is the stage here. */
 int pod_network_forward(struct network *network, const char *uid, const char *target_node, struct gw_error *err)
 {
     struct stage *s = (struct stage *)network;
 
-    s->nodes[0].forwards = true;
+    assert_string_equal(target_node, "node-b");
+    network_of(network, uid)->state = ADDRESS_FORWARDING;
     if (s->on_forward)
         s->on_forward(s);
     return 0;
@@ -319,6 +333,7 @@ static void node_init(struct stage *s, size_t i, struct machine *m)
     };
     struct pod_network *network = xnew(struct pod_network);
     network->pod_address = xstrdup("127.0.0.1");
+    network->state = i ? ADDRESS_HOLDING : ADDRESS_ACTIVE;
     n->pod.network = network;
     assert_int_equal(fs_mkdirs(n->pod.run_dir, 0700, NULL), 0);
 }

@@ -22,7 +22,6 @@ struct node {
     bool finished, succeeded;        /* pod_finish */
     char *finish_reason;
     bool quits, stops;               /* pod_quit, pod_stop */
-    bool forwards;                   /* pod_network_forward, until activate */
 };
 
 struct stage {
@@ -34,6 +33,7 @@ struct stage {
     yyjson_doc *vmi;
     bool server_dead;                /* patches wait */
     struct queued *queue;
+    bool no_routes;                  /* pod_network_activate fails */
     bool source_died;
     void (*on_forward)(struct stage *s); /* the source has noted its grant */
     struct pki_trust *trust;

@@ -13,6 +13,7 @@
 
 #include "agent/migration/direct.h"
 #include "agent/migration/mover.h"
+#include "agent/network/pod_network.h"
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -50,6 +51,9 @@ static void ends_on_target(struct stage *s)
     assert_false(s->nodes[0].pod.owner);
     assert_true(s->nodes[1].pod.owner);
     assert_true(runs(&s->nodes[1]));
+    assert_int_equal(s->nodes[0].pod.network->state, ADDRESS_FORWARDING);
+    assert_int_equal(s->nodes[1].pod.network->state, ADDRESS_ACTIVE);
+    assert_int_equal(s->nodes[1].pod.network->epoch, 1);
     counts_on(&s->nodes[1]);
 }
 
@@ -60,6 +64,8 @@ static void ends_on_source(struct stage *s, const char *reason)
     assert_false(machine_lives(s->nodes[1].machine));
     assert_true(s->nodes[0].pod.owner);
     assert_false(s->nodes[1].pod.owner);
+    assert_int_equal(s->nodes[0].pod.network->state, ADDRESS_ACTIVE);
+    assert_int_equal(s->nodes[1].pod.network->state, ADDRESS_HOLDING);
     assert_true(runs(&s->nodes[0]));
     counts_on(&s->nodes[0]);
     if (!strstr(stage_text(s, "/status/migrationState/failureReason"), reason))
@@ -241,6 +247,24 @@ static void a_target_agent_that_misses_the_grant_finds_it(void **state)
     stage_free(s);
 }
 
+/* Killed between the guest's first step and the address's, an agent has the address to move in its next life. */
+static void the_address_follows_the_guest(void **state)
+{
+    struct stage *s = stage_new(0);
+    const struct pod_network *target = s->nodes[1].pod.network;
+
+    s->no_routes = true;
+    assert_true(stage_reaches(s, "Claimed", 30));
+    lab_pass(s->lab, 300);
+    assert_true(runs(&s->nodes[1]));
+    assert_int_equal(target->state, ADDRESS_HOLDING);
+    node_kill_agent(&s->nodes[1]);
+    s->no_routes = false;
+    node_start_agent(&s->nodes[1]);
+    ends_on_target(s);
+    stage_free(s);
+}
+
 static void a_stop_waits_until_the_guest_is_somewhere(void **state)
 {
     struct stage *s = in_mid_copy();
@@ -336,6 +360,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(restarted_agents_go_on),
         cmocka_unit_test(a_target_agent_that_misses_the_grant_finds_it),
         cmocka_unit_test(the_direct_channel_takes_grants_of_the_source_only),
+        cmocka_unit_test(the_address_follows_the_guest),
         cmocka_unit_test(a_stop_waits_until_the_guest_is_somewhere),
     };
 

@@ -188,6 +188,7 @@ void mover_act(struct mover *m)
 {
     if (!m->tick)
         tick_in(m, TICK_MS);
+    mover_route(m);
     if (m->side == SIDE_SOURCE)
         source_act(m);
     else

@@ -90,6 +90,8 @@ struct mover {
     bool nbd_stopped;
     bool cont_sent;
     int64_t complete_since; /* monotonic ms; 0 = not complete */
+
+    bool route_failed; /* the address is not yet where the guest is */
 };
 
 /* QEMU's session ended without a word to those who waited for its replies, or is a new one. */
@@ -108,6 +110,9 @@ void mover_kick(struct mover *m);
 
 /* One decision on what is known, and its act. */
 void mover_act(struct mover *m);
+
+/* route.c: the VM's address goes where its guest is, if it is elsewhere. Costs nothing when all is in order. */
+void mover_route(struct mover *m);
 
 /* The act is over; why is NULL or what failed (it is logged, and tried again a little later). */
 void mover_done(struct mover *m, const char *why);

@@ -3,7 +3,6 @@
 
 #include "agent/migration/direct.h"
 #include "agent/migration/source_acts.h"
-#include "agent/network/pod_network.h"
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/fs.h"
@@ -55,15 +54,11 @@ void source_open_channel(struct mover *m)
 
 void source_note_granted(struct mover *m)
 {
-    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
-
     if (mover_note(m, NOTE_GRANTED, NULL, NULL) < 0)
         return;
     m->grant_sent_ms = 0;
     mover_kick(m);
-    /* Behind the grant, since the target's route matters less than the guest's running there. */
-    if (pod_network_forward(m->services->agent->network, m->pod->uid, m->target_node, &err) < 0)
-        log_warn("%s: %s", m->pod->vmi_name, gw_error_message(&err));
+    mover_route(m); /* behind the grant, since the target's route matters less than the guest's running there */
 }
 
 static char *grant_json(const struct mover *m)
@@ -167,13 +162,11 @@ void source_note_closed(struct mover *m)
 /* A guest that its user paused is left as it is: `cont` will come from them. */
 void source_take_back(struct mover *m)
 {
-    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
     struct script *s = script_new(m->pod->qmp);
 
     script_add(s, "cont", NULL);
     mover_run(m, s);
-    if (pod_network_activate(m->services->agent->network, m->pod->uid, m->epoch.number, &err) < 0)
-        log_error("%s: %s", m->pod->vmi_name, gw_error_message(&err));
+    mover_route(m);
 }
 
 void source_record_close(struct mover *m)

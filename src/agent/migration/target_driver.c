@@ -106,7 +106,6 @@ static void note_claimed(struct mover *m)
 /* The exports must let go of the disks before the guest writes to them; QEMU does both in order. */
 static void run(struct mover *m)
 {
-    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
     struct script *s = script_new(m->pod->qmp);
 
     if (!m->nbd_stopped)
@@ -116,8 +115,7 @@ static void run(struct mover *m)
     m->cont_sent = true;
     m->nbd_stopped = true;
     mover_run(m, s);
-    if (pod_network_activate(m->services->agent->network, m->pod->uid, m->epoch.number, &err) < 0)
-        log_error("%s: %s", m->pod->vmi_name, gw_error_message(&err));
+    mover_route(m);
 }
 
 static void record_claim(struct mover *m)
@@ -200,6 +198,8 @@ static void settled(struct mover *m)
     _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
     bool ours = m->note.note == NOTE_CLAIMED;
 
+    if (ours && m->route_failed)
+        return; /* the next tick tries again */
     env_timer_cancel(m->services->agent->env, &m->tick);
     fs_remove_tree(m->tls_dir, NULL);
     if (ours && !m->pod->owner && pod_set_owner(m->pod, true, &err) < 0)

@@ -1,12 +1,13 @@
-/* The VM's address follows the guest. The acts call this at the instant that matters for the blackout, and every decision
- * calls it again: an agent that was killed between the guest's move and its address's finds the rest to do in its next
- * life, and what the kernel refused is tried until it works. */
+/* The VM's address follows the guest. The acts call this at the instant that matters for the blackout, and every
+ * decision calls it again: an agent that was killed between the guest's move and its address's finds the rest to do in
+ * its next life, and what the kernel refused is tried until it works. */
 #include "agent/migration/mover.h"
 #include "agent/network/pod_network.h"
 #include "base/log.h"
 #include "base/str.h"
 
-/* The source's guest is the target's to run; the target comes to know of that first, if this agent is the one to tell. */
+/* The source's guest is the target's to run; the target comes to know of that first, if this agent is the one to tell.
+ */
 static bool gave_away(const struct mover *m)
 {
     if (m->side != SIDE_SOURCE)
@@ -24,8 +25,7 @@ static bool took_over(const struct mover *m)
         return false;
     if (m->side == SIDE_SOURCE)
         return m->note.note == NOTE_CLOSED && p->state != ADDRESS_ACTIVE;
-    return m->note.note == NOTE_CLAIMED && m->cont_sent &&
-           (p->state != ADDRESS_ACTIVE || p->epoch != m->epoch.number);
+    return m->note.note == NOTE_CLAIMED && m->cont_sent && (p->state != ADDRESS_ACTIVE || p->epoch != m->epoch.number);
 }
 
 void mover_route(struct mover *m)

@@ -1,7 +1,6 @@
 /* The pods of a node: making, finding, removing. What happens to their addresses is in switch.c. */
 #include "agent/network/network.h"
 
-#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -19,28 +18,6 @@
 
 DEFINE_CLEANUP(struct network *, network_close)
 DEFINE_CLEANUP(DIR *, closedir)
-
-static const char *const states[] = {
-    [ADDRESS_HOLDING] = "Holding",
-    [ADDRESS_ACTIVE] = "Active",
-    [ADDRESS_FORWARDING] = "Forwarding",
-    [ADDRESS_GONE] = "Gone",
-};
-static_assert(ARRAY_SIZE(states) == ADDRESS_STATE_MAX, "each state needs its name");
-
-const char *address_state_string(enum address_state state)
-{
-    return states[state];
-}
-
-enum address_state address_state_from(const char *name)
-{
-    size_t i = 0;
-
-    while (i < ADDRESS_STATE_MAX && !str_same(states[i], name))
-        i++;
-    return (enum address_state)i;
-}
 
 bool network_has_vhost(void)
 {

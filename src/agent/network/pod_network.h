@@ -23,6 +23,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "agent/network/address_state.h"
 #include "base/error.h"
 
 /* Reserved on the pod's own address (KubeVirt: migration and block migration port). */
@@ -32,12 +33,6 @@
 
 #define POD_NETWORK_VM_CIDR "10.0.2.0/24" /* KubeVirt's default vmNetworkCIDR */
 #define POD_NETWORK_TAP "tap0"            /* the guest's tap in each pod's namespace */
-
-enum address_state { ADDRESS_HOLDING, ADDRESS_ACTIVE, ADDRESS_FORWARDING, ADDRESS_GONE, ADDRESS_STATE_MAX };
-
-const char *address_state_string(enum address_state state);
-/* ADDRESS_STATE_MAX when the name is none. */
-enum address_state address_state_from(const char *name);
 
 struct network;
 

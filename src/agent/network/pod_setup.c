@@ -62,9 +62,10 @@ static int apply_settings(const struct setting *settings, size_t n, struct gw_er
 
 /* Before the devices come, so that they take these from the defaults. No source check: the rewrite precedes it, so the
  * addresses never fit the routes. The migration ports lie among those that the kernel gives to clients: without the
- * reservation a connection of the pod's own could hold one when it has to be listened on. What a migration has sent and its
- * target not yet taken in is waited for while the guest stands still: so little may wait in the sockets. (The kernel's
- * limits are for far places: with them, 50 of 60 ms were this. A window of half a MiB fills 10 GbE at up to 0.4 ms.) */
+ * reservation a connection of the pod's own could hold one when it has to be listened on. What a migration has sent and
+ * its target not yet taken in is waited for while the guest stands still: so little may wait in the sockets. (The
+ * kernel's limits are for far places: with them, 50 of 60 ms were this. A window of half a MiB fills 10 GbE at up to
+ * 0.4 ms.) */
 static int prepare_namespace(void *data, struct gw_error *err)
 {
     static const struct setting settings[] = {

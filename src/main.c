@@ -1,4 +1,5 @@
 /* The one executable: a table of subcommands, each a small file in cli/. */
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,10 +17,19 @@ static const struct command {
     {"fields", cmd_fields, NULL, NULL},
     {"agent", cmd_agent, usage_agent, "run this host's VMs; one per host"},
     {"launcher", cmd_launcher, NULL, NULL},
+    {"virtctl", cmd_virtctl, usage_virtctl, "start, stop, migrate, ... virtual machines, as virtctl does"},
     {"image", cmd_image, usage_image, "container disks: import, list"},
     {"server", cmd_server, usage_server, "run the API server and the controllers"},
     {"version", cmd_version, NULL, "print the version"},
 };
+
+/* The names by which virtctl's users call it: the program's own, and kubectl's plugin. */
+static bool is_virtctl(const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+
+    return streq(name, "virtctl") || streq(name, "kubectl-virt");
+}
 
 static int usage(FILE *out)
 {
@@ -43,6 +53,10 @@ static int run(const struct command *command, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    static const struct command virtctl = {"virtctl", cmd_virtctl, usage_virtctl, NULL};
+
+    if (argc > 0 && is_virtctl(argv[0]))
+        return run(&virtctl, argc, argv);
     if (argc < 2)
         return usage(stderr);
     if (streq(argv[1], "help") || streq(argv[1], "--help"))

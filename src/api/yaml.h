@@ -11,6 +11,9 @@
  */
 int yaml_parse(const void *data, size_t len, yyjson_doc **ret, struct gw_error *err);
 
+/* v as block YAML that ends with a newline; what reads it back gets v. Caller frees. */
+char *yaml_write(yyjson_val *v);
+
 struct yaml_docs {
     yyjson_doc **items;
     size_t len;

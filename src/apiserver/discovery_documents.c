@@ -89,6 +89,16 @@ static yyjson_mut_val *add_resource(yyjson_mut_doc *d, yyjson_mut_val *list, con
     return o;
 }
 
+static void add_extra_resource(yyjson_mut_doc *d, yyjson_mut_val *list, const struct rest_extra *e, bool namespaced)
+{
+    yyjson_mut_val *o = add_resource(d, list, e->resource, e->subresource, "", namespaced, e->kind, e->verbs);
+
+    if (e->kind_group) {
+        yyjson_mut_obj_add_str(d, o, "group", e->kind_group);
+        yyjson_mut_obj_add_str(d, o, "version", e->kind_version);
+    }
+}
+
 static void add_kind(yyjson_mut_doc *d, yyjson_mut_val *list, const struct catalog_group *g, const struct kind *k)
 {
     yyjson_mut_val *o = add_resource(d, list, k->plural, NULL, k->singular, k->namespaced, k->kind, KIND_VERBS);
@@ -100,7 +110,7 @@ static void add_kind(yyjson_mut_doc *d, yyjson_mut_val *list, const struct catal
             add_resource(d, list, k->plural, *sub, "", k->namespaced, k->kind, catalog_subresource_verbs(k, *sub));
     VEC_EACH(&g->extras, e)
         if (catalog_extra_below(*e, k))
-            add_resource(d, list, k->plural, (*e)->subresource, "", k->namespaced, (*e)->kind, (*e)->verbs);
+            add_extra_resource(d, list, *e, k->namespaced);
 }
 
 void legacy_resources(yyjson_mut_doc *d, const struct catalog_group *g, const char *version)
@@ -116,7 +126,7 @@ void legacy_resources(yyjson_mut_doc *d, const struct catalog_group *g, const ch
             add_kind(d, list, g, *k);
     VEC_EACH(&g->extras, e)
         if (catalog_extra_alone(*e, version))
-            add_resource(d, list, (*e)->resource, (*e)->subresource, "", (*e)->namespaced, (*e)->kind, (*e)->verbs);
+            add_extra_resource(d, list, *e, (*e)->namespaced);
     json_set(d, "/resources", list);
 }
 
@@ -159,6 +169,12 @@ static void add_subresource(yyjson_mut_doc *d, yyjson_mut_val *list, const char 
     yyjson_mut_obj_add_val(d, o, "verbs", catalog_verbs(d, verbs));
 }
 
+static struct response_kind extra_kind(const struct rest_extra *e, const char *version)
+{
+    return (struct response_kind){e->kind_group ? e->kind_group : e->group, e->kind_version ? e->kind_version : version,
+                                  e->kind};
+}
+
 static yyjson_mut_val *aggregated_kind(yyjson_mut_doc *d, const struct catalog_group *g, const struct kind *k,
                                        const char *version)
 {
@@ -172,26 +188,40 @@ static yyjson_mut_val *aggregated_kind(yyjson_mut_doc *d, const struct catalog_g
         if (catalog_subresource_verbs(k, *sub))
             add_subresource(d, list, *sub, &own, catalog_subresource_verbs(k, *sub));
     VEC_EACH(&g->extras, e)
-        if (catalog_extra_below(*e, k))
-            add_subresource(d, list, (*e)->subresource, &(struct response_kind){k->group, version, (*e)->kind},
-                            (*e)->verbs);
+        if (catalog_extra_below(*e, k)) {
+            struct response_kind kind = extra_kind(*e, version);
+            add_subresource(d, list, (*e)->subresource, &kind, (*e)->verbs);
+        }
     if (yyjson_mut_arr_size(list))
         yyjson_mut_obj_add_val(d, o, "subresources", list);
     return o;
 }
 
-/* Extras of one resource come one behind the other: a resource without a kind of its own holds its subresources. */
+static yyjson_mut_val *find_resource(yyjson_mut_val *list, const char *name)
+{
+    yyjson_mut_val *o;
+    size_t i, max;
+
+    yyjson_mut_arr_foreach(list, i, max, o)
+        if (yyjson_mut_equals_str(yyjson_mut_obj_get(o, "resource"), name))
+            return o;
+    return NULL;
+}
+
+/* Subresources without a resource of their own stand below one that has neither kind nor verbs: clients leave it out,
+ * as they do with that of an aggregated API server. */
 static void add_extra(yyjson_mut_doc *d, yyjson_mut_val *list, const struct rest_extra *e, const char *version)
 {
-    struct response_kind kind = {e->group, version, e->kind};
-    yyjson_mut_val *o = yyjson_mut_arr_get_last(list), *subresources;
+    static const struct response_kind none = {"", "", ""};
+    struct response_kind kind = extra_kind(e, version);
+    yyjson_mut_val *o = find_resource(list, e->resource), *subresources;
 
     if (!e->subresource) {
         yyjson_mut_arr_append(list, aggregated_resource(d, e->resource, &kind, e->namespaced, "", e->verbs));
         return;
     }
-    if (!yyjson_mut_equals_str(yyjson_mut_obj_get(o, "resource"), e->resource)) {
-        o = aggregated_resource(d, e->resource, &kind, e->namespaced, "", "");
+    if (!o) {
+        o = aggregated_resource(d, e->resource, &none, e->namespaced, "", "");
         yyjson_mut_arr_append(list, o);
     }
     subresources = yyjson_mut_obj_get(o, "subresources");

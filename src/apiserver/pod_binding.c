@@ -6,6 +6,7 @@
 
 #include "api/meta.h"
 #include "api/object.h"
+#include "apiserver/pod_eviction.h"
 #include "apiserver/rest_call.h"
 
 static int parse_binding(const struct api_request *q, const struct rest_target *t, yyjson_doc **ret,
@@ -110,5 +111,13 @@ const struct rest_extra pod_extras[] = {
      .kind = "Binding",
      .verbs = "create",
      .handle = bind_pod},
+    {.group = "",
+     .resource = "pods",
+     .subresource = "eviction",
+     .kind_group = "policy",
+     .kind_version = "v1",
+     .kind = "Eviction",
+     .verbs = "create",
+     .handle = pod_evict},
     {0},
 };

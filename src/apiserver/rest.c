@@ -40,7 +40,8 @@ int rest_forbid(const struct api_user *user, const struct rest_target *t, const 
 static const struct rest_extra *find_in(const struct rest_extra *table, const struct rest_target *t)
 {
     for (const struct rest_extra *e = table; e->resource; e++)
-        if (streq(e->group, t->group) && streq(e->resource, t->resource) && str_same(e->subresource, t->subresource))
+        if (streq(e->group, t->group) && streq(e->resource, t->resource) && str_same(e->subresource, t->subresource) &&
+            (!e->version || streq(e->version, t->version)))
             return e;
     return NULL;
 }
@@ -62,24 +63,26 @@ static bool has_subresource(const struct kind *kind, const char *name)
     return streq(name, "finalize") && streq(kind->group, "") && streq(kind->kind, "Namespace");
 }
 
-static bool fits_scope(const struct kind *kind, const struct rest_target *t)
+static bool fits_scope(bool namespaced, const struct rest_target *t)
 {
-    return kind->namespaced ? t->namespace || !t->name : !t->namespace;
+    return namespaced ? t->namespace || !t->name : !t->namespace;
 }
 
 /* Whether the path is served: by a kind in that version, or by an extra beside it or on its own. */
 static bool is_served(struct rest_server *s, const struct rest_target *t, const struct rest_extra *extra)
 {
     if (!t->kind)
-        return extra && !kinds_find(s->kinds, t->group, NULL, t->resource);
-    if (!fits_scope(t->kind, t))
+        return extra && !kinds_find(s->kinds, t->group, NULL, t->resource) && fits_scope(extra->namespaced, t);
+    if (!fits_scope(t->kind->namespaced, t))
         return false;
     return extra || !t->subresource || has_subresource(t->kind, t->subresource);
 }
 
-/* A subresource can be read and written, but neither made nor deleted. */
+/* A subresource can be read and written, but neither made nor deleted; and only what has a name can be replaced. */
 static bool verb_fits(const struct rest_target *t)
 {
+    if (streq(t->verb, "update") && !t->name)
+        return false;
     return !t->subresource || streq(t->verb, "get") || streq(t->verb, "update") || streq(t->verb, "patch");
 }
 

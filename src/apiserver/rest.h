@@ -21,7 +21,7 @@ struct rest_target {
     const char *group; /* "" for core */
     const char *version;
     const char *resource;       /* plural */
-    const char *subresource;    /* NULL = none */
+    const char *subresource;    /* all that stands behind the name: "status", "evacuate/cancel"; NULL = none */
     const char *namespace;      /* NULL = all namespaces, or a cluster-scoped kind */
     const char *name;           /* NULL = the collection */
     const char *label_selector; /* of the query, as sent but decoded; NULL = none */
@@ -43,9 +43,12 @@ struct rest_extra {
     const char *group;
     const char *resource;
     const char *subresource; /* NULL: the resource itself, which is no kind */
-    /* For discovery: the kind of its bodies, and its verbs ("get patch update"). kind NULL: not announced. A resource
-     * that is no kind says its version and scope as well. */
+    /* For discovery: the kind of its bodies, and its verbs ("get patch update"). kind NULL: not announced. kind_group
+     * and kind_version say where that kind is from, if not from the resource's own group and version. A resource that
+     * is no kind says its version and scope as well, and is served in that version only. */
     const char *kind;
+    const char *kind_group;
+    const char *kind_version;
     const char *verbs;
     const char *version;
     bool namespaced;

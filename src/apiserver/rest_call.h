@@ -55,7 +55,7 @@ static inline struct output_kind call_output(const struct rest_call *c)
     return (struct output_kind){.kind = c->target.kind, .version = c->target.version, .now = c->now};
 }
 
-/* Subresources of pods, pod_binding.c. */
+/* Subresources of pods: pod_binding.c, pod_eviction.c. */
 extern const struct rest_extra pod_extras[];
 
 /* The verbs; each fills the response or err. */

@@ -8,8 +8,8 @@
 static const struct {
     const char *method, *item, *collection;
 } verbs[] = {
-    {"GET", "get", "list"},  {"HEAD", "get", "list"},  {"POST", NULL, "create"},
-    {"PUT", "update", NULL}, {"PATCH", "patch", NULL}, {"DELETE", "delete", "deletecollection"},
+    {"GET", "get", "list"},      {"HEAD", "get", "list"},  {"POST", NULL, "create"},
+    {"PUT", "update", "update"}, {"PATCH", "patch", NULL}, {"DELETE", "delete", "deletecollection"},
 };
 
 static const char *find_verb(const char *method, const struct rest_target *t)
@@ -42,6 +42,16 @@ static size_t take_group_version(const struct http_uri *uri, struct rest_target 
     return 0;
 }
 
+/* What stands behind the name: "start", "evacuate/cancel". Points into the decoded path. */
+static const char *rest_of_path(const struct http_uri *uri, size_t first)
+{
+    const char *p = uri->path + 1;
+
+    for (size_t i = 0; i < first; i++)
+        p += strlen(uri->segments[i]) + 1;
+    return p;
+}
+
 /* The Namespace kind lives under the word that begins the paths of namespaced kinds: only these are its subresources.
  */
 static bool is_namespace_subresource(const char *segment)
@@ -62,11 +72,9 @@ int route_target(const char *method, const struct http_uri *uri, struct rest_tar
         s += 2;
         left -= 2;
     }
-    if (left > 3)
-        return -ENOENT;
     t.resource = s[0];
     t.name = left > 1 ? s[1] : NULL;
-    t.subresource = left > 2 ? s[2] : NULL;
+    t.subresource = left > 2 ? rest_of_path(uri, uri->n_segments - left + 2) : NULL;
     t.verb = find_verb(method, &t);
     if (!t.verb)
         return gw_error_set(err, GW_METHOD_NOT_ALLOWED,

@@ -1,6 +1,8 @@
 #include "cli/api.h"
 
 #include <errno.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "client/client_curl.h"
@@ -8,18 +10,37 @@
 
 #define TIMEOUT_MS 10000
 
+/* KUBECONFIG may list several files, of which kubectl makes one; here the first that is there counts. */
+static char *first_kubeconfig(const char *list)
+{
+    for (const char *p = list; *p;) {
+        size_t len = strcspn(p, ":");
+        _cleanup_free_ char *path = xstrndup(p, len);
+
+        if (*path && access(path, F_OK) == 0)
+            return TAKE_PTR(path);
+        p += len + (p[len] == ':');
+    }
+    return xstrdup(list);
+}
+
 static char *default_kubeconfig(void)
 {
     const char *named = getenv("KUBECONFIG"), *home = getenv("HOME");
 
-    return named && *named ? xstrdup(named) : xasprintf("%s/.kube/config", home ? home : "/root");
+    return named && *named ? first_kubeconfig(named) : xasprintf("%s/.kube/config", home ? home : "/root");
 }
 
 int cli_api_open(struct cli_api *api, const char *kubeconfig, struct gw_error *err)
 {
+    return cli_api_open_context(api, kubeconfig, NULL, err);
+}
+
+int cli_api_open_context(struct cli_api *api, const char *kubeconfig, const char *context, struct gw_error *err)
+{
     _cleanup_client_config_ struct client_config config = {0};
     _cleanup_free_ char *path = kubeconfig ? xstrdup(kubeconfig) : default_kubeconfig();
-    int r = kubeconfig_load(path, NULL, &config, err);
+    int r = kubeconfig_load(path, context, &config, err);
 
     *api = (struct cli_api){0};
     if (r < 0)
@@ -61,10 +82,17 @@ static void answered(void *userdata, struct api_answer *answer)
 
 int cli_api_get(struct cli_api *api, const char *path, yyjson_doc **ret, struct gw_error *err)
 {
+    return cli_api_call(api, "GET", path, NULL, ret, err);
+}
+
+int cli_api_call(struct cli_api *api, const char *method, const char *path, yyjson_mut_doc *body, yyjson_doc **ret,
+                 struct gw_error *err)
+{
+    _cleanup_blob_ struct blob *text = body ? json_encode(yyjson_mut_doc_get_root(body)) : NULL;
     struct pending p = {0};
     int r = 0;
 
-    api_request(api->client, "GET", path, NULL, NULL, TIMEOUT_MS, answered, &p);
+    api_request(api->client, method, path, text ? "application/json" : NULL, text, TIMEOUT_MS, answered, &p);
     while (!p.ended && r >= 0)
         r = sd_event_run(api->loop, UINT64_MAX);
     if (!p.ended)

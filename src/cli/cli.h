@@ -13,6 +13,7 @@ int cmd_agent(int argc, char **argv);
 int cmd_launcher(int argc, char **argv);
 int cmd_image(int argc, char **argv);
 int cmd_server(int argc, char **argv);
+int cmd_virtctl(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 
 void usage_cluster(FILE *out);
@@ -20,3 +21,4 @@ void usage_watch(FILE *out);
 void usage_agent(FILE *out);
 void usage_image(FILE *out);
 void usage_server(FILE *out);
+void usage_virtctl(FILE *out);

@@ -82,6 +82,13 @@ void index_node(yyjson_val *pod, struct index_values *out)
         index_value(out, json_str(pod, "/spec/nodeName"));
 }
 
+void index_vmi(yyjson_val *migration, struct index_values *out)
+{
+    char key[OBJECT_KEY_MAX];
+
+    index_value(out, object_key_of(meta_namespace(migration), json_str_or(migration, "/spec/vmiName", ""), key));
+}
+
 void bury_pod(struct task *t, yyjson_val *pod)
 {
     yyjson_mut_doc *patch = json_object();

@@ -15,7 +15,7 @@
 #define ANNOTATION_MIGRATION_NAME "kubevirt.io/migrationJobName"
 #define ANNOTATION_ADDRESS "godwit.io/pod-address"
 
-extern const struct controller vm_controller, vmi_controller, migration_controller;
+extern const struct controller vm_controller, vmi_controller, migration_controller, evacuation_controller;
 
 /* Pods, migrations: "Succeeded" or "Failed". VMIs the same. */
 bool is_final(yyjson_val *obj);
@@ -39,6 +39,10 @@ yyjson_val *owner_pod(yyjson_val *vmi, const struct val_vec *pods);
 /* Index of pods by their node. */
 #define INDEX_NODE "node"
 void index_node(yyjson_val *pod, struct index_values *out);
+
+/* Index of migrations by "ns/name" of their VMI. */
+#define INDEX_VMI "vmi"
+void index_vmi(yyjson_val *migration, struct index_values *out);
 
 /* Marks a pod on a node that is declared dead as Failed, in its agent's place. */
 void bury_pod(struct task *t, yyjson_val *pod);

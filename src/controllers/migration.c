@@ -299,13 +299,6 @@ static void reconcile(struct task *t, const char *key)
 
 /* --- what is watched --- */
 
-static void index_vmi(yyjson_val *migration, struct index_values *out)
-{
-    char key[OBJECT_KEY_MAX];
-
-    index_value(out, object_key_of(meta_namespace(migration), json_str_or(migration, "/spec/vmiName", ""), key));
-}
-
 /* The migrations of a VMI; final ones only if asked for. */
 static void add_migrations_of(struct keys *out, const char *ns, const char *name, bool final)
 {

@@ -7,8 +7,6 @@
 #include "migration/queue.h"
 #include "migration/settings.h"
 
-#define INDEX_VMI "vmi" /* migrations by "ns/name" of their VMI */
-
 /* Kept by the running controller; all of it can be lost. */
 struct migration_state {
     struct queue *queue;

@@ -22,6 +22,7 @@
 #define LEASE_NS "kube-node-lease"
 #define TAINT_UNREACHABLE "node.kubernetes.io/unreachable"
 #define TAINT_NOT_READY "node.kubernetes.io/not-ready"
+#define TAINT_CORDONED "node.kubernetes.io/unschedulable"
 #define REASON_SILENT "NodeStatusUnknown"
 
 #define DEFAULT_CIDR NODES_CIDR
@@ -138,6 +139,7 @@ static void sync_taints(struct task *t, yyjson_val *node, bool silent)
         {TAINT_UNREACHABLE, "NoSchedule", silent},
         {TAINT_UNREACHABLE, "NoExecute", silent},
         {TAINT_NOT_READY, "NoSchedule", !silent && !ready},
+        {TAINT_CORDONED, "NoSchedule", json_bool(node, "/spec/unschedulable", false)},
     };
     yyjson_mut_doc *patch = json_object();
     char now[CLOCK_TEXT_MAX];

@@ -116,8 +116,8 @@ static void set_ready(yyjson_mut_doc *d, const struct vm_report *r)
 /* What the instance says of itself is said of the VM too. */
 static void mirror(yyjson_mut_doc *d, const struct vm_report *r)
 {
-    static const char *const types[] = {"LiveMigratable", "StorageLiveMigratable", "Paused",
-                                        "AgentConnected", "PodScheduled",          "Synchronized"};
+    static const char *const types[] = {"LiveMigratable", "StorageLiveMigratable", "Paused",           "AgentConnected",
+                                        "PodScheduled",   "Synchronized",          "EvictionRequested"};
 
     for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
         yyjson_val *c = condition_find(r->vmi, types[i]);

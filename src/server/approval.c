@@ -5,7 +5,7 @@
 #include "api/protobuf.h"
 #include "apiserver/authz.h"
 #include "base/str.h"
-#include "server/local.h"
+#include "apiserver/local.h"
 
 /* The object of a PUT, or the merge patch, which have what counts in the same places. */
 static int read_body(struct rest_server *s, const struct api_request *q, yyjson_doc **ret, struct gw_error *err)

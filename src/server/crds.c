@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
-#include "server/local.h"
+#include "apiserver/local.h"
 
 struct outcome {
     const char *type, *status, *reason, *message;

@@ -4,7 +4,7 @@
 
 #include "api/initial.h"
 #include "api/meta.h"
-#include "server/local.h"
+#include "apiserver/local.h"
 
 static int patch_status(struct rest_server *rest, const struct kind *kind, yyjson_val *object, struct gw_error *err)
 {

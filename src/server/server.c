@@ -17,6 +17,7 @@
 #include <systemd/sd-event.h>
 
 #include "apiserver/authz.h"
+#include "apiserver/vm_subresources.h"
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -123,7 +124,7 @@ static int64_t wall_clock(void *data)
 }
 
 /* The subresources and resources with handlers of their own, besides those of the core. */
-static const struct rest_extra *const extras[] = {approval_extras, NULL};
+static const struct rest_extra *const extras[] = {approval_extras, vm_extras, NULL};
 
 static int open_core(struct server *s, struct gw_error *err)
 {

@@ -10,7 +10,7 @@
 #include "base/base64.h"
 #include "base/clock.h"
 #include "base/str.h"
-#include "server/local.h"
+#include "apiserver/local.h"
 
 #define HOUR_S 3600LL
 #define DAY_S (24 * HOUR_S)

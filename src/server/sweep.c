@@ -4,7 +4,7 @@
 #include "api/object.h"
 #include "base/alloc.h"
 #include "base/clock.h"
-#include "server/local.h"
+#include "apiserver/local.h"
 #include "server/signer.h"
 
 #define EVENT_KEEP_MS 3600000

@@ -6,7 +6,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/str.h"
-#include "server/local.h"
+#include "apiserver/local.h"
 
 struct fixture {
     struct rest_server rest;

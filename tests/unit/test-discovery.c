@@ -192,6 +192,21 @@ static void test_aggregated_extras(void **state)
     assert_string_equal(json_str(reviews, "/versions/0/resources/0/scope"), "Cluster");
     assert_int_equal(yyjson_arr_size(json_at(verbs, "/versions/0/resources")), 1);
     assert_int_equal(yyjson_arr_size(json_at(verbs, "/versions/0/resources/0/subresources")), 2);
+    assert_string_equal(json_str(verbs, "/versions/0/resources/0/responseKind/kind"), "");
+}
+
+/* kubectl drain looks for it. */
+static void test_evictions_are_announced(void **state)
+{
+    _cleanup_answer_ struct answer legacy = get("/api/v1", NULL), core = get("/api", V2);
+    yyjson_val *pods = find(json_at(root(&core), "/items/0/versions/0/resources"), "/resource", "pods");
+    yyjson_val *sub = find(json_at(pods, "/subresources"), "/subresource", "eviction");
+    yyjson_val *eviction = find(json_at(root(&legacy), "/resources"), "/name", "pods/eviction");
+
+    assert_string_equal(json_str(sub, "/responseKind/group"), "policy");
+    assert_string_equal(json_str(eviction, "/group"), "policy");
+    assert_string_equal(json_str(eviction, "/version"), "v1");
+    assert_string_equal(json_str(eviction, "/kind"), "Eviction");
 }
 
 static void test_etags(void **state)
@@ -345,6 +360,7 @@ int main(void)
         cmocka_unit_test(test_legacy_resources),
         cmocka_unit_test(test_aggregated),
         cmocka_unit_test(test_aggregated_extras),
+        cmocka_unit_test(test_evictions_are_announced),
         cmocka_unit_test(test_etags),
         cmocka_unit_test(test_new_kinds_show_up),
         cmocka_unit_test(test_other_paths),

@@ -43,12 +43,13 @@ static void test_routes(void **state)
         {"DELETE", "/apis/kubevirt.io/v1/namespaces/a/virtualmachines/b",
          "delete kubevirt.io/v1 a virtualmachines/b/-"},
         {"POST", "/apis/kubevirt.io/v1/namespaces/a/virtualmachines/b", "none"},
-        {"PUT", "/apis/kubevirt.io/v1/namespaces/a/virtualmachines", "none"},
+        {"PUT", "/apis/kubevirt.io/v1/namespaces/a/virtualmachines", "update kubevirt.io/v1 a virtualmachines/-/-"},
         {"BREW", "/api/v1/nodes", "none"},
         {"GET", "/api/v1", "none"},
         {"GET", "/apis/kubevirt.io", "none"},
         {"GET", "/version", "none"},
-        {"GET", "/api/v1/namespaces/a/pods/p/log/more", "none"},
+        {"GET", "/api/v1/namespaces/a/pods/p/log/more", "get /v1 a pods/p/log/more"},
+        {"PUT", "/apis/s/v1/namespaces/a%2Fb/vms/b/evacuate/cancel/", "update s/v1 a/b vms/b/evacuate/cancel"},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {

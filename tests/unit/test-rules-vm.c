@@ -101,6 +101,18 @@ static void test_settings_are_defaults(void **state)
     assert_text(vmi, "/spec/domain/cpu/model", "Nehalem");
 }
 
+/* HyperConverged's rule: where a VM can go elsewhere, it is moved. */
+static void test_eviction_follows_the_number_of_nodes(void **state)
+{
+    world_add(&world, "apiVersion: v1\nkind: Node\nmetadata: {name: a}\n");
+    _cleanup_doc_ yyjson_doc *alone = accept(small);
+
+    world_add(&world, "apiVersion: v1\nkind: Node\nmetadata: {name: b}\n");
+    _cleanup_doc_ yyjson_doc *several = accept(small);
+    assert_text(alone, "/spec/evictionStrategy", "None");
+    assert_text(several, "/spec/evictionStrategy", "LiveMigrate");
+}
+
 #define REQUIRED_TERMS \
     "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms"
 
@@ -324,6 +336,8 @@ static void test_migration_refusals(void **state)
     static const char good[] = MIGRATION "spec: {vmiName: vm}\n";
 
     expect_denied(MIGRATION "spec: {}\n", GW_INVALID, DENIED "vmiName is missing");
+    expect_denied(MIGRATION "spec: {vmiName: vm, priority: system-critical}\n", GW_INVALID,
+                  DENIED "priority is set by controllers only");
     expect_denied(good, GW_BAD_REQUEST, DENIED "the VMI \"default/vm\" does not exist");
     world_add(&world, VMI_HEAD "status: {phase: Succeeded}\n");
     expect_denied(good, GW_BAD_REQUEST, DENIED "Cannot migrate VMI in finalized state.");
@@ -395,6 +409,7 @@ int main(void)
         cmocka_unit_test_teardown(test_vmi_defaults, world_tear_down),
         cmocka_unit_test_teardown(test_vmi_defaults_from_what_is_there, world_tear_down),
         cmocka_unit_test_teardown(test_settings_are_defaults, world_tear_down),
+        cmocka_unit_test_teardown(test_eviction_follows_the_number_of_nodes, world_tear_down),
         cmocka_unit_test_teardown(test_bad_vmis, world_tear_down),
         cmocka_unit_test_teardown(test_vmi_spec_is_fixed, world_tear_down),
         cmocka_unit_test_teardown(test_vm_defaults, world_tear_down),

@@ -90,12 +90,43 @@ static void test_streams(void **state)
     assert_int_equal(json_int(yyjson_doc_get_root(docs.items[1]), "/0", 0), 2);
 }
 
+static void test_what_is_written_reads_the_same(void **state)
+{
+    static const char *const texts[] = {
+        "{\"a\":{\"b\":[1,\"two\",{\"c\":null,\"d\":[]},[3,[4]],{}],\"e\":{}},\"f\":true}",
+        "[\"yes\",\"1\",\"\",\"a: b\",\"# no\",\"- x\",\"*a\",\"two\\nlines\\n\",\"\\u00e9\",\"0x1\",\"null\",\"~\",\"1.5\",-2,1.5]",
+        "{\"kubevirt.io/size\":\"small\",\"yes\":\"n\",\"1\":\"x\",\"\":\"2026-01-01T00:00:00Z\"}",
+        "\"text\"",
+        "[]",
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+        _cleanup_doc_ yyjson_doc *json = NULL, *again = NULL;
+        assert_int_equal(json_parse(texts[i], strlen(texts[i]), &json, NULL), 0);
+        _cleanup_free_ char *text = yaml_write(yyjson_doc_get_root(json));
+        if (yaml_parse(text, strlen(text), &again, NULL) < 0 ||
+            !json_equal(yyjson_doc_get_root(json), yyjson_doc_get_root(again)))
+            fail_msg("%s became\n%s", texts[i], text);
+    }
+}
+
+static void test_it_looks_as_kubectl_prints_it(void **state)
+{
+    static const char json[] = "{\"kind\":\"X\",\"spec\":{\"disks\":[{\"name\":\"a\",\"disk\":{}},{\"name\":\"b\"}],\"m\":\"1\"}}";
+    _cleanup_doc_ yyjson_doc *doc = NULL;
+
+    assert_int_equal(json_parse(json, strlen(json), &doc, NULL), 0);
+    _cleanup_free_ char *text = yaml_write(yyjson_doc_get_root(doc));
+    assert_string_equal(text, "kind: X\nspec:\n  disks:\n  - name: a\n    disk: {}\n  - name: b\n  m: \"1\"\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_core_schema),     cmocka_unit_test(test_anchors_are_copied),
         cmocka_unit_test(test_what_is_refused), cmocka_unit_test(test_a_small_text_cannot_become_a_huge_tree),
-        cmocka_unit_test(test_streams),
+        cmocka_unit_test(test_streams),         cmocka_unit_test(test_what_is_written_reads_the_same),
+        cmocka_unit_test(test_it_looks_as_kubectl_prints_it),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -50,6 +50,14 @@ static bool find_active(void *data, yyjson_val *migration)
     return false;
 }
 
+static bool check_priority(struct rule_ctx *ctx, yyjson_val *migration, struct gw_error *err)
+{
+    if (!json_at(migration, "/spec/priority") || asked_by_system(ctx))
+        return true;
+    deny_field(err, CREATE_WEBHOOK, CAUSE_FORBIDDEN, "spec.migrationPriority", "priority is set by controllers only");
+    return false;
+}
+
 /* A condition that is absent does not hinder: it appears with the running guest. */
 static bool check_migratable(yyjson_val *vmi, struct gw_error *err)
 {
@@ -108,7 +116,7 @@ static void validate(struct rule_ctx *ctx, yyjson_val *object, yyjson_val *old, 
         check_update(object, old, err);
     else if (!*vmi)
         deny_field(err, CREATE_WEBHOOK, CAUSE_REQUIRED, "spec.vmiName", "vmiName is missing");
-    else
+    else if (check_priority(ctx, object, err))
         check_vmi(ctx, vmi, err);
     if (!old && !err->message) {
         struct where w = {.base = "spec", .err = err};

@@ -226,6 +226,23 @@ static void network_defaults(yyjson_mut_doc *d, yyjson_mut_val *spec, yyjson_mut
         interface_default(d, item);
 }
 
+static bool count_to_two(void *data, _unused_ yyjson_val *node)
+{
+    return ++*(int *)data < 2;
+}
+
+/* HyperConverged's own default: where there is no other node, what cannot move must not be in the way. */
+static const char *eviction_default(struct rule_ctx *ctx)
+{
+    const char *set = setting(ctx, "/configuration/evictionStrategy", "/evictionStrategy", NULL);
+    int nodes = 0;
+
+    if (set)
+        return set;
+    ctx->each(ctx, "", "Node", NULL, count_to_two, &nodes);
+    return nodes > 1 ? "LiveMigrate" : "None";
+}
+
 void vmi_spec_defaults(struct rule_ctx *ctx, yyjson_mut_doc *d)
 {
     yyjson_mut_val *spec = json_mut_at(d, "/spec"), *domain = yyjson_mut_obj_get(spec, "domain");
@@ -240,6 +257,5 @@ void vmi_spec_defaults(struct rule_ctx *ctx, yyjson_mut_doc *d)
     image_default(d, yyjson_mut_obj_get(json_mut_at(d, "/spec/domain/firmware/kernelBoot"), "container"));
     storage_defaults(d, spec, devices);
     network_defaults(d, spec, devices);
-    text_default(d, spec, "evictionStrategy",
-                 setting(ctx, "/configuration/evictionStrategy", "/evictionStrategy", "None"));
+    text_default(d, spec, "evictionStrategy", eviction_default(ctx));
 }

@@ -1,4 +1,4 @@
-#include "server/local.h"
+#include "apiserver/local.h"
 
 #include "apiserver/authz.h"
 #include "base/alloc.h"

@@ -1,0 +1,340 @@
+#include "apiserver/vm_subresources.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "api/meta.h"
+#include "apiserver/local.h"
+#include "base/alloc.h"
+#include "base/str.h"
+#include "http/uri.h"
+#include "migration/evacuation.h"
+
+#define GROUP "subresources.kubevirt.io"
+#define KUBEVIRT "kubevirt.io"
+#define ATTEMPTS 20
+/* The KubeVirt release whose API this one speaks; clients compare it with their own. */
+#define KUBEVIRT_VERSION "v1.8.0"
+
+/* --- For the acts --- */
+
+static const struct kind *kind_of(const struct vm_call *c, const char *group, const char *kind)
+{
+    return kinds_find_kind(c->server->kinds, group, NULL, kind);
+}
+
+static int read_one(struct vm_call *c, const char *kind, const char *resource, yyjson_doc **ret, struct gw_error *err)
+{
+    yyjson_doc_free(*ret);
+    *ret = NULL;
+    if (rest_read(c->server, kind_of(c, KUBEVIRT, kind), c->target->namespace, c->target->name, ret, NULL) == 0)
+        return 0;
+    c->about = resource;
+    gw_error_set(err, GW_NOT_FOUND, "%s." KUBEVIRT " \"%s\" not found", resource, c->target->name);
+    return -ENOENT;
+}
+
+int vm_read(struct vm_call *c, struct gw_error *err)
+{
+    return read_one(c, "VirtualMachine", "virtualmachine", &c->vm, err);
+}
+
+int vm_read_instance(struct vm_call *c, bool required, struct gw_error *err)
+{
+    if (required)
+        return read_one(c, "VirtualMachineInstance", "virtualmachineinstance", &c->vmi, err);
+    const char *about = c->about;
+    (void)read_one(c, "VirtualMachineInstance", "virtualmachineinstance", &c->vmi, NULL);
+    c->about = about;
+    return 0;
+}
+
+int vm_conflict(struct vm_call *c, struct gw_error *err, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    _cleanup_free_ char *why = xvasprintf(fmt, ap);
+    va_end(ap);
+    gw_error_set(err, GW_CONFLICT, "Operation cannot be fulfilled on %s." KUBEVIRT " \"%s\": %s", c->about,
+                 c->target->name, why);
+    return -ECANCELED;
+}
+
+int vm_internal(struct gw_error *err, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    _cleanup_free_ char *why = xvasprintf(fmt, ap);
+    va_end(ap);
+    gw_error_set(err, GW_INTERNAL_ERROR, "Internal error occurred: %s", why);
+    return -EIO;
+}
+
+static const char *query(const struct vm_call *c)
+{
+    return c->dry_run ? "?dryRun=All" : "";
+}
+
+int vm_patch(struct vm_call *c, yyjson_val *object, const char *sub, yyjson_mut_doc *patch, struct gw_error *err)
+{
+    const struct kind *kind = kind_of(c, KUBEVIRT, json_str_or(object, "/kind", ""));
+    _cleanup_free_ char *path = local_target(kind, c->target->namespace, meta_name(object), sub);
+    _cleanup_free_ char *target = xasprintf("%s%s", path, query(c));
+    _cleanup_error_ struct gw_error fault = GW_ERROR_INIT;
+
+    json_set_str(patch, "/metadata/uid", meta_uid(object));
+    json_set_str(patch, "/metadata/resourceVersion", meta_version(object));
+    _cleanup_blob_ struct blob *body = json_encode(patch->root);
+    if (local_call(c->server, "PATCH", target, MERGE_PATCH, body, NULL, &fault) == 0)
+        return 0;
+    if (fault.reason != GW_CONFLICT)
+        return vm_internal(err, "%s", gw_error_message(&fault));
+    (void)vm_conflict(c, err, "the object has been modified; please try again");
+    return -ESTALE;
+}
+
+/* --- Migration --- */
+
+static int create_migration(struct vm_call *c, struct gw_error *err)
+{
+    const struct kind *kind = kind_of(c, KUBEVIRT, "VirtualMachineInstanceMigration");
+    _cleanup_free_ char *path = local_target(kind, c->target->namespace, NULL, NULL);
+    _cleanup_free_ char *target = xasprintf("%s%s", path, query(c));
+    _cleanup_mut_doc_ yyjson_mut_doc *d = json_object();
+    _cleanup_error_ struct gw_error fault = GW_ERROR_INIT;
+    yyjson_val *selector = json_at(options_of(c), "/addedNodeSelector");
+
+    json_set_str(d, "/apiVersion", "kubevirt.io/v1");
+    json_set_str(d, "/kind", "VirtualMachineInstanceMigration");
+    json_set_str(d, "/metadata/generateName", "kubevirt-migrate-vm-");
+    json_set_str(d, "/spec/vmiName", c->target->name);
+    if (selector)
+        json_set(d, "/spec/addedNodeSelector", yyjson_val_mut_copy(d, selector));
+    _cleanup_blob_ struct blob *body = json_encode(d->root);
+    if (local_call(c->server, "POST", target, JSON_BODY, body, NULL, &fault) == 0)
+        return 0;
+    return vm_internal(err, "%s", gw_error_message(&fault));
+}
+
+static int migrate(struct vm_call *c, struct gw_error *err)
+{
+    int r = vm_read(c, err);
+
+    r = r < 0 ? r : vm_read_instance(c, true, err);
+    if (r < 0)
+        return r;
+    if (!streq(json_str_or(vmi_of(c), "/status/phase", ""), "Running"))
+        return vm_conflict(c, err, "VM is not running");
+    return create_migration(c, err);
+}
+
+static int check_drain_taint(struct vm_call *c, const char *name, struct gw_error *err)
+{
+    const struct kind *nodes = kind_of(c, "", "Node"), *settings = kind_of(c, KUBEVIRT, "KubeVirt");
+    _cleanup_doc_ yyjson_doc *node = NULL, *kubevirt = NULL;
+
+    if (!*name || rest_read(c->server, nodes, NULL, name, &node, NULL) < 0)
+        return 0;
+    (void)rest_read(c->server, settings, "kubevirt", "kubevirt", &kubevirt, NULL);
+    const char *key = evacuation_taint_key(yyjson_doc_get_root(kubevirt));
+    if (!evacuation_is_tainted(yyjson_doc_get_root(node), key))
+        return 0;
+    return gw_error_set(err, GW_BAD_REQUEST, "Node \"%s\" has NodeDrainTaintKey \"%s:NoSchedule\"", name, key);
+}
+
+static int cancel_evacuation(struct vm_call *c, struct gw_error *err)
+{
+    _cleanup_mut_doc_ yyjson_mut_doc *patch = json_object();
+    int r = streq(c->target->resource, "virtualmachines") ? vm_read(c, err) : 0;
+
+    r = r < 0 ? r : vm_read_instance(c, true, err);
+    if (r < 0)
+        return r;
+    const char *mark = json_str_or(vmi_of(c), "/status/evacuationNodeName", "");
+    const char *asked = json_str_or(options_of(c), "/evacuationNodeName", "");
+    r = check_drain_taint(c, *mark ? mark : json_str_or(vmi_of(c), "/status/nodeName", ""), err);
+    if (r < 0)
+        return r;
+    if (!*mark)
+        return 0;
+    if (!c->options)
+        return gw_error_set(err, GW_BAD_REQUEST, "No body");
+    if (!streq(mark, asked))
+        return vm_internal(err, "the VMI is to leave node \"%s\", not \"%s\": evacuationNodeName must name the first",
+                           mark, asked);
+    json_set(patch, "/status/evacuationNodeName", yyjson_mut_null(patch));
+    return vm_patch(c, vmi_of(c), NULL, patch, err);
+}
+
+/* --- Specs, version, health --- */
+
+/* Without instance types and preferences a spec is its own expansion. */
+static int expand(struct vm_call *c, struct gw_error *err)
+{
+    int r = vm_read(c, err);
+
+    if (r == 0)
+        api_response_json(c->response, 200, json_encode_val(vm_of(c)));
+    return r;
+}
+
+static int expand_given(struct vm_call *c, struct gw_error *err)
+{
+    _cleanup_error_ struct gw_error faults = GW_ERROR_INIT;
+    const struct kind *kind = kind_of(c, KUBEVIRT, "VirtualMachine");
+
+    c->about = NULL;
+    if (!c->options)
+        return gw_error_set(err, GW_BAD_REQUEST, "empty request body");
+    schema_validate(kind->schema, options_of(c), "", &faults);
+    if (faults.n_causes == 0) {
+        api_response_json(c->response, 200, json_encode_val(options_of(c)));
+        return 0;
+    }
+    gw_error_set(&faults, GW_BAD_REQUEST, "Object is not a valid VirtualMachine");
+    gw_error_move(err, &faults);
+    return -EINVAL;
+}
+
+static int version(struct vm_call *c, _unused_ struct gw_error *err)
+{
+    static const char *const fields[][2] = {
+        {"gitVersion", KUBEVIRT_VERSION "+godwit.v" GODWIT_VERSION},
+        {"gitCommit", ""},
+        {"gitTreeState", ""},
+        {"buildDate", "1970-01-01T00:00:00Z"},
+        {"goVersion", ""},
+        {"compiler", "C"},
+        {"platform", "linux/amd64"},
+    };
+    _cleanup_mut_doc_ yyjson_mut_doc *d = json_object();
+
+    for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
+        yyjson_mut_obj_add_str(d, d->root, fields[i][0], fields[i][1]);
+    api_response_json(c->response, 200, json_encode(d->root));
+    return 0;
+}
+
+static int healthz(struct vm_call *c, _unused_ struct gw_error *err)
+{
+    _cleanup_mut_doc_ yyjson_mut_doc *d = json_object();
+
+    json_set_str(d, "/apiserver/connectivity", "ok");
+    api_response_json(c->response, 200, json_encode(d->root));
+    return 0;
+}
+
+/* --- The table --- */
+
+static const struct act {
+    const char *resource, *subresource, *verb;
+    vm_act_fn *run;
+    int status; /* of an answer without a body */
+} acts[] = {
+    {"virtualmachines", "start", "update", vm_start, 202},
+    {"virtualmachines", "stop", "update", vm_stop, 202},
+    {"virtualmachines", "restart", "update", vm_restart, 202},
+    {"virtualmachines", "migrate", "update", migrate, 202},
+    {"virtualmachines", "evacuate/cancel", "update", cancel_evacuation, 200},
+    {"virtualmachines", "expand-spec", "get", expand, 200},
+    {"virtualmachineinstances", "evacuate/cancel", "update", cancel_evacuation, 200},
+    {"expand-vm-spec", NULL, "update", expand_given, 200},
+    {"version", NULL, "list", version, 200}, /* a GET without a name */
+    {"healthz", NULL, "list", healthz, 200},
+};
+
+static const struct act *find_act(const struct rest_target *t)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(acts); i++)
+        if (streq(acts[i].resource, t->resource) && str_same(acts[i].subresource, t->subresource) &&
+            streq(acts[i].verb, t->verb))
+            return &acts[i];
+    return NULL;
+}
+
+static int read_options(struct vm_call *c, struct gw_error *err)
+{
+    _cleanup_uri_ struct http_uri uri = {0};
+    _cleanup_error_ struct gw_error fault = GW_ERROR_INIT;
+    int r = http_uri_parse(c->request->target, &uri, err);
+
+    if (r == 0 && c->request->body_len > 0 &&
+        json_parse(c->request->body, c->request->body_len, &c->options, &fault) < 0)
+        r = gw_error_set(err, GW_BAD_REQUEST, "Can not unmarshal Request body to struct, error: %s",
+                         gw_error_message(&fault));
+    c->dry_run = http_uri_param(&uri, "dryRun") != NULL ||
+                 yyjson_equals_str(yyjson_arr_get_first(json_at(options_of(c), "/dryRun")), "All");
+    return r;
+}
+
+static void call_done(struct vm_call *c)
+{
+    yyjson_doc_free(c->options);
+    yyjson_doc_free(c->vm);
+    yyjson_doc_free(c->vmi);
+}
+
+/* Somebody else's write in between has it decided anew. */
+static int run(struct vm_call *c, const struct act *act, struct gw_error *err)
+{
+    int r = read_options(c, err);
+
+    if (r < 0)
+        return r;
+    r = -ESTALE;
+    for (int attempt = 0; r == -ESTALE && attempt < ATTEMPTS; attempt++) {
+        _cleanup_error_ struct gw_error fault = GW_ERROR_INIT;
+
+        r = act->run(c, &fault);
+        if (r < 0)
+            gw_error_move(err, &fault);
+    }
+    return r;
+}
+
+static int handle(struct rest_server *s, const struct api_request *q, const struct rest_target *t,
+                  struct api_response *response, struct gw_error *err)
+{
+    __attribute__((cleanup(call_done))) struct vm_call c = {
+        .server = s, .request = q, .target = t, .response = response, .about = "virtualmachine"};
+    _cleanup_error_ struct gw_error fault = GW_ERROR_INIT;
+    const struct act *act = find_act(t);
+
+    if (!act)
+        return gw_error_set(err, GW_METHOD_NOT_ALLOWED,
+                            "the server does not allow this method on the requested resource");
+    if (streq(t->resource, "virtualmachineinstances"))
+        c.about = "virtualmachineinstance";
+    if (run(&c, act, &fault) < 0) {
+        const struct api_subject about = {.group = KUBEVIRT, .resource = c.about, .name = t->name};
+        api_response_error(response, &fault, &about); /* KubeVirt's errors name its own group */
+    } else if (response->status == 0) {
+        api_response_text(response, act->status, "");
+    }
+    return 0;
+}
+
+#define IN_VERSION(v, in_namespace, r, s, k, verbs_) \
+    { \
+        .group = GROUP, .version = v, .resource = r, .subresource = s, .kind = k, .verbs = verbs_, \
+        .namespaced = in_namespace, .handle = handle \
+    }
+#define ROWS(...) IN_VERSION("v1", __VA_ARGS__), IN_VERSION("v1alpha3", __VA_ARGS__)
+
+/* version and healthz are served without being announced, as in KubeVirt. */
+const struct rest_extra vm_extras[] = {
+    ROWS(true, "expand-vm-spec", NULL, "VirtualMachine", "update"),
+    ROWS(true, "virtualmachines", "start", "StartOptions", "update"),
+    ROWS(true, "virtualmachines", "stop", "StopOptions", "update"),
+    ROWS(true, "virtualmachines", "restart", "RestartOptions", "update"),
+    ROWS(true, "virtualmachines", "migrate", "MigrateOptions", "update"),
+    ROWS(true, "virtualmachines", "expand-spec", "VirtualMachine", "get"),
+    ROWS(true, "virtualmachines", "evacuate/cancel", "EvacuateCancelOptions", "update"),
+    ROWS(true, "virtualmachineinstances", "evacuate/cancel", "EvacuateCancelOptions", "update"),
+    ROWS(false, "version", NULL, NULL, NULL),
+    ROWS(false, "healthz", NULL, NULL, NULL),
+    {0},
+};

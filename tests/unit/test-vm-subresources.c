@@ -1,0 +1,279 @@
+/* subresources.kubevirt.io over the real API: what each request does under each run strategy, and how it is refused. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/meta.h"
+#include "apiserver/vm_subresources.h"
+#include "server-fixture.h"
+
+#define NS "/namespaces/default"
+#define VMS "/apis/kubevirt.io/v1" NS "/virtualmachines"
+#define VMIMS "/apis/kubevirt.io/v1" NS "/virtualmachineinstancemigrations"
+#define SUB "/apis/subresources.kubevirt.io/v1" NS
+#define SPEC "{\"domain\":{\"memory\":{\"guest\":\"64Mi\"},\"devices\":{}}}"
+
+static const struct rest_extra *const extras[] = {vm_extras, NULL};
+
+static int setup(void **state)
+{
+    struct fixture *f = fixture_new();
+
+    f->rest.extras = extras;
+    fixture_populate(f);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    fixture_free(*state);
+    return 0;
+}
+
+static yyjson_doc *get(struct fixture *f, const char *target)
+{
+    _cleanup_free_ char *text = NULL;
+    yyjson_doc *doc = NULL;
+
+    if (fixture_call(f, "a", "system:masters", "GET", target, NULL, &text) == 200)
+        assert_int_equal(json_parse(text, strlen(text), &doc, NULL), 0);
+    return doc;
+}
+
+/* run: members of the VM's spec; phase: of its instance, NULL for none. */
+static void make(struct fixture *f, const char *run, const char *phase)
+{
+    _cleanup_free_ char *vm = xasprintf("{\"metadata\":{\"name\":\"vm2\"},\"spec\":{%s,\"template\":{\"spec\":" SPEC "}}}", run);
+    _cleanup_free_ char *status = xasprintf("{\"status\":{\"phase\":\"%s\",\"nodeName\":\"node-a\"}}", phase ? phase : "");
+
+    assert_int_equal(fixture_admin(f, "POST", VMS, vm), 201);
+    if (!phase)
+        return;
+    assert_int_equal(fixture_admin(f, "POST", FIXTURE_VMIS, "{\"metadata\":{\"name\":\"vm2\"},\"spec\":" SPEC "}"), 201);
+    assert_int_equal(fixture_admin(f, "PATCH", FIXTURE_VMIS "/vm2", status), 200);
+}
+
+static int put(struct fixture *f, const char *what, const char *body, char **ret)
+{
+    _cleanup_free_ char *target = xasprintf(SUB "/%s", what);
+
+    return fixture_call(f, "a", "system:masters", "PUT", target, body, ret);
+}
+
+static void check(struct fixture *f, const char *what, const char *body, int status, const char *part)
+{
+    _cleanup_free_ char *text = NULL;
+    int got = put(f, what, body, &text);
+
+    if (got != status || !strstr(text, part))
+        fail_msg("%s: %d %s", what, got, text);
+}
+
+/* "Always", "running" or the requests ("Stop Start"). */
+static void expect_state(struct fixture *f, const char *strategy, const char *requests)
+{
+    _cleanup_doc_ yyjson_doc *doc = get(f, VMS "/vm2");
+    yyjson_val *vm = yyjson_doc_get_root(doc), *item;
+    _cleanup_str_ struct str s = {0};
+
+    json_each(json_at(vm, "/status/stateChangeRequests"), item)
+        str_printf(&s, "%s%s%s", s.len ? " " : "", json_str(item, "/action"), json_str(item, "/uid") ? "!" : "");
+    assert_string_equal(str_text(&s), requests);
+    assert_string_equal(json_str_or(vm, "/spec/runStrategy", json_bool(vm, "/spec/running", false) ? "true" : "false"), strategy);
+}
+
+struct row {
+    const char *run, *phase, *what, *body;
+    int status;
+    const char *part;               /* of the answer */
+    const char *strategy, *requests; /* afterwards; "!" stands for a uid */
+};
+
+#define STRATEGY(s) "\"runStrategy\":\"" s "\""
+#define ON "Operation cannot be fulfilled on virtualmachine.kubevirt.io \\\"vm2\\\": "
+
+static const struct row rows[] = {
+    {STRATEGY("Halted"), NULL, "start", NULL, 202, "", "Always", ""},
+    {STRATEGY("Halted"), NULL, "start", "{\"dryRun\":[\"All\"]}", 202, "", "Halted", ""},
+    {STRATEGY("Halted"), NULL, "start", "{\"paused\":true}", 400, "paused", "Halted", ""},
+    {"\"running\":false", NULL, "start", "{}", 202, "", "true", ""},
+    {STRATEGY("Always"), "Running", "start", NULL, 409, ON "VM is already running", "Always", ""},
+    {STRATEGY("Always"), NULL, "start", NULL, 409, ON "Always does not support manual start requests", "Always", ""},
+    {STRATEGY("Once"), "Succeeded", "start", NULL, 409, ON "Once does not support manual start requests", "Once", ""},
+    {STRATEGY("Manual"), NULL, "start", NULL, 202, "", "Manual", "Start"},
+    {STRATEGY("Manual"), "Failed", "start", NULL, 202, "", "Manual", "Stop! Start"},
+    {STRATEGY("RerunOnFailure"), NULL, "start", NULL, 202, "", "RerunOnFailure", "Start"},
+    {STRATEGY("RerunOnFailure"), "Succeeded", "start", NULL, 202, "", "RerunOnFailure", "Stop! Start"},
+    {STRATEGY("RerunOnFailure"), "Failed", "start", NULL, 409, ON "RerunOnFailure does not support starting VM from failed state",
+     "RerunOnFailure", ""},
+    {STRATEGY("Always"), "Running", "stop", NULL, 202, "", "Halted", ""},
+    {"\"running\":true", "Running", "stop", NULL, 202, "", "false", ""},
+    {STRATEGY("Once"), "Running", "stop", "{\"gracePeriod\":0}", 202, "", "Halted", ""},
+    {STRATEGY("Halted"), NULL, "stop", NULL, 409, ON "VM is not running", "Halted", ""},
+    {STRATEGY("Halted"), "Running", "stop", NULL, 409, ON "Halted only supports manual stop requests with a shorter graceperiod", "Halted",
+     ""},
+    {STRATEGY("Halted"), "Running", "stop", "{\"gracePeriod\":30}", 409, ON "Halted only supports manual stop", "Halted", ""},
+    {STRATEGY("Halted"), "Running", "stop", "{\"gracePeriod\":0}", 202, "", "Halted", "Stop!"},
+    {STRATEGY("Manual"), "Running", "stop", NULL, 202, "", "Manual", "Stop!"},
+    {STRATEGY("Manual"), "Succeeded", "stop", NULL, 409, ON "VM is not running", "Manual", ""},
+    {STRATEGY("RerunOnFailure"), "Running", "stop", "{\"gracePeriod\":-1}", 400, "greater or equal to 0", "RerunOnFailure", ""},
+    {STRATEGY("Always"), "Running", "restart", NULL, 202, "", "Always", "Stop! Start"},
+    {STRATEGY("Manual"), "Running", "restart", "{\"gracePeriodSeconds\":0}", 202, "", "Manual", "Stop! Start"},
+    {STRATEGY("Always"), "Running", "restart", "{\"gracePeriodSeconds\":5}", 400, "only gracePeriod=0 is supported for now", "Always", ""},
+    {STRATEGY("Always"), "Running", "restart", "{\"gracePeriodSeconds\":-1}", 400, "greater or equal to 0", "Always", ""},
+    {STRATEGY("Always"), NULL, "restart", NULL, 409, ON "VM is not running: Halted", "Always", ""},
+    {STRATEGY("Halted"), NULL, "restart", NULL, 409, ON "RunStategy Halted does not support manual restart requests", "Halted", ""},
+    {STRATEGY("Once"), "Running", "restart", NULL, 409, ON "RunStategy Once does not support", "Once", ""},
+    {STRATEGY("Always"), "Scheduled", "migrate", NULL, 409, ON "VM is not running", "Always", ""},
+    {STRATEGY("Always"), NULL, "migrate", NULL, 404, "virtualmachineinstance.kubevirt.io \\\"vm2\\\" not found", "Always", ""},
+    {STRATEGY("Always"), NULL, "start", "{", 400, "Can not unmarshal Request body to struct", "Always", ""},
+};
+
+static void test_life(void **state)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        const struct row *row = &rows[i];
+        _cleanup_free_ char *what = xasprintf("virtualmachines/vm2/%s", row->what);
+        struct fixture *f = fixture_new();
+        f->rest.extras = extras;
+        fixture_populate(f);
+        make(f, row->run, row->phase);
+        check(f, what, row->body, row->status, row->part);
+        expect_state(f, row->strategy, row->requests);
+        fixture_free(f);
+    }
+}
+
+static void test_second_request(void **state)
+{
+    make(*state, STRATEGY("Manual"), "Running");
+    check(*state, "virtualmachines/vm2/restart", NULL, 202, "");
+    check(*state, "virtualmachines/vm2/restart", NULL, 500, "Internal error occurred: unable to complete request: stop/start already underway");
+    check(*state, "virtualmachines/vm2/stop", NULL, 202, "");
+    expect_state(*state, "Manual", "Stop!");
+}
+
+static void test_hurry(void **state)
+{
+    _cleanup_doc_ yyjson_doc *vmi = NULL;
+
+    make(*state, STRATEGY("Always"), "Running");
+    vmi = get(*state, FIXTURE_VMIS "/vm2");
+    _cleanup_free_ char *labels = xasprintf("{\"metadata\":{\"labels\":{\"kubevirt.io/created-by\":\"%s\"}}}", meta_uid(yyjson_doc_get_root(vmi)));
+    assert_int_equal(fixture_admin(*state, "PATCH", "/api/v1" NS "/pods/p", labels), 200);
+    check(*state, "virtualmachines/vm2/stop", "{\"gracePeriod\":0,\"dryRun\":[\"All\"]}", 202, "");
+    _cleanup_doc_ yyjson_doc *before = get(*state, "/api/v1" NS "/pods/p");
+    assert_false(meta_deleting(yyjson_doc_get_root(before)));
+    check(*state, "virtualmachines/vm2/stop", "{\"gracePeriod\":0}", 202, "");
+    _cleanup_doc_ yyjson_doc *after = get(*state, "/api/v1" NS "/pods/p");
+    assert_int_equal(json_int(yyjson_doc_get_root(after), "/metadata/deletionGracePeriodSeconds", 0), 1);
+}
+
+static void test_migrate(void **state)
+{
+    make(*state, STRATEGY("Always"), "Running");
+    check(*state, "virtualmachines/vm2/migrate", "{\"dryRun\":[\"All\"]}", 202, "");
+    check(*state, "virtualmachines/vm2/migrate", "{\"addedNodeSelector\":{\"disk\":\"fast\"}}", 202, "");
+    check(*state, "virtualmachines/vm2/migrate", NULL, 500,
+          "Internal error occurred: admission webhook \\\"migration-create-validator.kubevirt.io\\\" denied the request: in-flight migration");
+    _cleanup_doc_ yyjson_doc *list = get(*state, VMIMS);
+    yyjson_val *one = json_at(yyjson_doc_get_root(list), "/items/0");
+    assert_int_equal(yyjson_arr_size(json_at(yyjson_doc_get_root(list), "/items")), 1);
+    assert_true(str_starts(meta_name(one), "kubevirt-migrate-vm-"));
+    assert_string_equal(json_str(one, "/spec/vmiName"), "vm2");
+    assert_string_equal(json_str(one, "/spec/addedNodeSelector/disk"), "fast");
+}
+
+static void test_evacuation_is_cancelled(void **state)
+{
+    struct fixture *f = *state;
+
+    make(f, STRATEGY("Always"), "Running");
+    check(f, "virtualmachineinstances/vm2/evacuate/cancel", NULL, 200, ""); /* nothing to cancel */
+    assert_int_equal(fixture_admin(f, "PATCH", FIXTURE_VMIS "/vm2", "{\"status\":{\"evacuationNodeName\":\"node-a\"}}"), 200);
+    check(f, "virtualmachines/vm2/evacuate/cancel", NULL, 400, "No body");
+    check(f, "virtualmachines/vm2/evacuate/cancel", "{\"evacuationNodeName\":\"node-b\"}", 500, "Internal error occurred");
+    assert_int_equal(fixture_admin(f, "PATCH", "/api/v1/nodes/node-a",
+                                   "{\"spec\":{\"taints\":[{\"key\":\"kubevirt.io/drain\",\"effect\":\"NoSchedule\"}]}}"), 200);
+    check(f, "virtualmachines/vm2/evacuate/cancel", "{\"evacuationNodeName\":\"node-a\"}", 400,
+          "Node \\\"node-a\\\" has NodeDrainTaintKey \\\"kubevirt.io/drain:NoSchedule\\\"");
+    assert_int_equal(fixture_admin(f, "PATCH", "/api/v1/nodes/node-a", "{\"spec\":{\"taints\":null}}"), 200);
+    check(f, "virtualmachineinstances/vm2/evacuate/cancel", "{\"evacuationNodeName\":\"node-a\",\"dryRun\":[\"All\"]}", 200, "");
+    check(f, "virtualmachineinstances/vm2/evacuate/cancel", "{\"evacuationNodeName\":\"node-a\"}", 200, "");
+    _cleanup_doc_ yyjson_doc *vmi = get(f, FIXTURE_VMIS "/vm2");
+    assert_null(json_str(yyjson_doc_get_root(vmi), "/status/evacuationNodeName"));
+    check(f, "virtualmachineinstances/none/evacuate/cancel", NULL, 404, "virtualmachineinstance.kubevirt.io \\\"none\\\" not found");
+}
+
+static void test_expand(void **state)
+{
+    make(*state, STRATEGY("Halted"), NULL);
+    _cleanup_doc_ yyjson_doc *vm = get(*state, SUB "/virtualmachines/vm2/expand-spec");
+    assert_string_equal(json_str(yyjson_doc_get_root(vm), "/kind"), "VirtualMachine");
+    assert_string_equal(json_str(yyjson_doc_get_root(vm), "/apiVersion"), "kubevirt.io/v1");
+    check(*state, "expand-vm-spec", "{\"metadata\":{\"name\":\"x\"},\"spec\":{\"runStrategy\":\"Halted\",\"template\":{\"spec\":" SPEC "}}}", 200,
+          "\"name\":\"x\"");
+    check(*state, "expand-vm-spec", "{\"spec\":{\"runStrategy\":\"Sometimes\",\"template\":{\"spec\":" SPEC "}}}", 400, "not a valid VirtualMachine");
+    check(*state, "expand-vm-spec", NULL, 400, "empty request body");
+}
+
+static void test_paths(void **state)
+{
+    static const struct {
+        const char *method, *target;
+        int status;
+    } paths[] = {
+        {"GET", "/apis/subresources.kubevirt.io/v1/version", 200},
+        {"GET", "/apis/subresources.kubevirt.io/v1alpha3/healthz", 200},
+        {"GET", "/apis/subresources.kubevirt.io/v9/version", 404},
+        {"PUT", "/apis/subresources.kubevirt.io/v1alpha3" NS "/virtualmachines/none/start", 404},
+        {"PUT", "/apis/subresources.kubevirt.io/v1/virtualmachines/vm2/start", 404},
+        {"GET", SUB "/virtualmachines/vm2/start", 405},
+        {"GET", SUB "/virtualmachines/vm2", 404},
+        {"PUT", SUB "/virtualmachines/vm2/start/more", 404},
+        {"PUT", "/apis/kubevirt.io/v1" NS "/virtualmachines/vm2/start", 404},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+        int got = fixture_call(*state, "a", "system:masters", paths[i].method, paths[i].target, NULL, NULL);
+        if (got != paths[i].status)
+            fail_msg("%s %s: %d", paths[i].method, paths[i].target, got);
+    }
+}
+
+/* The right to it is that of the subresource, and names it. */
+static void test_authorization(void **state)
+{
+    _cleanup_free_ char *text = NULL;
+
+    make(*state, STRATEGY("Halted"), NULL);
+    assert_int_equal(fixture_call(*state, "u", "dev", "PUT", SUB "/virtualmachines/vm2/start", "{}", &text), 403);
+    assert_non_null(strstr(text, "cannot update resource \\\"virtualmachines/start\\\" in API group \\\"subresources.kubevirt.io\\\" in the "
+                                 "namespace \\\"default\\\""));
+    expect_state(*state, "Halted", "");
+}
+
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_life),
+        TEST(test_second_request),
+        TEST(test_hurry),
+        TEST(test_migrate),
+        TEST(test_evacuation_is_cancelled),
+        TEST(test_expand),
+        TEST(test_paths),
+        TEST(test_authorization),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -16,6 +16,7 @@ static const struct command {
     {"watch", cmd_watch, usage_watch, "follow a migration with a progress bar"},
     {"fields", cmd_fields, NULL, NULL},
     {"agent", cmd_agent, usage_agent, "run this host's VMs; one per host"},
+    {"kubeconfig", cmd_kubeconfig, usage_kubeconfig, "access for a person: a certificate with user and groups"},
     {"launcher", cmd_launcher, NULL, NULL},
     {"virtctl", cmd_virtctl, usage_virtctl, "start, stop, migrate, ... virtual machines, as virtctl does"},
     {"image", cmd_image, usage_image, "container disks: import, list"},

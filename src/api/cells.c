@@ -92,13 +92,58 @@ static void bound_claim(yyjson_val *volume, struct str *out)
         str_printf(out, "%s/%s", json_str_or(volume, "/spec/claimRef/namespace", ""), name);
 }
 
+/* "ClusterRole/admin" */
+static void role_ref(yyjson_val *binding, struct str *out)
+{
+    str_printf(out, "%s/%s", json_str_or(binding, "/roleRef/kind", ""), json_str_or(binding, "/roleRef/name", ""));
+}
+
+/* The subjects of one kind: "alice, bob". */
+static void add_subjects(yyjson_val *binding, const char *kind, struct str *out)
+{
+    yyjson_val *item;
+
+    json_each(json_at(binding, "/subjects"), item) {
+        const char *namespace = json_str_or(item, "/namespace", "");
+
+        if (streq(json_str_or(item, "/kind", ""), kind))
+            str_printf(out, "%s%s%s%s", out->len ? ", " : "", namespace, *namespace ? "/" : "",
+                       json_str_or(item, "/name", ""));
+    }
+}
+
+static void subject_users(yyjson_val *binding, struct str *out)
+{
+    add_subjects(binding, "User", out);
+}
+
+static void subject_groups(yyjson_val *binding, struct str *out)
+{
+    add_subjects(binding, "Group", out);
+}
+
+static void subject_accounts(yyjson_val *binding, struct str *out)
+{
+    add_subjects(binding, "ServiceAccount", out);
+}
+
 static const struct {
     const char *name;
     cell_fn *fn;
 } cells[] = {
-    {"pod-ready", pod_ready},     {"pod-status", pod_status},     {"pod-restarts", pod_restarts},
-    {"node-status", node_status}, {"node-roles", node_roles},     {"event-object", event_object},
-    {"data-count", data_count},   {"access-modes", access_modes}, {"bound-claim", bound_claim},
+    {"pod-ready", pod_ready},
+    {"pod-status", pod_status},
+    {"pod-restarts", pod_restarts},
+    {"node-status", node_status},
+    {"node-roles", node_roles},
+    {"event-object", event_object},
+    {"data-count", data_count},
+    {"access-modes", access_modes},
+    {"bound-claim", bound_claim},
+    {"role-ref", role_ref},
+    {"subject-users", subject_users},
+    {"subject-groups", subject_groups},
+    {"subject-accounts", subject_accounts},
 };
 
 cell_fn *cell_find(const char *name)

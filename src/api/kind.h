@@ -47,7 +47,11 @@ struct kind {
     size_t n_columns;
     bool namespaced;
     bool has_status; /* a status subresource: the main resource ignores status, and the other way round */
-    bool builtin;    /* strategic merge patch, PUT without resourceVersion, protobuf bodies if `protobuf` */
+    /* "create get list ...", all of them unless the file says otherwise. One that can't be got is never stored: it is
+     * answered at once (reviews). Without any verb it is no resource, only the type of some body. */
+    const char *verbs;
+    bool stored;
+    bool builtin; /* strategic merge patch, PUT without resourceVersion, protobuf bodies if `protobuf` */
     bool protobuf;
     const char *origin; /* names its CustomResourceDefinition and its wording; NULL for kinds that are built in */
     enum name_rule name_rule;
@@ -58,6 +62,8 @@ struct kind {
     char *qualified;           /* "VirtualMachine.kubevirt.io" */
     struct kind_data *data;    /* private: what the texts above point into */
 };
+
+#define KIND_VERBS "create delete deletecollection get list patch update watch"
 
 struct kinds;
 VEC_DEFINE(kind_vec, const struct kind *);

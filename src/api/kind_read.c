@@ -165,6 +165,8 @@ static void derive(struct kind *kind, yyjson_val *file)
     bool core = kind->group[0] == '\0';
 
     kind->has_status = lists(json_at(file, "/subresources"), "status");
+    kind->verbs = json_str_or(file, "/verbs", KIND_VERBS);
+    kind->stored = strstr(kind->verbs, "get") != NULL;
     kind->origin = json_str(file, "/origin");
     kind->builtin = json_bool(file, "/builtin", false);
     kind->protobuf = json_bool(file, "/protobuf", false);

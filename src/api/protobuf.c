@@ -224,6 +224,10 @@ static int number_value(yyjson_mut_doc *d, const struct schema *s, const struct 
     return 0;
 }
 
+/* The values of maps of lists (ExtraValue) are messages of their own: {1: item, 1: item, ...}. */
+static int list_value(yyjson_mut_doc *d, const struct schema *s, struct reader b, unsigned depth, yyjson_mut_val **ret,
+                      struct gw_error *err);
+
 /* *ret NULL: absent. A field whose wire type does not fit its schema is malformed. */
 static int field_value(yyjson_mut_doc *d, const struct schema *s, const struct field *f, unsigned depth,
                        yyjson_mut_val **ret, struct gw_error *err)
@@ -240,6 +244,8 @@ static int field_value(yyjson_mut_doc *d, const struct schema *s, const struct f
         return int_or_string_value(d, f->bytes, ret, err);
     case SCHEMA_OBJECT:
         return message_value(d, s, f->bytes, depth + 1, ret, err);
+    case SCHEMA_ARRAY:
+        return list_value(d, s, f->bytes, depth, ret, err);
     case SCHEMA_INTEGER:
     case SCHEMA_NUMBER:
     case SCHEMA_BOOLEAN:
@@ -247,6 +253,25 @@ static int field_value(yyjson_mut_doc *d, const struct schema *s, const struct f
     default:
         return 0; /* free-form JSON has no place in these messages */
     }
+}
+
+static int list_value(yyjson_mut_doc *d, const struct schema *s, struct reader b, unsigned depth, yyjson_mut_val **ret,
+                      struct gw_error *err)
+{
+    yyjson_mut_val *list = yyjson_mut_arr(d);
+    struct field f;
+    int r = 0;
+
+    while (r >= 0 && (r = next_field(&b, &f, err)) > 0) {
+        yyjson_mut_val *v = NULL;
+
+        if (f.number != 1 || !s->items)
+            continue;
+        r = field_value(d, s->items, &f, depth, &v, err);
+        yyjson_mut_arr_append(list, v ? v : yyjson_mut_str(d, ""));
+    }
+    *ret = list;
+    return r;
 }
 
 /* --- Fields of a message --- */

@@ -4,6 +4,7 @@
 #include <gnutls/gnutls.h>
 #include <string.h>
 
+#include "apiserver/account_token.h"
 #include "base/alloc.h"
 #include "base/random.h"
 #include "base/str.h"
@@ -21,6 +22,7 @@ VEC_DEFINE(token_vec, struct token);
 struct authn {
     struct pki_trust *clients;
     struct token_vec tokens;
+    struct rest_server *rest;
 };
 
 struct identity *identity_free(struct identity *i)
@@ -29,7 +31,13 @@ struct identity *identity_free(struct identity *i)
         return NULL;
     for (size_t k = 0; k < i->n_groups; k++)
         free(i->groups[k]);
+    VEC_EACH(&i->extra, e) {
+        free(e->key);
+        free(e->value);
+    }
+    identity_extra_done(&i->extra);
     free(i->groups);
+    free(i->uid);
     free(i->name);
     free(i);
     return NULL;
@@ -41,13 +49,26 @@ static void add_group(struct identity *i, const char *group, size_t len)
     i->groups[i->n_groups++] = xstrndup(group, len);
 }
 
-static struct identity *identity_new(const char *name, const char *group)
+void identity_add_group(struct identity *i, const char *group)
+{
+    for (size_t k = 0; k < i->n_groups; k++)
+        if (streq(i->groups[k], group))
+            return;
+    add_group(i, group, strlen(group));
+}
+
+void identity_add_extra(struct identity *i, const char *key, const char *value)
+{
+    identity_extra_push(&i->extra, (struct identity_pair){xstrdup(key), xstrdup(value)});
+}
+
+struct identity *identity_new(const char *name, const char *group)
 {
     struct identity *i = xnew(struct identity);
 
     i->name = xstrdup(name);
     if (group)
-        add_group(i, group, strlen(group));
+        identity_add_group(i, group);
     return i;
 }
 
@@ -57,25 +78,31 @@ static struct identity *identity_copy(const struct identity *from)
 
     for (size_t k = 0; k < from->n_groups; k++)
         add_group(i, from->groups[k], strlen(from->groups[k]));
+    i->uid = xstrdup(from->uid);
     i->expires_ms = from->expires_ms;
     return i;
 }
 
 static void add_authenticated(struct identity *i)
 {
-    static const char group[] = "system:authenticated";
-
-    add_group(i, group, sizeof(group) - 1);
+    identity_add_group(i, GROUP_AUTHENTICATED);
 }
 
 struct identity *identity_anonymous(void)
 {
-    return identity_new("system:anonymous", "system:unauthenticated");
+    return identity_new(USER_ANONYMOUS, GROUP_UNAUTHENTICATED);
 }
 
 struct api_user identity_user(const struct identity *i)
 {
-    return (struct api_user){i->name, (const char *const *)i->groups, i->n_groups};
+    return (struct api_user){
+        .name = i->name,
+        .groups = (const char *const *)i->groups,
+        .n_groups = i->n_groups,
+        .uid = i->uid,
+        .extra = (const struct api_extra *)i->extra.items,
+        .n_extra = i->extra.len,
+    };
 }
 
 /* --- Tokens --- */
@@ -110,6 +137,7 @@ static int read_static(struct authn *a, char *line)
     if (!token || !*token || !user || !*user || !uid)
         return -EINVAL;
     who = identity_new(user, NULL);
+    who->uid = *uid ? xstrdup(uid) : NULL;
     for (char *g = groups; g && *g;) {
         size_t len = strcspn(g, ",");
 
@@ -174,6 +202,8 @@ int authn_token(const struct authn *a, const char *token, struct identity **ret,
     VEC_EACH((struct token_vec *)&a->tokens, t)
         if (strlen(t->text) == len && gnutls_memcmp(t->text, token, len) == 0)
             who = t->who;
+    if (!who && a->rest && a->rest->token_key && account_token_is_one(token))
+        return account_token_check(a->rest, token, ret, err);
     if (!who)
         return gw_error_set(err, GW_UNAUTHORIZED, "the bearer token is not known");
     *ret = identity_copy(who);
@@ -209,6 +239,7 @@ int authn_new(const struct authn_config *config, struct authn **ret, struct gw_e
     struct authn *a = xnew(struct authn);
     int r = pki_trust_new(config->client_ca_pem, &a->clients, err);
 
+    a->rest = config->rest;
     if (r == 0 && config->static_tokens)
         r = read_lines(a, config->static_tokens, "token file", read_static, err);
     if (r == 0 && config->bootstrap_tokens)

@@ -5,12 +5,25 @@
 #include "pki/pki.h"
 
 struct authn;
+struct rest_server;
+
+#define USER_ANONYMOUS "system:anonymous"
+#define GROUP_AUTHENTICATED "system:authenticated"
+#define GROUP_UNAUTHENTICATED "system:unauthenticated"
+
+/* What struct api_extra shows, owned. */
+struct identity_pair {
+    char *key, *value;
+};
+VEC_DEFINE(identity_extra, struct identity_pair);
 
 /* Somebody who proved who he is. Owned by whom it was given to. */
 struct identity {
     char *name;
+    char *uid;     /* NULL = none is known */
     char **groups; /* "system:authenticated" is always among them */
     size_t n_groups;
+    struct identity_extra extra;
     int64_t expires_ms; /* wall clock; 0 = never */
 };
 
@@ -25,6 +38,7 @@ struct authn_config {
     /* Lines ID.SECRET (6 and 16 of a-z0-9); who brings one is system:bootstrap:ID in system:bootstrappers; NULL = none.
      */
     const char *bootstrap_tokens;
+    struct rest_server *rest; /* has the service accounts and the key of their tokens; NULL = none */
 };
 
 /* Texts are copied. Invalid names the line that is malformed, never its contents. */
@@ -37,6 +51,11 @@ int authn_chain(const struct authn *a, const struct pki_der *chain, size_t n, in
 
 /* Unauthorized for an unknown token. Takes the same time wherever a wrong token differs. Any thread. */
 int authn_token(const struct authn *a, const char *token, struct identity **ret, struct gw_error *err);
+
+/* Somebody whom nothing proves yet; group may be NULL. A group that he has already is not added again. */
+struct identity *identity_new(const char *name, const char *group);
+void identity_add_group(struct identity *i, const char *group);
+void identity_add_extra(struct identity *i, const char *key, const char *value);
 
 /* Nobody in particular: system:anonymous in system:unauthenticated. */
 struct identity *identity_anonymous(void);

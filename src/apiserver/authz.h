@@ -1,22 +1,35 @@
-/* Authorization, until roles come: administrators and the controllers may do all, agents what authz_node.c lists, those
- * who bring a bootstrap token may ask for a certificate, nobody else anything. */
+/* Authorization: administrators and the controllers may do all, agents what authz_node.c lists, those who bring a
+ * bootstrap token may ask for a certificate; everybody else has what roles and bindings give (roles.h). */
 #pragma once
 
+#include "apiserver/authn.h"
 #include "apiserver/rest.h"
+#include "rbac/rbac.h"
 
 #define GROUP_MASTERS "system:masters"
 #define GROUP_CONTROLLERS "system:godwit:controllers"
 #define GROUP_NODES "system:nodes"
 #define GROUP_BOOTSTRAPPERS "system:bootstrappers"
-#define GROUP_AUTHENTICATED "system:authenticated"
 #define NODE_USER_PREFIX "system:node:"
 
 /* rest_authorize_fn; data is the struct rest_server. */
 int authz_check(void *data, const struct api_user *user, const struct rest_target *target, yyjson_val *old,
                 yyjson_val *object, struct gw_error *err);
 
-/* Whether user may read discovery, OpenAPI and /version. */
-bool authz_may_discover(const struct api_user *user);
+/* Appends by which binding a user may what authz_check allowed him; nothing where it took none. */
+void authz_why(struct rest_server *s, const struct api_user *user, const struct rest_target *target, struct str *out);
+
+/* Whether one has all rights by a group of his, not by roles: administrators and controllers. */
+bool authz_is_master(const struct api_user *user);
+
+static inline struct rbac_user authz_rbac_user(const struct api_user *u)
+{
+    return (struct rbac_user){u->name, u->groups, u->n_groups};
+}
+
+/* escalation.c: whether user, who may write this role or binding, gives nobody a right by it that he lacks himself. */
+int authz_check_escalation(struct rest_server *s, const struct api_user *user, const struct rest_target *target,
+                           yyjson_val *old, yyjson_val *object, struct gw_error *err);
 
 /* The node whose agent user is ("" if it is none): name system:node:NODE in group system:nodes. */
 const char *authz_node_of(const struct api_user *user);

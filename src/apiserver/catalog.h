@@ -32,7 +32,6 @@ bool catalog_extra_alone(const struct rest_extra *e, const char *version);
 
 /* "create get" as a list of strings. */
 yyjson_mut_val *catalog_verbs(yyjson_mut_doc *d, const char *verbs);
-#define KIND_VERBS "create delete deletecollection get list patch update watch"
 #define STATUS_VERBS "get patch update"
 /* The verbs of the subresources that the core serves for a kind; NULL when it does not. */
 const char *catalog_subresource_verbs(const struct kind *kind, const char *subresource);

@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include "apiserver/authz.h"
 #include "apiserver/discovery_documents.h"
 #include "apiserver/openapi.h"
 #include "base/alloc.h"
@@ -131,16 +130,18 @@ static bool is_ours(const struct http_uri *uri)
     return streq(first, "openapi") || (streq(first, "version") && uri->n_segments == 1);
 }
 
-static void refuse(const struct http_uri *uri, const struct api_request *request, struct api_response *response,
-                   enum gw_reason reason)
+/* Kubernetes asks for the right to a path by the method's name in small letters. */
+static int check(struct rest_server *s, const struct api_request *request, const struct http_uri *uri,
+                 struct gw_error *err)
 {
-    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+    bool reads = streq(request->method, "GET") || streq(request->method, "HEAD");
+    const struct rest_target target = {
+        .verb = streq(request->method, "HEAD") ? "head" : "get", .group = "", .path = uri->path};
+    int r = s->authorize ? s->authorize(s->data, &request->user, &target, NULL, NULL, err) : 0;
 
-    if (reason == GW_FORBIDDEN)
-        gw_error_set(&err, reason, "forbidden: User \"%s\" cannot get path \"%s\"", request->user.name, uri->path);
-    else
-        gw_error_set(&err, reason, "the server does not allow this method on the requested resource");
-    api_response_error(response, &err, NULL);
+    if (r == 0 && !reads)
+        r = gw_error_set(err, GW_METHOD_NOT_ALLOWED, "the server does not allow this method on the requested resource");
+    return r;
 }
 
 static void handle(struct discovery *d, const struct http_uri *uri, const struct api_request *request,
@@ -167,13 +168,12 @@ static void handle(struct discovery *d, const struct http_uri *uri, const struct
 bool discovery_handle(struct discovery *d, const struct api_request *request, struct api_response *response)
 {
     _cleanup_uri_ struct http_uri uri = {0};
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
 
     if (http_uri_parse(request->target, &uri, NULL) < 0 || !is_ours(&uri))
         return false;
-    if (!authz_may_discover(&request->user))
-        refuse(&uri, request, response, GW_FORBIDDEN);
-    else if (!streq(request->method, "GET") && !streq(request->method, "HEAD"))
-        refuse(&uri, request, response, GW_METHOD_NOT_ALLOWED);
+    if (check(d->rest, request, &uri, &err) < 0)
+        api_response_error(response, &err, NULL);
     else
         handle(d, &uri, request, response);
     return true;

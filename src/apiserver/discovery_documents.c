@@ -101,7 +101,7 @@ static void add_extra_resource(yyjson_mut_doc *d, yyjson_mut_val *list, const st
 
 static void add_kind(yyjson_mut_doc *d, yyjson_mut_val *list, const struct catalog_group *g, const struct kind *k)
 {
-    yyjson_mut_val *o = add_resource(d, list, k->plural, NULL, k->singular, k->namespaced, k->kind, KIND_VERBS);
+    yyjson_mut_val *o = add_resource(d, list, k->plural, NULL, k->singular, k->namespaced, k->kind, k->verbs);
 
     add_texts(d, o, "shortNames", k->short_names);
     add_texts(d, o, "categories", k->categories);
@@ -122,7 +122,7 @@ void legacy_resources(yyjson_mut_doc *d, const struct catalog_group *g, const ch
     json_set_str(d, "/apiVersion", "v1");
     json_set_str(d, "/groupVersion", text);
     VEC_EACH(&g->kinds, k)
-        if (kind_version(*k, version))
+        if (*(*k)->verbs && kind_version(*k, version))
             add_kind(d, list, g, *k);
     VEC_EACH(&g->extras, e)
         if (catalog_extra_alone(*e, version))
@@ -179,7 +179,7 @@ static yyjson_mut_val *aggregated_kind(yyjson_mut_doc *d, const struct catalog_g
                                        const char *version)
 {
     struct response_kind own = {k->group, version, k->kind};
-    yyjson_mut_val *o = aggregated_resource(d, k->plural, &own, k->namespaced, k->singular, KIND_VERBS),
+    yyjson_mut_val *o = aggregated_resource(d, k->plural, &own, k->namespaced, k->singular, k->verbs),
                    *list = yyjson_mut_arr(d);
 
     add_texts(d, o, "shortNames", k->short_names);
@@ -243,7 +243,7 @@ static void fill_aggregated(yyjson_mut_doc *d, yyjson_mut_val *to, const struct 
         yyjson_mut_obj_add_strcpy(d, o, "version", *v);
         list = yyjson_mut_obj_add_arr(d, o, "resources");
         VEC_EACH(&g->kinds, k)
-            if (kind_version(*k, *v))
+            if (*(*k)->verbs && kind_version(*k, *v))
                 yyjson_mut_arr_append(list, aggregated_kind(d, g, *k, *v));
         VEC_EACH(&g->extras, e)
             if (catalog_extra_alone(*e, *v))

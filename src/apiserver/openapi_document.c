@@ -209,8 +209,15 @@ static void add_path(struct writer *w, bool namespaced, bool item, const char *s
 
 static void add_paths(struct writer *w)
 {
-    static const struct operation list_everywhere[] = {{"get", "list", list_parameters, "200", false, NULL}, {0}};
+    static const struct operation list_everywhere[] = {{"get", "list", list_parameters, "200", false, NULL}, {0}},
+                                  create[] = {{"post", "post", write_parameters, "201", true, add_object_body}, {0}};
     const struct kind *k = w->kind;
+
+    if (!k->stored) {
+        if (*k->verbs)
+            add_path(w, k->namespaced, false, "", create);
+        return;
+    }
 
     add_path(w, k->namespaced, false, "", collection_operations);
     add_path(w, k->namespaced, true, "", item_operations);

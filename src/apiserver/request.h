@@ -12,11 +12,19 @@
 
 struct watcher;
 
+/* A further attribute of a user; one with several values stands there several times in a row. */
+struct api_extra {
+    const char *key, *value;
+};
+
 /* Who asks, as authentication found out. */
 struct api_user {
     const char *name; /* "system:anonymous" when nobody was identified */
     const char *const *groups;
     size_t n_groups;
+    const char *uid; /* NULL = none is known */
+    const struct api_extra *extra;
+    size_t n_extra;
 };
 
 bool api_user_in_group(const struct api_user *u, const char *group);

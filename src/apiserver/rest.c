@@ -19,17 +19,26 @@ static const struct {
     {"delete", rest_delete}, {"deletecollection", rest_delete_collection},
 };
 
+const char *rest_target_namespace(const struct rest_target *t)
+{
+    return !t->path && !*t->group && streq(t->resource, "namespaces") && t->name ? t->name : t->namespace;
+}
+
 int rest_forbid(const struct api_user *user, const struct rest_target *t, const char *why, struct gw_error *err)
 {
+    const char *namespace = rest_target_namespace(t);
     _cleanup_str_ struct str text = {0};
 
+    if (t->path)
+        return gw_error_set(err, GW_FORBIDDEN, "forbidden: User \"%s\" cannot %s path \"%s\"", user->name, t->verb,
+                            t->path);
     str_printf(&text, "%s%s%s", t->resource, *t->group ? "." : "", t->group);
     if (t->name)
         str_printf(&text, " \"%s\"", t->name);
     str_printf(&text, " is forbidden: User \"%s\" cannot %s resource \"%s%s%s\" in API group \"%s\"", user->name,
                t->verb, t->resource, t->subresource ? "/" : "", t->subresource ? t->subresource : "", t->group);
-    if (t->namespace)
-        str_printf(&text, " in the namespace \"%s\"", t->namespace);
+    if (namespace)
+        str_printf(&text, " in the namespace \"%s\"", namespace);
     else
         str_puts(&text, " at the cluster scope");
     if (why)
@@ -75,6 +84,8 @@ static bool is_served(struct rest_server *s, const struct rest_target *t, const 
         return extra && !kinds_find(s->kinds, t->group, NULL, t->resource) && fits_scope(extra->namespaced, t);
     if (!fits_scope(t->kind->namespaced, t))
         return false;
+    if (!t->kind->stored)
+        return extra != NULL && !t->name;
     return extra || !t->subresource || has_subresource(t->kind, t->subresource);
 }
 

@@ -12,7 +12,10 @@
 #include "apiserver/watch.h"
 #include "store/store.h"
 
+struct authn;
+struct jwt_key;
 struct pki_trust;
+struct roles;
 struct rest_server;
 
 /* What is asked for, as the path and method say. Texts live as long as the request. */
@@ -27,6 +30,7 @@ struct rest_target {
     const char *label_selector; /* of the query, as sent but decoded; NULL = none */
     const char *field_selector;
     const struct kind *kind; /* NULL only for extras that are no kind */
+    const char *path;        /* of what is no resource, such as /version: then verb is all there is besides */
 };
 
 /* Authorization: 0, or negative with err filled (rest_forbid words it). Called once for each request with object and
@@ -65,15 +69,26 @@ struct rest_server {
     const struct rest_extra *const
         *extras; /* NULL-terminated list of tables, each ended by a row without resource; or NULL */
     const struct pki_trust *migration_trust; /* of grants' proofs (ownership.h); NULL: none is accepted */
+    const struct jwt_key *token_key;         /* of service accounts' tokens (account_token.h); NULL: there are none */
+    struct authn *authn;                     /* for TokenReview; NULL: no token is known */
+    struct roles *roles;                     /* who may do what (authz.h); NULL: nobody has a role */
     void *data;                              /* for now and authorize */
 };
 
 /* Answers request; never fails, because a failure is an answer too. response must be empty. */
 void rest_handle(struct rest_server *s, const struct api_request *request, struct api_response *response);
 
+/* The body of a request as an object of kind, whatever its encoding: pruned, with defaults, and as the schema wants it.
+ * For handlers of extras; nothing is asked of its name. */
+int rest_decode(struct rest_server *s, const struct api_request *request, const struct kind *kind, yyjson_mut_doc **ret,
+                struct gw_error *err);
+
 /* Fills err: 'virtualmachines.kubevirt.io "a" is forbidden: User "u" cannot get resource "virtualmachines" in API group
  * "kubevirt.io" in the namespace "default"', and ": why" behind it unless why is NULL. */
 int rest_forbid(const struct api_user *user, const struct rest_target *target, const char *why, struct gw_error *err);
+
+/* The namespace by which a target is judged: a Namespace counts as lying in itself. NULL = none. */
+const char *rest_target_namespace(const struct rest_target *target);
 
 /* Reads one object (whole, with apiVersion of its storage version); -ENOENT (NotFound) when absent. The caller frees
  * *ret. */

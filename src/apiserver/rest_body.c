@@ -146,6 +146,31 @@ int rest_settle_identity(struct rest_call *c, yyjson_mut_doc *d, struct gw_error
     return r < 0 ? r : settle_name(c, d, err);
 }
 
+int rest_decode(struct rest_server *s, const struct api_request *q, const struct kind *kind, yyjson_mut_doc **ret,
+                struct gw_error *err)
+{
+    struct rest_call c = {.server = s, .request = q, .target = {.kind = kind, .version = kind_storage_version(kind)}};
+    _cleanup_mut_doc_ yyjson_mut_doc *d = NULL;
+    _cleanup_doc_ yyjson_doc *object = NULL;
+    _cleanup_error_ struct gw_error faults = GW_ERROR_INIT;
+    int r = parse_object(&c, &d, err);
+
+    r = r < 0 ? r : check_type(&c, d, err);
+    if (r < 0)
+        return r;
+    schema_prune(kind->schema, d, yyjson_mut_doc_get_root(d), NULL);
+    schema_default(kind->schema, d, yyjson_mut_doc_get_root(d));
+    object = yyjson_mut_doc_imut_copy(d, NULL);
+    schema_validate(kind->schema, yyjson_doc_get_root(object), "", &faults);
+    if (faults.n_causes) {
+        r = kind_invalid(kind, "", &faults);
+        gw_error_move(err, &faults);
+        return r;
+    }
+    *ret = TAKE_PTR(d);
+    return 0;
+}
+
 int rest_body_object(struct rest_call *c, yyjson_mut_doc **ret, struct gw_error *err)
 {
     _cleanup_mut_doc_ yyjson_mut_doc *d = NULL;

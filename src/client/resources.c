@@ -29,6 +29,8 @@ RESOURCE(API_MIGRATIONS, "kubevirt.io", "v1", "virtualmachineinstancemigrations"
 RESOURCE(API_KUBEVIRTS, "kubevirt.io", "v1", "kubevirts", "KubeVirt", true)
 RESOURCE(API_HYPERCONVERGEDS, "hco.kubevirt.io", "v1beta1", "hyperconvergeds", "HyperConverged", true)
 RESOURCE(API_MIGRATIONPOLICIES, "migrations.kubevirt.io", "v1alpha1", "migrationpolicies", "MigrationPolicy", false)
+RESOURCE(API_ROLES, "rbac.authorization.k8s.io", "v1", "roles", "Role", true)
+RESOURCE(API_ROLEBINDINGS, "rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding", true)
 RESOURCE(API_NODENETWORKS, "godwit.io", "v1alpha1", "nodenetworks", "NodeNetwork", false)
 
 const struct api_resource *const api_resources[] = {
@@ -51,6 +53,8 @@ const struct api_resource *const api_resources[] = {
     &API_KUBEVIRTS,
     &API_HYPERCONVERGEDS,
     &API_MIGRATIONPOLICIES,
+    &API_ROLES,
+    &API_ROLEBINDINGS,
     &API_NODENETWORKS,
     NULL,
 };

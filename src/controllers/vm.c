@@ -27,6 +27,7 @@ static yyjson_mut_doc *new_instance(yyjson_val *vm)
     json_set_str(d, "/metadata/namespace", meta_namespace(vm));
     copy(d, "/metadata/labels", json_at(vm, "/spec/template/metadata/labels"));
     copy(d, "/metadata/annotations", json_at(vm, "/spec/template/metadata/annotations"));
+    meta_set_annotation(d, ANNOTATION_ADDRESS, NULL); /* who may write VMs may not choose other VMs' addresses */
     meta_add_owner(d, vm, true, true);
     copy(d, "/spec", json_at(vm, "/spec/template/spec"));
     return d;

@@ -68,8 +68,11 @@ struct http_counters http_server_counters(struct http_server *s);
 const char *http_method(const struct http_request *r);
 const char *http_target(const struct http_request *r);                   /* as sent; http/uri.h parses it */
 const char *http_header(const struct http_request *r, const char *name); /* any case; NULL when absent */
-const char *http_body(const struct http_request *r, size_t *ret_len);    /* never NULL, NUL-terminated */
-const char *http_client_address(const struct http_request *r);           /* "10.0.0.7" */
+/* Calls visit for each header, in their order; one that was sent several times comes several times. */
+void http_each_header(const struct http_request *r, void (*visit)(void *data, const char *name, const char *value),
+                      void *data);
+const char *http_body(const struct http_request *r, size_t *ret_len); /* never NULL, NUL-terminated */
+const char *http_client_address(const struct http_request *r);        /* "10.0.0.7" */
 /* Non-NULL when the request is not to be served but refused with this error: a body beyond max_body, for one. */
 const struct gw_error *http_fault(const struct http_request *r);
 

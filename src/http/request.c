@@ -112,6 +112,27 @@ const char *http_header(const struct http_request *r, const char *name)
     return MHD_lookup_connection_value(r->c->mhd, MHD_HEADER_KIND, name);
 }
 
+struct each_header {
+    void (*visit)(void *data, const char *name, const char *value);
+    void *data;
+};
+
+static enum MHD_Result visit_header(void *cls, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+    const struct each_header *e = cls;
+
+    e->visit(e->data, name, value ? value : "");
+    return MHD_YES;
+}
+
+void http_each_header(const struct http_request *r, void (*visit)(void *data, const char *name, const char *value),
+                      void *data)
+{
+    struct each_header e = {visit, data};
+
+    (void)MHD_get_connection_values(r->c->mhd, MHD_HEADER_KIND, visit_header, &e);
+}
+
 const char *http_body(const struct http_request *r, size_t *ret_len)
 {
     if (ret_len)

@@ -49,8 +49,8 @@ static int handle(struct rest_server *s, const struct api_request *q, const stru
         return gw_error_set(err, GW_METHOD_NOT_ALLOWED,
                             "the server does not allow this method on the requested resource");
     inner.target = target;
-    inner.user =
-        (struct api_user){q->user.name, groups, ARRAY_SIZE(groups)}; /* the right to approve is what was asked for */
+    inner.user.groups = groups; /* the right to approve is what was asked for */
+    inner.user.n_groups = ARRAY_SIZE(groups);
     if (!reads) {
         r = read_body(s, q, &doc, err);
         if (r < 0)

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "server/crds.h"
+#include "server/default_roles.h"
 #include "server/sweep.h"
 
 #define TICK_MS 30000      /* between looks at the clock */
@@ -30,6 +31,7 @@ struct chores {
     struct store_retention retention;
     int64_t swept_ms;
     bool failed; /* something is to be tried again: look at everything */
+    bool roles_changed;
 };
 
 /* --- One object --- */
@@ -57,6 +59,31 @@ static void drop_crd(struct chores *c, yyjson_val *crd)
     crds_drop(c->signer.rest, crd);
 }
 
+static void note_role(struct chores *c, yyjson_val *role)
+{
+    c->roles_changed = true;
+}
+
+static void ensure_account(struct chores *c, const char *namespace)
+{
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+
+    if (default_account_ensure(c->signer.rest, namespace, &err) >= 0)
+        return;
+    c->failed = true;
+    log_failure(-EIO, &err, "service account of namespace %s", namespace);
+}
+
+static void take_namespace(struct chores *c, yyjson_val *namespace)
+{
+    ensure_account(c, meta_name(namespace));
+}
+
+static void replace_account(struct chores *c, yyjson_val *account)
+{
+    ensure_account(c, meta_namespace(account));
+}
+
 /* The kinds that are followed. */
 static const struct followed {
     const char *group, *kind;
@@ -65,6 +92,9 @@ static const struct followed {
 } followed[] = {
     {"apiextensions.k8s.io", "CustomResourceDefinition", take_crd, drop_crd},
     {"certificates.k8s.io", "CertificateSigningRequest", sign, NULL},
+    {"rbac.authorization.k8s.io", "ClusterRole", note_role, note_role},
+    {"", "Namespace", take_namespace, NULL},
+    {"", "ServiceAccount", NULL, replace_account},
 };
 
 static const struct kind *kind_of(struct chores *c, const struct followed *f)
@@ -115,11 +145,26 @@ static int look_at_all(struct chores *c, int64_t *ret_revision, struct gw_error 
     return 0;
 }
 
+/* Once for many changes. */
+static void aggregate(struct chores *c)
+{
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+
+    if (!c->roles_changed)
+        return;
+    c->roles_changed = false;
+    if (roles_aggregate(c->signer.rest, &err) < 0) {
+        c->failed = true;
+        log_failure(-EIO, &err, "aggregation of roles");
+    }
+}
+
 static int begin(struct chores *c, struct gw_error *err)
 {
     int64_t revision = 0;
     int r = look_at_all(c, &revision, err);
 
+    aggregate(c);
     c->watch = store_watch_close(c->watch);
     return r < 0 ? r : store_watch_open(c->signer.rest->store, revision, &c->watch, err);
 }
@@ -182,6 +227,7 @@ static void *run(void *arg)
 
         while (r > 0)
             r = follow(c, &err);
+        aggregate(c);
         if (r < 0) {
             c->watch = store_watch_close(c->watch);
             log_failure(r, &err, "following the store");

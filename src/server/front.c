@@ -1,8 +1,9 @@
 #include "server/front.h"
 
 #include <string.h>
+#include <strings.h>
 
-#include "apiserver/authz.h"
+#include "apiserver/impersonation.h"
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/str.h"
@@ -114,6 +115,28 @@ static int identify(struct front *f, struct http_request *r, const struct identi
     return result;
 }
 
+static void collect(void *data, const char *name, const char *value)
+{
+    if (strncasecmp(name, "Impersonate-", strlen("Impersonate-")) == 0)
+        api_headers_push(data, (struct api_header){(char *)name, (char *)value}); /* they live as long as the request */
+}
+
+/* *who becomes the one that the request is to be made as; ret_own is what the caller frees. */
+static int impersonate(struct front *f, struct http_request *r, const struct identity **who, struct identity **ret_own,
+                       struct gw_error *err)
+{
+    const struct api_user user = identity_user(*who);
+    struct api_headers asked = {0};
+    int result;
+
+    http_each_header(r, collect, &asked);
+    result = impersonation_apply(f->rest, &user, &asked, ret_own, err);
+    api_headers_done(&asked);
+    if (result == 0 && *ret_own)
+        *who = *ret_own;
+    return result;
+}
+
 /* --- The request --- */
 
 static void handle_api(struct front *f, struct http_request *r, const struct identity *who)
@@ -138,7 +161,7 @@ static void handle_api(struct front *f, struct http_request *r, const struct ide
 void front_handle(struct http_request *r, void *userdata)
 {
     struct front *f = userdata;
-    _cleanup_identity_ struct identity *own = NULL;
+    _cleanup_identity_ struct identity *own = NULL, *other = NULL;
     _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
     const struct identity *who = NULL;
 
@@ -149,6 +172,8 @@ void front_handle(struct http_request *r, void *userdata)
     } else if (identify(f, r, &who, &own, &err) < 0) {
         /* The reason goes to nobody: it would help those who try keys. Kubernetes says the same word. */
         gw_error_set(&err, GW_UNAUTHORIZED, "Unauthorized");
+        send_error(r, &err);
+    } else if (impersonate(f, r, &who, &other, &err) < 0) {
         send_error(r, &err);
     } else {
         handle_api(f, r, who);

@@ -5,6 +5,8 @@
 #include "api/initial.h"
 #include "api/meta.h"
 #include "apiserver/local.h"
+#include "rbac/rbac.h"
+#include "server/default_roles.h"
 
 static int patch_status(struct rest_server *rest, const struct kind *kind, yyjson_val *object, struct gw_error *err)
 {
@@ -17,7 +19,7 @@ static int patch_status(struct rest_server *rest, const struct kind *kind, yyjso
     return local_call(rest, "PATCH", target, MERGE_PATCH, body, NULL, err);
 }
 
-/* An object that is there already is the users' to change; so it stays as it is. */
+/* An object that is there already is the users' to change; so it stays as it is. Roles alone grow with the server. */
 static int ensure(struct rest_server *rest, yyjson_val *object, struct gw_error *err)
 {
     const char *api_version = json_str_or(object, "/apiVersion", ""), *kind_name = json_str_or(object, "/kind", "");
@@ -32,7 +34,7 @@ static int ensure(struct rest_server *rest, yyjson_val *object, struct gw_error 
     target = local_target(kind, meta_namespace(object), NULL, NULL);
     r = local_call(rest, "POST", target, JSON_BODY, body, NULL, &why);
     if (r < 0 && why.reason == GW_ALREADY_EXISTS)
-        return 0;
+        return streq(kind->group, RBAC_GROUP) ? default_role_complete(rest, kind, object, err) : 0;
     if (r == 0 && kind->has_status && json_at(object, "/status"))
         r = patch_status(rest, kind, object, &why);
     if (r < 0) {
@@ -67,12 +69,19 @@ static int publish_authorities(struct rest_server *rest, const struct server_sta
     return 0;
 }
 
-int objects_ensure(struct rest_server *rest, const struct server_state *state, struct gw_error *err)
+int objects_make_initial(struct rest_server *rest, struct gw_error *err)
 {
     _cleanup_yaml_docs_ struct yaml_docs docs = {0};
     int r = initial_objects(&docs, err);
 
     for (size_t i = 0; i < docs.len && r >= 0; i++)
         r = ensure(rest, yyjson_doc_get_root(docs.items[i]), err);
+    return r < 0 ? r : 0;
+}
+
+int objects_ensure(struct rest_server *rest, const struct server_state *state, struct gw_error *err)
+{
+    int r = objects_make_initial(rest, err);
+
     return r < 0 ? r : publish_authorities(rest, state, err);
 }

@@ -4,6 +4,9 @@
 #include "apiserver/rest.h"
 #include "server/state.h"
 
-/* Makes the initial objects (kinds/initial) that are absent, leaving alone those that somebody has changed, and
- * publishes the authorities' certificates in ConfigMap kube-system/godwit-ca. */
+/* Makes the initial objects (kinds/initial) that are absent, and leaves alone those that somebody has changed; roles
+ * get what they lack (default_roles.h). */
+int objects_make_initial(struct rest_server *rest, struct gw_error *err);
+
+/* The same, and publishes the authorities' certificates in ConfigMap kube-system/godwit-ca. */
 int objects_ensure(struct rest_server *rest, const struct server_state *state, struct gw_error *err);

@@ -16,7 +16,10 @@
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 
+#include "apiserver/account_token.h"
 #include "apiserver/authz.h"
+#include "apiserver/reviews.h"
+#include "apiserver/roles.h"
 #include "apiserver/vm_subresources.h"
 #include "base/alloc.h"
 #include "base/clock.h"
@@ -124,7 +127,7 @@ static int64_t wall_clock(void *data)
 }
 
 /* The subresources and resources with handlers of their own, besides those of the core. */
-static const struct rest_extra *const extras[] = {approval_extras, vm_extras, NULL};
+static const struct rest_extra *const extras[] = {account_token_extras, approval_extras, review_extras, vm_extras, NULL};
 
 static int open_core(struct server *s, struct gw_error *err)
 {
@@ -142,9 +145,10 @@ static int open_core(struct server *s, struct gw_error *err)
         .authorize = authz_check,
         .extras = extras,
         .migration_trust = s->migration_trust,
+        .token_key = s->state.token_key,
         .data = &s->rest,
     };
-    return r;
+    return r < 0 ? r : roles_new(s->store, s->kinds, &s->rest.roles, err);
 }
 
 static int open_front(struct server *s, struct gw_error *err)
@@ -153,6 +157,7 @@ static int open_front(struct server *s, struct gw_error *err)
         .client_ca_pem = pki_ca_cert_pem(s->state.cluster_ca),
         .static_tokens = s->state.static_tokens,
         .bootstrap_tokens = s->state.bootstrap_tokens,
+        .rest = &s->rest,
     };
     const struct http_config http = {
         .address = s->config->address,
@@ -168,6 +173,7 @@ static int open_front(struct server *s, struct gw_error *err)
     s->front.rest = &s->rest;
     s->front.discovery = discovery_new(&s->rest);
     r = authn_new(&authn, &s->front.authn, err);
+    s->rest.authn = s->front.authn;
     return r < 0 ? r : http_server_new(s->loop, &http, &s->http, err);
 }
 
@@ -207,6 +213,7 @@ static void stop(struct server *s)
     sd_event_source_disable_unref(s->hub_timer);
     watch_hub_free(s->hub);
     pki_trust_free(s->migration_trust);
+    roles_free(s->rest.roles);
     kinds_free(s->kinds);
     store_close(s->store);
     state_done(&s->state);

@@ -197,6 +197,22 @@ static int open_bootstrap_token(struct server_state *s, struct gw_error *err)
     return fs_write(path, s->bootstrap_tokens, strlen(s->bootstrap_tokens), 0600, err);
 }
 
+/* Whoever has this key can be any service account. Another one ends all their tokens. */
+static int open_token_key(struct server_state *s, struct gw_error *err)
+{
+    _cleanup_free_ char *path = state_path(s, "service-account.key");
+    _cleanup_key_ char *pem = NULL;
+    int r;
+
+    if (fs_exists(path)) {
+        r = fs_read(path, 0, &pem, NULL, err);
+    } else {
+        r = pki_key_new(&pem, err);
+        r = r < 0 ? r : fs_write(path, pem, strlen(pem), 0600, err);
+    }
+    return r < 0 ? r : jwt_key_new(pem, &s->token_key, err);
+}
+
 int state_open(const struct server_config *config, struct server_state *ret, struct gw_error *err)
 {
     struct server_state s = {.config = config};
@@ -207,6 +223,7 @@ int state_open(const struct server_config *config, struct server_state *ret, str
     read_server_pair(&s);
     r = r < 0 ? r : state_renew(&s, err);
     r = r < 0 ? r : open_bootstrap_token(&s, err);
+    r = r < 0 ? r : open_token_key(&s, err);
     if (r >= 0 && config->static_tokens)
         r = fs_read(config->static_tokens, 0, &s.static_tokens, NULL, err);
     if (r < 0)
@@ -222,6 +239,7 @@ void state_done(struct server_state *s)
     pki_ca_free(s->migration_ca);
     free(s->cert);
     pki_free_key(s->key);
+    jwt_key_free(s->token_key);
     pki_free_key(s->bootstrap_tokens);
     pki_free_key(s->static_tokens);
     *s = (struct server_state){0};

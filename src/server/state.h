@@ -3,6 +3,7 @@
 #pragma once
 
 #include "client/client_curl.h"
+#include "pki/jwt.h"
 #include "pki/pki.h"
 #include "server/server.h"
 
@@ -11,6 +12,7 @@ struct server_state {
     struct pki_ca *cluster_ca;   /* ca.crt, ca.key: server, users, agents */
     struct pki_ca *migration_ca; /* migration-ca.crt, .key: one migration and side each, and nothing else */
     char *cert, *key;            /* server.crt, server.key */
+    struct jwt_key *token_key;   /* service-account.key: tokens of service accounts */
     char *bootstrap_tokens;      /* bootstrap-token */
     char *static_tokens;         /* NULL = none */
 };

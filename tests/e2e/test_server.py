@@ -95,7 +95,7 @@ def config_map(name, **data) -> str:
 
 
 def test_secrets_are_for_the_owner_alone(server):
-    for name in ("ca.key", "migration-ca.key", "server.key", "bootstrap-token", "admin.kubeconfig", "store.db"):
+    for name in ("ca.key", "migration-ca.key", "server.key", "service-account.key", "bootstrap-token", "admin.kubeconfig", "store.db"):
         assert stat.S_IMODE((server.dir / name).stat().st_mode) == 0o600, name
     assert stat.S_IMODE(server.dir.stat().st_mode) == 0o700
 
@@ -103,6 +103,10 @@ def test_secrets_are_for_the_owner_alone(server):
 def test_health_is_for_everybody_and_nothing_else_is(server):
     for path in ("/livez", "/readyz", "/healthz", "/livez?verbose"):
         assert server.curl(path) == (200, "ok")
+    assert server.curl("/version")[0] == 200
+    for path in ("/apis", "/openapi/v3"):
+        code, body = server.curl(path)
+        assert code == 403 and f'forbidden: User \\"system:anonymous\\" cannot get path \\"{path}\\"' in body
     code, body = server.curl("/api/v1/nodes")
     assert code == 403
     status = json.loads(body)

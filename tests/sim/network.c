@@ -168,7 +168,7 @@ static void arrive(void *userdata)
     const char *groups[] = {"system:authenticated", t->group};
     struct api_request q = {.method = t->method, .target = t->path, .accept = "application/json", .content_type = t->type,
                             .body = t->body ? t->body->data : "", .body_len = t->body ? t->body->len : 0,
-                            .user = {t->user, groups, ARRAY_SIZE(groups)}};
+                            .user = {.name = t->user, .groups = groups, .n_groups = ARRAY_SIZE(groups)}};
     _cleanup_response_ struct api_response r = {0};
 
     t->timer = NULL;

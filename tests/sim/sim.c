@@ -137,7 +137,7 @@ static int request(struct sim *s, const char *method, const char *target, const 
     static const char *const groups[] = {"system:masters", "system:authenticated", "system:godwit:controllers"};
     struct api_request q = {.method = method, .target = target, .accept = "application/json",
                             .content_type = content_type(method), .body = body ? body : "",
-                            .body_len = body ? strlen(body) : 0, .user = {"admin", groups, ARRAY_SIZE(groups)}};
+                            .body_len = body ? strlen(body) : 0, .user = {.name = "admin", .groups = groups, .n_groups = ARRAY_SIZE(groups)}};
     _cleanup_response_ struct api_response r = {0};
 
     network_serve(s->network, &q, &r);

@@ -632,7 +632,7 @@ static void test_volumes_in_rough_weather(void **state)
             start_controllers(c);
         }
     }
-    sim_run(c->s, 120000);
+    sim_run(c->s, 180000);
     assert_int_equal(sim_count(c->s, CLAIMS, "/status/phase", "Bound"), 40);
     assert_int_equal(sim_count(c->s, VOLUMES, "/status/phase", "Bound"), 40);
     assert_int_equal(sim_count(c->s, VOLUMES, NULL, NULL), 40);

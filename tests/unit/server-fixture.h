@@ -52,7 +52,7 @@ static int fixture_call(struct fixture *f, const char *user, const char *group, 
         .content_type = streq(method, "PATCH") ? "application/merge-patch+json" : "application/json",
         .body = body,
         .body_len = body ? strlen(body) : 0,
-        .user = {user, groups, 2},
+        .user = {.name = user, .groups = groups, .n_groups = 2},
     };
     _cleanup_response_ struct api_response response = {0};
     _cleanup_blob_ struct blob *text = NULL;
@@ -64,7 +64,7 @@ static int fixture_call(struct fixture *f, const char *user, const char *group, 
     return response.status;
 }
 
-static int fixture_admin(struct fixture *f, const char *method, const char *target, const char *body)
+static _unused_ int fixture_admin(struct fixture *f, const char *method, const char *target, const char *body)
 {
     _cleanup_free_ char *text = NULL;
     int status = fixture_call(f, "system:godwit:controllers", "system:godwit:controllers", method, target, body, &text);
@@ -83,7 +83,7 @@ static int fixture_admin(struct fixture *f, const char *method, const char *targ
     "\"controller\":true}]},\"spec\":{\"nodeName\":\"" node "\",\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}"
 #define FIXTURE_VMIS "/apis/kubevirt.io/v1/namespaces/default/virtualmachineinstances"
 
-static void fixture_populate(struct fixture *f)
+static _unused_ void fixture_populate(struct fixture *f)
 {
     static const char *const rows[][2] = {
         {"/api/v1/namespaces", "{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{\"name\":\"default\"}}"},

@@ -30,7 +30,7 @@ static struct authn *make(const char *tokens, const char *bootstrap)
 {
     struct authn *a = NULL;
 
-    assert_int_equal(authn_new(&(struct authn_config){pki_ca_cert_pem(ca), tokens, bootstrap}, &a, NULL), 0);
+    assert_int_equal(authn_new(&(struct authn_config){.client_ca_pem = pki_ca_cert_pem(ca), .static_tokens = tokens, .bootstrap_tokens = bootstrap}, &a, NULL), 0);
     return a;
 }
 
@@ -109,7 +109,8 @@ static void malformed_files_are_refused_without_showing_them(void **state)
         _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
 
         assert_true(
-            authn_new(&(struct authn_config){pki_ca_cert_pem(ca), cases[i].tokens, cases[i].bootstrap}, &a, &err) < 0);
+            authn_new(&(struct authn_config){.client_ca_pem = pki_ca_cert_pem(ca), .static_tokens = cases[i].tokens,
+                                             .bootstrap_tokens = cases[i].bootstrap}, &a, &err) < 0);
         assert_non_null(strstr(err.message, cases[i].where));
         assert_null(strstr(err.message, "hidden"));
         assert_null(a);

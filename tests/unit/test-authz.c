@@ -210,7 +210,7 @@ static void a_json_patch_is_no_oracle(void **state)
                                       .content_type = "application/json-patch+json",
                                       .body = tests[i],
                                       .body_len = strlen(tests[i]),
-                                      .user = {NODE_C, groups, 1}};
+                                      .user = {.name = NODE_C, .groups = groups, .n_groups = 1}};
         _cleanup_response_ struct api_response response = {0};
 
         rest_handle(&f->rest, &q, &response);

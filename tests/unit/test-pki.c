@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/fs.h"
+#include "pki/jwt.h"
 #include "pki/pki.h"
 
 #define DAY_S 86400
@@ -224,6 +225,64 @@ static void an_authority_is_made_once(void **state)
     fs_remove_tree(dir, NULL);
 }
 
+static bool is_believed(const struct jwt_key *key, const char *token)
+{
+    _cleanup_doc_ yyjson_doc *claims = NULL;
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+    int r = jwt_verify(key, token, &claims, &err);
+
+    if (r < 0)
+        assert_int_equal(err.reason, GW_UNAUTHORIZED);
+    return r == 0;
+}
+
+static struct jwt_key *new_jwt_key(void)
+{
+    struct jwt_key *key = NULL;
+    _cleanup_key_ char *pem = NULL;
+
+    assert_int_equal(pki_key_new(&pem, NULL), 0);
+    assert_int_equal(jwt_key_new(pem, &key, NULL), 0);
+    return key;
+}
+
+static void tokens_are_read_back(void **state)
+{
+    _cleanup_(jwt_key_freep) struct jwt_key *key = new_jwt_key(), *other = new_jwt_key();
+
+    for (int i = 0; i < 100; i++) { /* often enough for numbers that begin with zeros */
+        _cleanup_free_ char *claims = xasprintf("{\"sub\":\"x\",\"n\":%d}", i), *token = NULL;
+        _cleanup_doc_ yyjson_doc *doc = NULL;
+
+        assert_int_equal(jwt_sign(key, claims, &token, NULL), 0);
+        assert_null(strpbrk(token, "+/="));
+        assert_int_equal(jwt_verify(key, token, &doc, NULL), 0);
+        assert_int_equal(json_int(yyjson_doc_get_root(doc), "/n", -1), i);
+        assert_false(is_believed(other, token));
+    }
+}
+
+static void tampered_tokens_are_refused(void **state)
+{
+    /* {"alg":"none"} and {"alg":"HS256"} with the claims {} */
+    static const char *const forged[] = {"",  ".",  "..", "...", "e30.e30.", "eyJhbGciOiJub25lIn0.e30.", "eyJhbGciOiJub25lIn0.e30",
+                                         "eyJhbGciOiJIUzI1NiJ9.e30.AAAA", "%%%.%%%.%%%"};
+    _cleanup_(jwt_key_freep) struct jwt_key *key = new_jwt_key();
+    _cleanup_free_ char *token = NULL;
+
+    assert_int_equal(jwt_sign(key, "{\"sub\":\"x\"}", &token, NULL), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(forged); i++)
+        assert_false(is_believed(key, forged[i]));
+    for (size_t i = 0; i + 1 < strlen(token); i++) { /* the last digit has bits that mean nothing */
+        char was = token[i];
+
+        token[i] = was == 'A' ? 'B' : 'A';
+        assert_false(is_believed(key, token));
+        token[i] = was;
+    }
+    assert_true(is_believed(key, token));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -236,6 +295,8 @@ int main(void)
         cmocka_unit_test(nothing_outlives_the_authority),
         cmocka_unit_test(signatures_bind_message_and_key),
         cmocka_unit_test(an_authority_is_made_once),
+        cmocka_unit_test(tokens_are_read_back),
+        cmocka_unit_test(tampered_tokens_are_refused),
     };
 
     return cmocka_run_group_tests(tests, make_ca, free_ca);

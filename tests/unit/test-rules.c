@@ -19,6 +19,8 @@ static yyjson_doc *store(const char *text, const char *old_text, char **ret_faul
 #define CSR(rest) "apiVersion: certificates.k8s.io/v1\nkind: CertificateSigningRequest\nmetadata: {name: x}\nspec: " rest "\n"
 #define KUBEVIRT(spec) "apiVersion: kubevirt.io/v1\nkind: KubeVirt\nmetadata: {name: kubevirt, namespace: kubevirt}\nspec: " spec "\n"
 #define POLICY(spec) "apiVersion: migrations.kubevirt.io/v1alpha1\nkind: MigrationPolicy\nmetadata: {name: p}\nspec: " spec "\n"
+#define RBAC(kind, meta, rest) "apiVersion: rbac.authorization.k8s.io/v1\nkind: " kind "\nmetadata: {name: x" meta "}\n" rest "\n"
+#define BINDING(ref, subject) RBAC("RoleBinding", ", namespace: default", "roleRef: " ref "\nsubjects: [" subject "]")
 #define GOOD_CLAIM "{accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}, volumeName: a, storageClassName: c}"
 
 /* What is refused: the object, what it was (or NULL), and a part of the causes ("" for none). */
@@ -54,6 +56,29 @@ static const struct {
     {OBJECT("Pod", "spec: {containers: [{name: c}]}"), NULL, "Create a VirtualMachine instead"},
     {OBJECT("Pod", "spec: {containers: [{name: c, image: b}]}"), OBJECT("Pod", "spec: {containers: [{name: c, image: a}]}"),
      "pod updates may not change fields"},
+    {RBAC("Role", ", namespace: default", "rules: [{apiGroups: [''], resources: [pods], verbs: [get]}]"), NULL, ""},
+    {RBAC("Role", ", namespace: default", "rules: [{resources: [pods], verbs: [get]}]"), NULL, "rules[0].apiGroups: Required"},
+    {RBAC("Role", ", namespace: default", "rules: [{apiGroups: [''], verbs: [get]}]"), NULL, "rules[0].resources: Required"},
+    {RBAC("Role", ", namespace: default", "rules: [{apiGroups: [''], resources: [pods], verbs: []}]"), NULL,
+     "rules[0].verbs: Required value: verbs must contain at least one value"},
+    {RBAC("Role", ", namespace: default", "rules: [{nonResourceURLs: [/x], verbs: [get]}]"), NULL,
+     "namespaced rules cannot apply to non-resource URLs"},
+    {RBAC("ClusterRole", "", "rules: [{nonResourceURLs: [/x], verbs: [get]}]"), NULL, ""},
+    {RBAC("ClusterRole", "", "rules: [{nonResourceURLs: [/x], resources: [pods], verbs: [get]}]"), NULL,
+     "rules cannot apply to both regular resources and non-resource URLs"},
+    {RBAC("ClusterRole", "", "aggregationRule: {clusterRoleSelectors: []}"), NULL, "at least one clusterRoleSelector"},
+    {BINDING("{kind: Role, name: r}", "{kind: User, name: u}"), NULL, ""},
+    {BINDING("{kind: Roll, name: r}", "{kind: User, name: u}"), NULL, "roleRef.kind: Unsupported value"},
+    {BINDING("{kind: Role, name: ''}", "{kind: User, name: u}"), NULL, "roleRef.name: Required"},
+    {BINDING("{apiGroup: x, kind: Role, name: r}", "{kind: User, name: u}"), NULL, "roleRef.apiGroup: Unsupported"},
+    {BINDING("{kind: Role, name: r}", "{kind: Robot, name: u}"), NULL, "subjects[0].kind: Unsupported"},
+    {BINDING("{kind: Role, name: r}", "{kind: User, name: ''}"), NULL, "subjects[0].name: Required"},
+    {BINDING("{kind: Role, name: r}", "{kind: User, apiGroup: x, name: u}"), NULL, "subjects[0].apiGroup: Unsupported"},
+    {BINDING("{kind: Role, name: r}", "{kind: ServiceAccount, name: u}"), NULL, "subjects[0].namespace: Required"},
+    {BINDING("{kind: Role, name: r}", "{kind: ServiceAccount, namespace: n, name: u}"), NULL, ""},
+    {BINDING("{kind: Role, name: r}", "{kind: User, name: u}"), BINDING("{kind: Role, name: q}", "{kind: User, name: u}"),
+     "cannot change roleRef"},
+    {RBAC("ClusterRoleBinding", "", "roleRef: {kind: Role, name: r}"), NULL, "roleRef.kind: Unsupported"},
     {CSR("{request: YQ==, signerName: example.com/x, usages: [client auth]}"), NULL, ""},
     {CSR("{request: YQ==, signerName: nobody, usages: [client auth]}"), NULL, "spec.signerName: Invalid"},
     {CSR("{request: YQ==, signerName: example.com/x}"), NULL, "spec.usages: Required"},
@@ -203,7 +228,7 @@ static void test_first_objects_are_valid(void **state)
             assert_int_equal(i, namespaces++); /* before what lives in them */
     }
     assert_int_equal(namespaces, 5);
-    assert_int_equal(docs.len, 9);
+    assert_int_equal(docs.len, 32);
 }
 
 int main(void)

@@ -6,6 +6,7 @@
 #define GROUP_KUBEVIRT "kubevirt.io"
 #define GROUP_CONTROLLERS "system:godwit:controllers"
 #define GROUP_NODES "system:nodes"
+#define GROUP_MASTERS "system:masters"
 
 /* cluster.c */
 extern const struct rules namespace_rules, node_rules, event_rules, lease_rules;
@@ -19,3 +20,5 @@ extern const struct rules pod_rules, csr_rules, crd_rules;
 extern const struct rules vm_rules, vmi_rules, migration_rules;
 /* settings.c */
 extern const struct rules kubevirt_rules, hyperconverged_rules, migrationpolicy_rules;
+/* rbac.c */
+extern const struct rules role_rules, clusterrole_rules, rolebinding_rules, clusterrolebinding_rules;

@@ -21,6 +21,10 @@ static const struct rules *const table[] = {
     &hyperconverged_rules,
     &migrationpolicy_rules,
     &crd_rules,
+    &role_rules,
+    &clusterrole_rules,
+    &rolebinding_rules,
+    &clusterrolebinding_rules,
 };
 
 static const struct rules none;

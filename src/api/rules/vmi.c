@@ -9,7 +9,8 @@
 #include "base/clock.h"
 
 #define FINALIZER "kubevirt.io/foregroundDeleteVirtualMachine"
-#define RUNTIME_USER 107 /* the user that KubeVirt's launchers run QEMU as */
+#define ANNOTATION_ADDRESS "godwit.io/pod-address" /* docs/architecture.md */
+#define RUNTIME_USER 107                           /* the user that KubeVirt's launchers run QEMU as */
 
 void vm_name_check(yyjson_val *object, struct gw_error *err)
 {
@@ -58,8 +59,27 @@ static void first_status(struct rule_ctx *ctx, yyjson_mut_doc *d)
     json_set_int(d, "/status/runtimeUser", RUNTIME_USER);
 }
 
+static bool may_report(const struct rule_ctx *ctx)
+{
+    return asked_by_system(ctx) || rule_user_in_group(ctx, GROUP_MASTERS);
+}
+
+/* Who owns the guest and where it is to go stands in status, which is no subresource here: people who may change the
+ * object keep it as it was, or they could migrate without being allowed to. */
+static void keep_status(yyjson_mut_doc *d, yyjson_val *old)
+{
+    yyjson_val *status = json_at(old, "/status");
+
+    if (status)
+        json_set(d, "/status", yyjson_val_mut_copy(d, status));
+    else
+        json_remove(d, "/status");
+}
+
 static void set_defaults(struct rule_ctx *ctx, yyjson_mut_doc *d, yyjson_val *old)
 {
+    if (old && !may_report(ctx))
+        keep_status(d, old);
     if (old)
         return;
     vmi_spec_defaults(ctx, d);
@@ -75,6 +95,10 @@ static void check_reserved(struct rule_ctx *ctx, yyjson_val *object, yyjson_val 
 
     if (asked_by_system(ctx))
         return;
+    if (!rule_user_in_group(ctx, GROUP_MASTERS) &&
+        !str_same(meta_annotation(object, ANNOTATION_ADDRESS), old ? meta_annotation(old, ANNOTATION_ADDRESS) : NULL))
+        gw_error_add_cause(err, CAUSE_FORBIDDEN, "metadata.annotations",
+                           "Forbidden: " ANNOTATION_ADDRESS " is set by the cluster");
     for (size_t i = 0; i < ARRAY_SIZE(reserved); i++)
         if (!str_same(meta_label(object, reserved[i]), old ? meta_label(old, reserved[i]) : NULL))
             gw_error_add_cause(err, CAUSE_NOT_SUPPORTED, "metadata.labels",

@@ -1,0 +1,15 @@
+/* Impersonation: a request that is made as somebody else, by who has the verb impersonate on that user (or service
+ * account), on each group, uid and further attribute. */
+#pragma once
+
+#include "apiserver/authn.h"
+#include "apiserver/rest.h"
+
+/* headers: those of the request, any of them. *ret is who it is to be made as, NULL when no header asks for that.
+ * Forbidden when who may not; BadRequest when groups and the like come without a user. */
+int impersonation_apply(struct rest_server *s, const struct api_user *who, const struct api_headers *headers,
+                        struct identity **ret, struct gw_error *err);
+
+/* Groups that service accounts have by their name ("system:serviceaccount:NS:NAME"); other users get none. */
+void identity_add_account_groups(struct identity *i);
+#define ACCOUNT_PREFIX "system:serviceaccount:"

@@ -1,0 +1,150 @@
+#include "pki/jwt.h"
+
+#include <errno.h>
+#include <gnutls/crypto.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/base64.h"
+#include "base/str.h"
+#include "pki/pki_internal.h"
+
+#define HEADER "{\"alg\":\"ES256\",\"typ\":\"JWT\"}"
+#define NUMBER_LEN 32 /* each of the two numbers of a P-256 signature, big endian */
+#define URL_ALPHABET "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
+struct jwt_key {
+    gnutls_privkey_t key;
+    gnutls_pubkey_t pubkey;
+};
+
+int jwt_key_new(const char *key_pem, struct jwt_key **ret, struct gw_error *err)
+{
+    _cleanup_(jwt_key_freep) struct jwt_key *k = xnew(struct jwt_key);
+    _cleanup_privkey_ gnutls_x509_privkey_t key = NULL;
+    int r = pki_load_key(key_pem, &key, err);
+
+    if (r < 0)
+        return r;
+    r = gnutls_privkey_init(&k->key);
+    if (r >= 0)
+        r = gnutls_privkey_import_x509(k->key, key, GNUTLS_PRIVKEY_IMPORT_COPY);
+    if (r >= 0)
+        r = gnutls_pubkey_init(&k->pubkey);
+    if (r >= 0)
+        r = gnutls_pubkey_import_privkey(k->pubkey, k->key, 0, 0);
+    if (r < 0)
+        return pki_fail(err, GW_INVALID, r, "cannot use the key for tokens");
+    *ret = TAKE_PTR(k);
+    return 0;
+}
+
+struct jwt_key *jwt_key_free(struct jwt_key *k)
+{
+    if (!k)
+        return NULL;
+    if (k->pubkey)
+        gnutls_pubkey_deinit(k->pubkey);
+    if (k->key)
+        gnutls_privkey_deinit(k->key);
+    free(k);
+    return NULL;
+}
+
+/* --- base64url without padding (RFC 7515, appendix C) --- */
+
+static char *url_encode(const void *data, size_t len)
+{
+    char *text = base64_encode(data, len);
+
+    for (char *c = text; *c; c++)
+        *c = *c == '+' ? '-' : *c == '/' ? '_' : *c;
+    text[strcspn(text, "=")] = '\0';
+    return text;
+}
+
+static int url_decode(const char *text, size_t len, char **ret, size_t *ret_len)
+{
+    _cleanup_free_ char *plain = xasprintf("%.*s%.*s", (int)len, text, (int)((4 - len % 4) % 4), "==");
+
+    if (len == 0 || len % 4 == 1 || strspn(text, URL_ALPHABET) < len)
+        return -EINVAL;
+    for (char *c = plain; *c; c++)
+        *c = *c == '-' ? '+' : *c == '_' ? '/' : *c;
+    return base64_decode(plain, strlen(plain), ret, ret_len);
+}
+
+/* --- Signatures: two numbers of fixed length, where X.509 has a DER structure of two --- */
+
+/* A number without leading zeros, or with one for its sign, to NUMBER_LEN bytes. */
+static bool put_number(unsigned char *to, const gnutls_datum_t *n)
+{
+    const unsigned char *data = n->data;
+    size_t len = n->size;
+
+    for (; len && !*data; data++)
+        len--;
+    if (len > NUMBER_LEN)
+        return false;
+    memset(to, 0, NUMBER_LEN);
+    memcpy(to + NUMBER_LEN - len, data, len);
+    return true;
+}
+
+int jwt_sign(const struct jwt_key *k, const char *claims, char **ret, struct gw_error *err)
+{
+    _cleanup_free_ char *head = url_encode(HEADER, strlen(HEADER)), *body = url_encode(claims, strlen(claims)),
+                        *signature = NULL;
+    _cleanup_free_ char *text = xasprintf("%s.%s", head, body);
+    _cleanup_datum_ gnutls_datum_t der = {0}, a = {0}, b = {0};
+    gnutls_datum_t in = pki_datum(text);
+    unsigned char raw[2 * NUMBER_LEN];
+    int r = gnutls_privkey_sign_data(k->key, GNUTLS_DIG_SHA256, 0, &in, &der);
+
+    if (r >= 0)
+        r = gnutls_decode_rs_value(&der, &a, &b);
+    if (r >= 0 && (!put_number(raw, &a) || !put_number(raw + NUMBER_LEN, &b)))
+        r = GNUTLS_E_INTERNAL_ERROR;
+    if (r < 0)
+        return pki_fail(err, GW_INTERNAL_ERROR, r, "cannot sign a token");
+    signature = url_encode(raw, sizeof(raw));
+    *ret = xasprintf("%s.%s", text, signature);
+    return 0;
+}
+
+static bool is_signed(const struct jwt_key *k, const char *text, size_t len, const char *signature)
+{
+    _cleanup_datum_ gnutls_datum_t der = {0};
+    _cleanup_free_ char *raw = NULL;
+    gnutls_datum_t in = {(unsigned char *)text, (unsigned)len}, a, b;
+    size_t n = 0;
+
+    if (url_decode(signature, strlen(signature), &raw, &n) < 0 || n != 2 * NUMBER_LEN)
+        return false;
+    a = (gnutls_datum_t){(unsigned char *)raw, NUMBER_LEN};
+    b = (gnutls_datum_t){(unsigned char *)raw + NUMBER_LEN, NUMBER_LEN};
+    return gnutls_encode_rs_value(&der, &a, &b) >= 0 &&
+           gnutls_pubkey_verify_data2(k->pubkey, GNUTLS_SIGN_ECDSA_SHA256, 0, &in, &der) >= 0;
+}
+
+static bool decode_json(const char *text, size_t len, yyjson_doc **ret)
+{
+    _cleanup_free_ char *json = NULL;
+    size_t n = 0;
+
+    return url_decode(text, len, &json, &n) >= 0 && json_parse(json, n, ret, NULL) == 0;
+}
+
+int jwt_verify(const struct jwt_key *k, const char *token, yyjson_doc **ret, struct gw_error *err)
+{
+    const char *dot = strchr(token, '.'), *second = dot ? strchr(dot + 1, '.') : NULL;
+    _cleanup_doc_ yyjson_doc *head = NULL, *claims = NULL;
+
+    if (!second || !decode_json(token, (size_t)(dot - token), &head) ||
+        !streq(json_str_or(yyjson_doc_get_root(head), "/alg", ""), "ES256") ||
+        !is_signed(k, token, (size_t)(second - token), second + 1) ||
+        !decode_json(dot + 1, (size_t)(second - dot - 1), &claims))
+        return gw_error_set(err, GW_UNAUTHORIZED, "the token is not one of this server");
+    *ret = TAKE_PTR(claims);
+    return 0;
+}

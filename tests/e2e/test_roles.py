@@ -1,0 +1,175 @@
+"""Who may do what, from the outside: kubeconfigs of people, service accounts, and the commands by which administrators say
+who may migrate. The whole table of rights is tests/unit/test-roles.c."""
+import json
+import os
+import time
+
+import pytest
+from cluster import GODWIT, KUBECTL, run, vm_manifest, wait_for
+
+TEMPORARY_ROLE = """
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata:
+  name: kubevirt.io:upgrademigrate
+  labels:
+    rbac.authorization.k8s.io/aggregate-to-admin: "true"
+rules:
+- apiGroups: [subresources.kubevirt.io]
+  resources: [virtualmachines/migrate]
+  verbs: [update]
+- apiGroups: [kubevirt.io]
+  resources: [virtualmachineinstancemigrations]
+  verbs: [get, delete, create, update, patch, list, watch, deletecollection]
+"""
+AGGREGATE = "rbac.authorization.k8s.io/aggregate-to-admin"
+
+
+class Person:
+    """A user with a kubeconfig of his own, or the bearer of a token."""
+
+    def __init__(self, cluster, folder, name, *groups, token=None):
+        self.cluster, self.file, self.home = cluster, folder / f"{name}.kubeconfig", folder
+        options = [f"--group={group}" for group in groups]
+        server = json.loads(cluster.kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
+        self.file.write_text(run(GODWIT, "kubeconfig", "--user", name, *options, "--server", server, "--data-dir",
+                                 cluster.dir / "server").stdout)
+        if token:
+            config = json.loads(self.file.read_text())
+            config["users"][0]["user"] = {"token": token}
+            self.file.write_text(json.dumps(config))
+
+    def kubectl(self, *args, text=None):
+        env = dict(os.environ, KUBECONFIG=str(self.file), HOME=str(self.home))
+        return run(KUBECTL, *args, check=False, text=text, env=env)
+
+    def may(self, verb, resource, ns, *options) -> bool:
+        done = self.kubectl("auth", "can-i", verb, resource, "-n", ns, *options)
+        assert done.stdout.strip() in ("yes", "no") and done.returncode == (done.stdout.strip() == "no"), done.stdout + done.stderr
+        return done.returncode == 0
+
+    def may_migrate(self, ns) -> bool:
+        """By trying: a migration of a VMI that is not there gets past the roles, and no further."""
+        text = json.dumps({"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstanceMigration",
+                           "metadata": {"name": "absent"}, "spec": {"vmiName": "absent"}})
+        done = self.kubectl("create", "-n", ns, "-f", "-", text=text)
+        assert done.returncode, done.stdout
+        refused = "cannot create resource \"virtualmachineinstancemigrations\"" in done.stderr
+        assert refused or "absent" in done.stderr, done.stderr
+        return not refused
+
+
+@pytest.fixture
+def person(cluster, tmp_path):
+    return lambda name, *groups, **options: Person(cluster, tmp_path, name, *groups, **options)
+
+
+@pytest.fixture
+def cleanup(cluster):
+    """kubectl commands that run at the end, whatever happened."""
+    commands = []
+    yield lambda *args: commands.append(args)
+    for args in commands:
+        cluster.kubectl(*args, check=False)
+
+
+def test_strangers_see_nothing_but_themselves(cluster, ns, person):
+    alice = person("alice", "dev", "ops")
+    done = alice.kubectl("get", "vm", "-n", ns)
+    assert done.returncode and (f'virtualmachines.kubevirt.io is forbidden: User "alice" cannot list resource "virtualmachines" '
+                                f'in API group "kubevirt.io" in the namespace "{ns}"') in done.stderr
+    who = alice.kubectl("auth", "whoami", "-o", "json")
+    assert json.loads(who.stdout)["status"]["userInfo"] == {"username": "alice", "groups": ["dev", "ops", "system:authenticated"]}
+    assert "selfsubjectaccessreviews" in alice.kubectl("auth", "can-i", "--list", "-n", ns).stdout
+    assert "kubevirt.io/v1" in alice.kubectl("api-versions").stdout
+    assert alice.kubectl("get", "kubevirts", "-A").returncode == 0  # role kubevirt.io:default
+    assert not alice.may("get", "vm", ns) and not alice.may("*", "*", ns)
+
+
+def test_a_migrator_migrates_and_a_namespace_admin_does_not(cluster, ns, vm, person):
+    cluster.kubectl("create", "rolebinding", "boss", "--clusterrole=admin", "--user=ann", "-n", ns)
+    cluster.kubectl("create", "-n", ns, "rolebinding", "kvmigrate", "--clusterrole=kubevirt.io:migrate", "--user=maria",
+                    "--user=mario", "--group=movers")
+    ann, maria = person("ann"), person("maria")
+    assert ann.kubectl("create", "-n", ns, "-f", "-", text=json.dumps(vm_manifest("hers", run_strategy="Halted"))).returncode == 0
+    machine = vm("vm1", wait=False)
+    machine.wait_running()
+    node = machine.node
+    move = json.dumps({"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstanceMigration",
+                       "metadata": {"name": "move"}, "spec": {"vmiName": "vm1"}})
+    refused = ann.kubectl("create", "-n", ns, "-f", "-", text=move)
+    assert refused.returncode and 'User "ann" cannot create resource "virtualmachineinstancemigrations"' in refused.stderr
+    assert maria.kubectl("create", "-n", ns, "-f", "-", text=move).returncode == 0
+    done = ann.kubectl("wait", "vmim", "move", "-n", ns, "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")
+    assert done.returncode == 0, done.stderr
+    assert machine.node != node
+    assert maria.kubectl("delete", "vm", "vm1", "-n", ns).returncode  # she may move it, and no more
+    assert person("x", "movers").may_migrate(ns) and not person("y", "shakers").may_migrate(ns)
+    assert not maria.may_migrate("default")
+
+
+def test_administrators_say_who_may_migrate(cluster, ns, person, cleanup):
+    cluster.kubectl("create", "rolebinding", "boss", "--clusterrole=admin", "--user=ann", "-n", ns)
+    ann, zoe = person("ann"), person("zoe", "everywhere")
+    assert not ann.may_migrate(ns)
+
+    cleanup("label", "clusterrole", "kubevirt.io:migrate", f"{AGGREGATE}-")
+    cluster.kubectl("label", "--overwrite", "clusterrole", "kubevirt.io:migrate", f"{AGGREGATE}=true")
+    start = time.monotonic()
+    wait_for("the label counts", lambda: ann.may_migrate(ns), 5, interval=0.05)
+    assert time.monotonic() - start < 2  # a call of kubectl takes a part of it
+    cluster.kubectl("label", "clusterrole", "kubevirt.io:migrate", f"{AGGREGATE}-")
+    wait_for("it is taken off", lambda: not ann.may_migrate(ns), 5)
+
+    cleanup("delete", "clusterrole", "kubevirt.io:upgrademigrate", "--ignore-not-found")
+    cluster.kubectl("apply", "-f", "-", text=TEMPORARY_ROLE)
+    wait_for("the temporary role counts", lambda: ann.may_migrate(ns), 5)
+    cluster.kubectl("delete", "clusterrole", "kubevirt.io:upgrademigrate")
+    wait_for("it does not any more", lambda: not ann.may_migrate(ns), 5)
+
+    cleanup("delete", "clusterrolebinding", "kvmigrate", "--ignore-not-found")
+    assert not zoe.may_migrate(ns)
+    cluster.kubectl("create", "clusterrolebinding", "kvmigrate", "--clusterrole=kubevirt.io:migrate", "--user=someone",
+                    "--group=everywhere")
+    assert zoe.may_migrate(ns) and zoe.may_migrate("default")  # at once: no wait here
+    cluster.kubectl("delete", "clusterrolebinding", "kvmigrate")
+    assert not zoe.may_migrate(ns)
+
+
+def test_nobody_grants_what_he_lacks(cluster, ns, person):
+    cluster.kubectl("create", "rolebinding", "boss", "--clusterrole=admin", "--user=ann", "-n", ns)
+    ann = person("ann")
+    assert ann.kubectl("create", "rolebinding", "v", "--clusterrole=view", "--user=vic", "-n", ns).returncode == 0
+    for role in ("kubevirt.io:migrate", "cluster-admin"):
+        done = ann.kubectl("create", "rolebinding", "more", f"--clusterrole={role}", "--user=ann", "-n", ns)
+        assert done.returncode and "attempting to grant RBAC permissions not currently held" in done.stderr
+    done = ann.kubectl("create", "role", "more", "--verb=create", "--resource=virtualmachineinstancemigrations", "-n", ns)
+    assert done.returncode and "not currently held" in done.stderr
+    vic = person("vic")
+    assert vic.may("get", "vm", ns) and not vic.may("update", "vm", ns) and not vic.may("get", "secrets", ns)
+    table = cluster.kubectl("get", "rolebinding", "-n", ns, "-o", "wide").stdout
+    assert table.split()[:3] == ["NAME", "ROLE", "AGE"] and "ClusterRole/view" in table
+    changed = cluster.kubectl("patch", "rolebinding", "v", "-n", ns, "-p", '{"roleRef":{"name":"admin"}}', check=False)
+    assert "cannot change roleRef" in changed.stderr
+
+
+def test_service_accounts(cluster, ns, person):
+    wait_for("the default account", lambda: cluster.get("sa", "default", ns, check=False), 10)
+    cluster.kubectl("create", "serviceaccount", "robot", "-n", ns)
+    cluster.kubectl("create", "rolebinding", "r", "--clusterrole=kubevirt.io:migrate", f"--serviceaccount={ns}:robot", "-n", ns)
+    token = cluster.kubectl("create", "token", "robot", "-n", ns, "--duration=10m").stdout.strip()
+    robot = person("robot", token=token)
+    assert robot.may_migrate(ns) and not robot.may_migrate("default")
+    assert f"system:serviceaccount:{ns}:robot" in robot.kubectl("auth", "whoami").stdout
+    cluster.kubectl("delete", "serviceaccount", "robot", "-n", ns)
+    assert "Unauthorized" in robot.kubectl("get", "vmim", "-n", ns).stderr or "logged in" in robot.kubectl(
+        "get", "vmim", "-n", ns).stderr
+
+
+def test_impersonation(cluster, ns, person):
+    cluster.kubectl("create", "rolebinding", "v", "--clusterrole=view", "--group=watchers", "-n", ns)
+    as_vic = ("--as=vic", "--as-group=watchers")
+    assert cluster.kubectl("auth", "can-i", "get", "vm", "-n", ns, *as_vic).stdout.strip() == "yes"
+    assert cluster.kubectl("auth", "can-i", "create", "vm", "-n", ns, *as_vic, check=False).stdout.strip() == "no"
+    done = person("alice").kubectl("get", "vm", "-n", ns, *as_vic)
+    assert done.returncode and 'User "alice" cannot impersonate resource "users"' in done.stderr

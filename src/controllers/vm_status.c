@@ -143,14 +143,24 @@ static void set_conditions(yyjson_mut_doc *d, const struct vm_report *r)
 
 /* --- requests and failures --- */
 
-/* A request that is carried out goes: a start when there is an instance, a stop when its instance is gone. */
+static bool is_stop_of_this(yyjson_val *request, const struct vm_report *r)
+{
+    return r->vmi && streq(json_str_or(request, "/action", ""), "Stop") &&
+           str_same(json_str(request, "/uid"), json_str(r->vmi, "/metadata/uid"));
+}
+
+/* A request that is carried out goes: a start when there is an instance, but for one that is to be stopped before; a
+ * stop when its instance is gone. */
 static bool is_done(yyjson_val *request, const struct vm_report *r)
 {
-    enum instance_state state = instance_state_of(r->vmi);
+    yyjson_val *other;
 
-    if (streq(json_str_or(request, "/action", ""), "Start"))
-        return state == INSTANCE_LIVE;
-    return !str_same(json_str(request, "/uid"), json_str(r->vmi, "/metadata/uid"));
+    if (!streq(json_str_or(request, "/action", ""), "Start"))
+        return !is_stop_of_this(request, r);
+    json_each(json_at(r->vm, "/status/stateChangeRequests"), other)
+        if (is_stop_of_this(other, r))
+            return false;
+    return instance_state_of(r->vmi) == INSTANCE_LIVE;
 }
 
 static void drop_requests(yyjson_mut_doc *d, const struct vm_report *r)

@@ -52,13 +52,14 @@ def test_drain_moves_all_vms(cluster, ns):
 def test_a_vm_that_cannot_move_stays_and_says_why(cluster, ns):
     cluster.create({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "own"},
                     "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "32Mi"}}}}, ns)
-    cluster.create(vm_manifest("vm1", disks=[("own", {"persistentVolumeClaim": {"claimName": "own"}})]), ns)
+    cluster.create(vm_manifest("vm1", disks=[("own", {"persistentVolumeClaim": {"claimName": "own"}})],
+                               terminationGracePeriodSeconds=0), ns)
     machine = Vm(cluster, "vm1", ns)
     machine.wait_running()
     home = machine.node
     try:
         with pytest.raises(CommandError) as failed:
-            cluster.kubectl("drain", home, *DRAIN, "--timeout=6s", timeout=60)
+            cluster.kubectl("drain", home, *DRAIN, "--timeout=1s", timeout=60)
         assert ("VMI vm1 is configured with an eviction strategy but is not live-migratable (DisksNotLiveMigratable: "
                 "cannot migrate VMI: PVC own is not shared") in failed.value.stderr
         assert "will retry after 5s" in failed.value.stderr

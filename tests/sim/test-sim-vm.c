@@ -281,6 +281,27 @@ static void test_manual_follows_requests(void **state)
     assert_string_equal(vm(w, "/status/stateChangeRequests/0/action"), "");
 }
 
+/* A stop and a start at once: the start is not for the instance that goes. */
+static void test_manual_restarts_on_request(void **state)
+{
+    struct world *w = *state;
+    char body[256], uid[64];
+
+    make_vm(w, "Manual", "");
+    sim_patch(w->s, VMS "/vm1/status", "{\"status\":{\"stateChangeRequests\":[{\"action\":\"Start\"}]}}");
+    sim_run(w->s, 1000);
+    run_vm(w);
+    snprintf(uid, sizeof(uid), "%s", vmi(w, "/metadata/uid"));
+    snprintf(body, sizeof(body),
+             "{\"status\":{\"stateChangeRequests\":[{\"action\":\"Stop\",\"uid\":\"%s\"},{\"action\":\"Start\"}]}}", uid);
+    sim_patch(w->s, VMS "/vm1/status", body);
+    sim_run(w->s, 1000);
+    end_pod(w, "Succeeded");
+    assert_string_not_equal(vmi(w, "/metadata/uid"), "");
+    assert_string_not_equal(vmi(w, "/metadata/uid"), uid);
+    assert_string_equal(vm(w, "/status/stateChangeRequests/0/action"), "");
+}
+
 /* Each start fails: the waits grow as 10 s times n squared. */
 static void test_failed_starts_wait_longer_and_longer(void **state)
 {
@@ -391,6 +412,7 @@ int main(void)
         TEST(test_once),
         TEST(test_reruns_on_failure_only),
         TEST(test_manual_follows_requests),
+        TEST(test_manual_restarts_on_request),
         TEST(test_failed_starts_wait_longer_and_longer),
         TEST(test_deleted_vm_waits_for_its_guest),
         TEST(test_ended_pod_ends_the_vmi),

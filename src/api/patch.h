@@ -18,3 +18,10 @@ int patch_merge(yyjson_mut_doc *doc, yyjson_val *patch, struct gw_error *err);
  * $deleteFromPrimitiveList/F, $setElementOrder/F, $retainKeys. BadRequest when a list item lacks its merge key or a
  * directive is malformed. */
 int patch_strategic(yyjson_mut_doc *doc, const struct schema *schema, yyjson_val *patch, struct gw_error *err);
+
+/* Server-side apply: old with what the configuration names in its place, lists that are maps or sets item by item. What
+ * `applied` (field_set.h: the fields that this applier named last; NULL: none) has, and neither the configuration nor
+ * `kept` (the fields of all others), goes. ret: a new value in d. BadRequest when an item lacks its keys, or comes
+ * twice. */
+int patch_apply(yyjson_mut_doc *d, const struct schema *schema, yyjson_val *old, yyjson_val *configuration,
+                yyjson_mut_val *applied, yyjson_mut_val *kept, yyjson_mut_val **ret, struct gw_error *err);

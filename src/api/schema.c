@@ -252,6 +252,7 @@ static int compile_body(struct compiler *c, struct schema *s)
     s->nullable = yyjson_get_bool(yyjson_obj_get(s->source, "nullable"));
     s->embedded = yyjson_get_bool(yyjson_obj_get(s->source, "x-kubernetes-embedded-resource"));
     s->preserve_unknown = yyjson_get_bool(yyjson_obj_get(s->source, "x-kubernetes-preserve-unknown-fields"));
+    s->atomic = str_same(json_str(s->source, "/x-kubernetes-map-type"), "atomic");
     if ((rc = parse_type(c, s)) < 0 || (rc = parse_pattern(c, s)) < 0 || (rc = parse_list_type(c, s)) < 0)
         return rc;
     return compile_children(c, s);

@@ -49,6 +49,7 @@ struct schema {
     enum list_type list_type;
     bool nullable;
     bool preserve_unknown;
+    bool atomic;                 /* of objects: server-side apply owns them as a whole */
     bool embedded;               /* a whole object with apiVersion, kind and metadata */
     struct property *properties; /* in the order of the file */
     size_t n_properties;

@@ -32,6 +32,7 @@ static const char *const plain[] = {
     "x-kubernetes-embedded-resource",
     "x-kubernetes-list-type",
     "x-kubernetes-list-map-keys",
+    "x-kubernetes-map-type",
 };
 
 /* Formats of kinds that other API servers don't know would only cause warnings there. */

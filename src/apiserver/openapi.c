@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "apiserver/openapi_v2.h"
 #include "base/alloc.h"
 #include "base/map.h"
 
@@ -12,7 +13,8 @@ struct openapi {
     struct rest_server *server;
     pthread_mutex_t lock;
     struct blob *index; /* of the generation below, NULL at first */
-    uint64_t generation;
+    struct blob *v2;    /* in protobuf; NULL until somebody asks */
+    uint64_t generation, v2_generation;
 };
 
 struct openapi *openapi_new(struct rest_server *server)
@@ -28,6 +30,7 @@ struct openapi *openapi_free(struct openapi *o)
 {
     if (o) {
         blob_unref(o->index);
+        blob_unref(o->v2);
         pthread_mutex_destroy(&o->lock);
         free(o);
     }
@@ -141,17 +144,40 @@ static bool answer_document(struct openapi *o, const char *group, const char *ve
     return true;
 }
 
-/* kubectl validates what the v3 documents do not know (an unknown kind or version) by the v2 document, in protobuf. An
- * empty one (field 1, "swagger", is "2.0") lets it pass, and go on to say "no matches for kind", as it should; without
- * one it stops with "the server could not find the requested resource". Strategic merges then use kubectl's own tables.
- */
-static void answer_empty_v2(const struct api_request *request, struct api_response *response)
+static struct blob *make_v2(struct rest_server *server, bool protobuf)
 {
-    static const char document[] = "\x0a\x03"
-                                   "2.0";
+    _cleanup_catalog_ struct catalog_vec catalog;
+    _cleanup_mut_doc_ yyjson_mut_doc *d = NULL;
 
-    answer_with_etag(request, response, "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
-                     blob_new(document, sizeof(document) - 1));
+    catalog_read(server, &catalog);
+    d = openapi_v2_document(&catalog);
+    return protobuf ? openapi_v2_encode(d->root) : json_encode(d->root);
+}
+
+/* kubectl asks for protobuf, and old ones do so with every command: that form is kept once it was asked for. */
+static struct blob *v2_of(struct openapi *o)
+{
+    uint64_t generation = kinds_generation(o->server->kinds);
+    struct blob *v2;
+
+    pthread_mutex_lock(&o->lock);
+    if (!o->v2 || o->v2_generation != generation) {
+        blob_unref(o->v2);
+        o->v2 = make_v2(o->server, true);
+        o->v2_generation = generation;
+    }
+    v2 = blob_ref(o->v2);
+    pthread_mutex_unlock(&o->lock);
+    return v2;
+}
+
+static void answer_v2(struct openapi *o, const struct api_request *request, struct api_response *response)
+{
+    bool protobuf = request->accept && strstr(request->accept, "openapi.spec.v2@v1.0+protobuf");
+
+    api_response_header(response, "Vary", "Accept");
+    answer_with_etag(request, response, protobuf ? OPENAPI_V2_PROTOBUF : "application/json",
+                     protobuf ? v2_of(o) : make_v2(o->server, false));
 }
 
 void openapi_handle(struct openapi *o, const struct http_uri *uri, const struct api_request *request,
@@ -165,7 +191,7 @@ void openapi_handle(struct openapi *o, const struct http_uri *uri, const struct 
         return;
     }
     if (uri->n_segments == 2 && streq(s[1], "v2")) {
-        answer_empty_v2(request, response);
+        answer_v2(o, request, response);
         return;
     }
     if (v3 && uri->n_segments == 4 && streq(s[2], "api"))

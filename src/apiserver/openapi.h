@@ -11,11 +11,12 @@ struct openapi;
 struct openapi *openapi_new(struct rest_server *server);
 struct openapi *openapi_free(struct openapi *o);
 
-/* Answers /openapi/v3, /openapi/v3/api/v1, /openapi/v3/apis/GROUP/VERSION; /openapi/v2 is an empty document. */
+/* Answers /openapi/v3, /openapi/v3/api/v1, /openapi/v3/apis/GROUP/VERSION; and /openapi/v2 (openapi_v2.h). */
 void openapi_handle(struct openapi *o, const struct http_uri *uri, const struct api_request *request,
                     struct api_response *response);
 
-/* The document of one group-version, encoded. The caller owns the reference. */
+/* The document of one group-version, as a tree that the caller frees; and encoded, a reference that he owns. */
+yyjson_mut_doc *openapi_tree(const struct catalog_group *g, const char *version);
 struct blob *openapi_document(const struct catalog_group *g, const char *version);
 
 /* 128 bits of hash in hexadecimal: the ETag of a body. */

@@ -83,6 +83,7 @@ static const struct parameter {
     {
         {"dryRun", "All: checks the request, but changes nothing."},
         {"fieldManager", "Name of the program that makes the change."},
+        {"force", "Server-side apply takes fields from other managers."},
         {"fieldValidation", "What happens with unknown and duplicate fields: Ignore, Warn or Strict."},
         {NULL, NULL},
 },
@@ -125,6 +126,7 @@ static void add_patch_body(struct writer *w, yyjson_mut_val *op)
 
     add_content(w, content, "application/json-patch+json", object_schema(w));
     add_content(w, content, "application/merge-patch+json", object_schema(w));
+    add_content(w, content, "application/apply-patch+yaml", object_schema(w));
     if (w->kind->builtin)
         add_content(w, content, "application/strategic-merge-patch+json", object_schema(w));
 }
@@ -268,9 +270,9 @@ static void add_shared_types(struct writer *w)
     }
 }
 
-struct blob *openapi_document(const struct catalog_group *g, const char *version)
+yyjson_mut_doc *openapi_tree(const struct catalog_group *g, const char *version)
 {
-    _cleanup_mut_doc_ yyjson_mut_doc *d = json_object();
+    yyjson_mut_doc *d = json_object();
     _cleanup_(map_freep) struct map *refs = map_new(NULL);
     struct writer w = {.doc = d, .version = version, .refs = refs};
 
@@ -283,5 +285,12 @@ struct blob *openapi_document(const struct catalog_group *g, const char *version
         if (kind_version(*k, version))
             add_kind(&w, *k);
     add_shared_types(&w);
+    return d;
+}
+
+struct blob *openapi_document(const struct catalog_group *g, const char *version)
+{
+    _cleanup_mut_doc_ yyjson_mut_doc *d = openapi_tree(g, version);
+
     return json_encode(d->root);
 }

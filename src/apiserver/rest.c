@@ -148,6 +148,9 @@ static void call_done(struct rest_call *c)
 {
     http_uri_done(&c->uri);
     free(c->about_name);
+    free(c->manager);
+    free(c->api_version);
+    rest_managed_set(c, NULL);
     VEC_EACH(&c->lookups, doc)
         yyjson_doc_free(*doc);
     doc_vec_done(&c->lookups);

@@ -124,14 +124,12 @@ static void drop_empty_metadata(yyjson_mut_doc *d)
     }
 }
 
-/* Unknown and duplicate fields are gone after this; fieldValidation says who hears of it. */
-static int prune(struct rest_call *c, yyjson_mut_doc *d, struct gw_error *err)
+int rest_prune(struct rest_call *c, yyjson_mut_doc *d, struct gw_error *err)
 {
     _cleanup_str_ struct str list = {0};
     struct text_vec faults = {0};
     int r = 0;
 
-    json_remove(d, "/metadata/managedFields");
     json_remove(d, "/metadata/selfLink");
     drop_empty_metadata(d);
     schema_prune(call_kind(c)->schema, d, yyjson_mut_doc_get_root(d),
@@ -211,7 +209,7 @@ int rest_admit(struct rest_call *c, yyjson_mut_doc *d, yyjson_val *old, struct b
     _cleanup_free_ const char **groups = NULL;
     struct rule_ctx ctx = rule_context(c, &groups);
     _cleanup_doc_ yyjson_doc *object = NULL;
-    int r = prune(c, d, err);
+    int r = rest_prune(c, d, err);
 
     if (r < 0)
         return r;
@@ -222,9 +220,13 @@ int rest_admit(struct rest_call *c, yyjson_mut_doc *d, yyjson_val *old, struct b
     r = validate(c, &ctx, yyjson_doc_get_root(object), old, err);
     if (r == 0)
         r = rest_authorize(c, old, yyjson_doc_get_root(object), err);
-    if (r == 0)
-        *ret_stored = old && json_equal(old, yyjson_doc_get_root(object)) ? NULL : object_store(d);
-    return r;
+    if (r < 0)
+        return r;
+
+    bool managed = rest_managed_track(c, d, old, yyjson_doc_get_root(object));
+
+    *ret_stored = old && !managed && json_equal(old, yyjson_doc_get_root(object)) ? NULL : object_store(d);
+    return 0;
 }
 
 int rest_admit_delete(struct rest_call *c, yyjson_val *old, struct gw_error *err)

@@ -1,10 +1,12 @@
 /* One request on its way through the REST core. Internal to src/apiserver/rest*.c. */
 #pragma once
 
+#include "api/managed_fields.h"
 #include "api/object.h"
 #include "apiserver/output.h"
 #include "apiserver/rest.h"
 #include "apiserver/selection.h"
+#include "base/clock.h"
 #include "http/uri.h"
 
 enum field_validation { VALIDATION_WARN, VALIDATION_STRICT, VALIDATION_IGNORE };
@@ -24,6 +26,10 @@ struct rest_call {
     bool dry_run;
     int64_t now;
     struct doc_vec lookups; /* objects that rules looked up */
+    /* managedFields as this write leaves them; NULL: the object is not tracked. */
+    yyjson_mut_doc *managed;
+    bool applied;                                      /* they are final: a server-side apply */
+    char *manager, *api_version, time[CLOCK_TEXT_MAX]; /* who writes, once rest_managed_writer was asked */
 };
 
 /* Members of metadata that the server alone writes; ends with NULL. */
@@ -109,11 +115,37 @@ int rest_settle_identity(struct rest_call *c, yyjson_mut_doc *d, struct gw_error
  * with it. old NULL: a create. ret_stored: its stored form, NULL when it is equal to old; d is used up. */
 int rest_admit(struct rest_call *c, yyjson_mut_doc *d, yyjson_val *old, struct blob **ret_stored, struct gw_error *err);
 
+/* The first step of it: unknown and duplicate fields go; fieldValidation says who hears of it. */
+int rest_prune(struct rest_call *c, yyjson_mut_doc *d, struct gw_error *err);
+
 /* Runs the kind's rule before a delete. */
 int rest_admit_delete(struct rest_call *c, yyjson_val *old, struct gw_error *err);
 
 /* Adds a Warning header. */
 void rest_warn(struct rest_call *c, const char *text);
+
+/* --- rest_create.c --- */
+
+/* Stores and answers an object that came in d, which is used up. -EEXIST: one of that name is there. */
+int rest_make(struct rest_call *c, yyjson_mut_doc *d, struct gw_error *err);
+
+/* --- rest_managed.c: who set which fields --- */
+
+/* fieldManager and force of the query; apply: the former must be there. */
+int rest_managed_options(struct rest_call *c, bool apply, struct gw_error *err);
+/* Who writes; its texts live as long as c. */
+struct managed_writer rest_managed_writer(struct rest_call *c);
+/* entries (its root; taken over; NULL: none) are what the object has before this write is counted. */
+void rest_managed_set(struct rest_call *c, yyjson_mut_doc *entries);
+/* The same with those that d brings, or else old has. */
+void rest_managed_take(struct rest_call *c, yyjson_mut_doc *d, yyjson_val *old);
+/* Counts the change from old (NULL: a create) to object, and puts the entries into d. True if that changes them. */
+bool rest_managed_track(struct rest_call *c, yyjson_mut_doc *d, yyjson_val *old, yyjson_val *object);
+
+/* --- rest_apply.c --- */
+
+/* One try of a server-side apply, as rest_update.c makes them. */
+int rest_apply_once(struct rest_call *c, bool *ret_demanding, struct gw_error *err);
 
 /* --- rest_update.c --- */
 

@@ -12,6 +12,7 @@ const char *const rest_system_fields[] = {
     "/metadata/deletionGracePeriodSeconds",
     "/metadata/generation",
     "/metadata/resourceVersion",
+    "/metadata/managedFields",
     NULL,
 };
 

@@ -68,26 +68,17 @@ static int already_exists(struct rest_call *c, const char *key, struct gw_error 
     return -EEXIST;
 }
 
-/* *ret_generated: another try would have another name. */
-static int create_once(struct rest_call *c, bool *ret_generated, struct gw_error *err)
+int rest_make(struct rest_call *c, yyjson_mut_doc *d, struct gw_error *err)
 {
-    _cleanup_mut_doc_ yyjson_mut_doc *d = NULL;
+    _cleanup_free_ char *key = kind_key(call_kind(c), c->target.namespace, json_mut_str(d, "/metadata/name"));
     _cleanup_blob_ struct blob *stored = NULL;
     int64_t revision = 0;
-    int r = rest_body_object(c, &d, err);
+    int r = check_namespace(c, err);
 
-    if (r == 0)
-        r = check_namespace(c, err);
     if (r == 0)
         r = stamp(c, d, err);
-    if (r < 0)
-        return r;
-
-    const char *base = json_mut_str(d, "/metadata/generateName"), *name = json_mut_str(d, "/metadata/name");
-    _cleanup_free_ char *key = kind_key(call_kind(c), c->target.namespace, name);
-
-    *ret_generated = base && *base && str_starts(name, base);
-    r = rest_admit(c, d, NULL, &stored, err);
+    if (r == 0)
+        r = rest_admit(c, d, NULL, &stored, err);
     if (r < 0)
         return r;
     if (c->dry_run) {
@@ -105,10 +96,28 @@ static int create_once(struct rest_call *c, bool *ret_generated, struct gw_error
     return r;
 }
 
+/* *ret_generated: another try would have another name. */
+static int create_once(struct rest_call *c, bool *ret_generated, struct gw_error *err)
+{
+    _cleanup_mut_doc_ yyjson_mut_doc *d = NULL;
+    const char *base;
+    int r = rest_body_object(c, &d, err);
+
+    if (r < 0)
+        return r;
+    base = json_mut_str(d, "/metadata/generateName");
+    *ret_generated = base && *base && str_starts(json_mut_str(d, "/metadata/name"), base);
+    rest_managed_set(c, NULL);
+    return rest_make(c, d, err);
+}
+
 int rest_create(struct rest_call *c, struct gw_error *err)
 {
     bool generated = false;
     int r = rest_write_options(c, err);
+
+    if (r == 0)
+        r = rest_managed_options(c, false, err);
 
     for (int attempt = 0; r == 0 && attempt < NAME_ATTEMPTS; attempt++) {
         _cleanup_error_ struct gw_error fault = GW_ERROR_INIT;

@@ -108,6 +108,7 @@ int rest_replace(struct rest_call *c, const struct rest_object *old, yyjson_mut_
 
     if (err && err->n_causes)
         return kind_invalid(call_kind(c), c->target.name, err);
+    rest_managed_take(c, d, before);
     confined = confine(c, d, before);
     if (confined)
         d = confined;
@@ -199,7 +200,9 @@ static int retry(struct rest_call *c, int (*once)(struct rest_call *c, bool *ret
 
 int rest_update(struct rest_call *c, struct gw_error *err)
 {
-    return retry(c, update_once, err);
+    int r = rest_managed_options(c, false, err);
+
+    return r < 0 ? r : retry(c, update_once, err);
 }
 
 /* --- Patch --- */
@@ -222,11 +225,13 @@ static int apply_strategic(struct rest_call *c, yyjson_mut_doc *d, yyjson_val *p
 static const struct patch_type {
     const char *media;
     bool builtin_only;
-    int (*apply)(struct rest_call *c, yyjson_mut_doc *d, yyjson_val *patch, struct gw_error *err);
+    int (*apply)(struct rest_call *c, yyjson_mut_doc *d, yyjson_val *patch,
+                 struct gw_error *err); /* NULL: rest_apply.c */
 } patch_types[] = {
     {"application/json-patch+json", false, apply_json},
     {"application/merge-patch+json", false, apply_merge},
     {"application/strategic-merge-patch+json", true, apply_strategic},
+    {"application/apply-patch+yaml", false, NULL},
 };
 
 static const struct patch_type *find_patch_type(struct rest_call *c, struct gw_error *err)
@@ -250,10 +255,11 @@ static const struct patch_type *find_patch_type(struct rest_call *c, struct gw_e
     return NULL;
 }
 
-/* Whether the patch names the version that it is meant for; a JSON patch does so by a test operation. */
-static bool demands_version(yyjson_val *patch)
+/* Whether the patch names the version that it is meant for; a JSON patch may set one that is not there any more. */
+static bool demands_version(yyjson_val *patch, yyjson_mut_doc *d, yyjson_val *old)
 {
-    return yyjson_is_obj(patch) && json_str(patch, "/metadata/resourceVersion");
+    return (yyjson_is_obj(patch) && json_str(patch, "/metadata/resourceVersion")) ||
+           !str_same(json_mut_str(d, "/metadata/resourceVersion"), meta_version(old));
 }
 
 static int patch_once(struct rest_call *c, bool *ret_demanding, struct gw_error *err)
@@ -268,9 +274,9 @@ static int patch_once(struct rest_call *c, bool *ret_demanding, struct gw_error 
         r = rest_load_target(c, &old, err);
     if (r < 0)
         return r;
-    *ret_demanding = demands_version(yyjson_doc_get_root(patch));
     d = json_copy(yyjson_doc_get_root(old.doc));
     r = type->apply(c, d, yyjson_doc_get_root(patch), err);
+    *ret_demanding = demands_version(yyjson_doc_get_root(patch), d, yyjson_doc_get_root(old.doc));
     if (r == 0)
         r = rest_settle_identity(c, d, err);
     if (r == 0)
@@ -280,5 +286,8 @@ static int patch_once(struct rest_call *c, bool *ret_demanding, struct gw_error 
 
 int rest_patch(struct rest_call *c, struct gw_error *err)
 {
-    return retry(c, patch_once, err);
+    const struct patch_type *type = find_patch_type(c, err);
+    int r = type ? rest_managed_options(c, !type->apply, err) : -ENOTSUP;
+
+    return r < 0 ? r : retry(c, type->apply ? patch_once : rest_apply_once, err);
 }

@@ -28,10 +28,10 @@ static int64_t wall_clock(void *data)
     return clock_wall_ms();
 }
 
-static void call(const char *method, const char *target, const char *type, const char *body, int expected,
-                 struct watcher **ret_watch)
+static void call_as(const char *group, const char *method, const char *target, const char *type, const char *body,
+                    int expected, struct watcher **ret_watch)
 {
-    static const char *const groups[] = {"system:masters"};
+    const char *const groups[] = {group};
     struct api_request q = {
         .method = method,
         .target = target,
@@ -51,6 +51,12 @@ static void call(const char *method, const char *target, const char *type, const
     }
     if (ret_watch)
         *ret_watch = TAKE_PTR(response.watch);
+}
+
+static void call(const char *method, const char *target, const char *type, const char *body, int expected,
+                 struct watcher **ret_watch)
+{
+    call_as("system:masters", method, target, type, body, expected, ret_watch);
 }
 
 /* The server's loop: dispatches, and throws away what watchers get. */
@@ -91,6 +97,29 @@ static void patch_vmi(void *data, unsigned thread, unsigned n)
     call("PATCH", target, "application/merge-patch+json", patch, 200, NULL);
 }
 
+/* What agents write during a migration; the VMIs of people ("mine") are tracked, those of controllers are not. */
+static void report(const char *prefix, unsigned thread, unsigned n)
+{
+    char target[128], patch[256];
+
+    snprintf(target, sizeof(target), VMIS "/%s-%u", prefix, thread);
+    snprintf(patch, sizeof(patch),
+             "{\"status\":{\"phase\":\"Running\",\"migrationState\":{\"sourceNode\":\"a\",\"targetNode\":\"b\","
+             "\"migrationUid\":\"u-%u\"}}}",
+             n);
+    call_as("system:nodes", "PATCH", target, "application/merge-patch+json", patch, 200, NULL);
+}
+
+static void report_tracked(void *data, unsigned thread, unsigned n)
+{
+    report("mine", thread, n);
+}
+
+static void report_untracked(void *data, unsigned thread, unsigned n)
+{
+    report("own", thread, n);
+}
+
 static void get_vmi(void *data, unsigned thread, unsigned n)
 {
     char target[128];
@@ -119,7 +148,10 @@ static void set_up(const char *folder)
     for (unsigned i = 0; i < 64; i++) {
         _cleanup_free_ char *body = xasprintf("{\"metadata\":{\"name\":\"mine-%u\"%s", i, strstr(vmi, "},\"spec\""));
 
+        _cleanup_free_ char *own = xasprintf("{\"metadata\":{\"name\":\"own-%u\"%s", i, strstr(vmi, "},\"spec\""));
+
         call("POST", VMIS, NULL, body, 201, NULL);
+        call_as("system:godwit:controllers", "POST", VMIS, NULL, own, 201, NULL);
     }
 }
 
@@ -136,6 +168,10 @@ int main(int argc, char **argv)
     measure("patch", 1, seconds, patch_vmi, NULL);
     measure("patch", 16, seconds, patch_vmi, NULL);
     measure("patch", 64, seconds, patch_vmi, NULL);
+    measure("status, tracked", 1, seconds, report_tracked, NULL);
+    measure("status, not tracked", 1, seconds, report_untracked, NULL);
+    measure("status, tracked", 16, seconds, report_tracked, NULL);
+    measure("status, not tracked", 16, seconds, report_untracked, NULL);
     measure("get", 16, seconds, get_vmi, NULL);
     measure("create", 16, seconds, create_vmi, NULL);
     measure("list of 500", 4, seconds, list_page, NULL);

@@ -98,7 +98,7 @@ struct reply fixture_ask(struct fixture *f, const char *const a[ASK_MAX])
         .content_type = a[ASK_TYPE],
         .body = a[ASK_BODY] ? a[ASK_BODY] : "",
         .body_len = a[ASK_BODY] ? strlen(a[ASK_BODY]) : 0,
-        .user = {.name = "viewer", .groups = groups, .n_groups = 2},
+        .user = {.name = "viewer", .groups = groups, .n_groups = f->outsider ? 1 : 2},
     };
     struct reply r = {0};
 

@@ -29,6 +29,7 @@ struct fixture {
     /* What the authorizer is to refuse: the verb, NULL = nothing; `late`: only once the objects are known. */
     const char *refused_verb;
     bool refuse_late;
+    bool outsider; /* requests come from somebody who is no part of Godwit */
 };
 
 /* With the namespace "demo". For cmocka's setup and teardown. */

@@ -306,20 +306,19 @@ static void test_openapi_index_leads_to_documents(void **state)
 }
 
 /* Every reference of a document has its target. */
-static void check_refs(yyjson_val *v, yyjson_val *schemas)
+static void check_refs(yyjson_val *v, const char *prefix, yyjson_val *schemas)
 {
     const char *ref = json_str(v, "/$ref");
     yyjson_val *key, *item;
 
-    if (ref &&
-        (!str_starts(ref, "#/components/schemas/") || !yyjson_obj_get(schemas, ref + strlen("#/components/schemas/"))))
+    if (ref && (!str_starts(ref, prefix) || !yyjson_obj_get(schemas, ref + strlen(prefix))))
         fail_msg("%s leads nowhere", ref);
     if (yyjson_is_arr(v)) {
         json_each(v, item)
-            check_refs(item, schemas);
+            check_refs(item, prefix, schemas);
     } else {
         json_each_member(v, key, item)
-            check_refs(item, schemas);
+            check_refs(item, prefix, schemas);
     }
 }
 
@@ -339,13 +338,135 @@ static void test_openapi_document(void **state)
     assert_string_equal(json_str(schema, "/x-kubernetes-group-version-kind/0/version"), "v1");
     assert_string_equal(json_str(schema, "/properties/metadata/allOf/0/$ref"),
                         "#/components/schemas/io.godwit.types.ObjectMeta");
-    check_refs(root(&a), json_at(root(&a), "/components/schemas"));
-    check_refs(root(&core), json_at(root(&core), "/components/schemas"));
+    check_refs(root(&a), "#/components/schemas/", json_at(root(&a), "/components/schemas"));
+    check_refs(root(&core), "#/components/schemas/", json_at(root(&core), "/components/schemas"));
     path = yyjson_obj_get(json_at(root(&core), "/paths"), "/api/v1/nodes/{name}");
     assert_non_null(json_at(path, "/patch/requestBody/content/application~1strategic-merge-patch+json"));
     yyjson_val *conditions =
         json_at(root(&core), "/components/schemas/io.k8s.api.core.v1.Node/properties/status/properties/conditions");
     assert_string_equal(json_str(conditions, "/x-kubernetes-patch-merge-key"), "type");
+}
+
+/* Old readers give up at a list whose items are not said, and at a reference that has a type beside it. */
+static void check_v2_schema(yyjson_val *v)
+{
+    yyjson_val *key, *item;
+
+    if (str_same(json_str(v, "/type"), "array"))
+        assert_true(yyjson_is_obj(yyjson_obj_get(v, "items")));
+    assert_false(json_str(v, "/$ref") && json_str(v, "/type"));
+    assert_null(yyjson_obj_get(v, "allOf"));
+    json_each_member(yyjson_obj_get(v, "properties"), key, item)
+        check_v2_schema(item);
+    if (yyjson_obj_get(v, "items"))
+        check_v2_schema(yyjson_obj_get(v, "items"));
+}
+
+static void test_openapi_v2(void **state)
+{
+    _cleanup_answer_ struct answer a = get("/openapi/v2", "application/json"), again = {0};
+    yyjson_val *definitions = json_at(root(&a), "/definitions"), *key, *value,
+               *patch = json_at(root(&a), "/paths/~1api~1v1~1nodes~1{name}/patch");
+
+    assert_string_equal(json_str(root(&a), "/swagger"), "2.0");
+    check_refs(root(&a), "#/definitions/", definitions);
+    json_each_member(definitions, key, value)
+        check_v2_schema(value);
+    find(yyjson_obj_get(patch, "parameters"), "/name", "dryRun");
+    assert_string_equal(json_str(patch, "/x-kubernetes-group-version-kind/kind"), "Node");
+    assert_string_equal(json_str(definitions, "/io.k8s.api.core.v1.Node/properties/metadata/$ref"),
+                        "#/definitions/io.godwit.types.ObjectMeta");
+    again = ask("GET", "/openapi/v2", "application/json", a.etag);
+    assert_int_equal(again.status, 304);
+}
+
+/* --- A reader of protobuf, to look at what kubectl gets --- */
+
+struct bytes {
+    const uint8_t *data;
+    size_t len;
+};
+
+static uint64_t take_varint(struct bytes *b)
+{
+    uint64_t value = 0;
+
+    for (int shift = 0; b->len; shift += 7) {
+        uint8_t byte = *b->data++;
+
+        b->len--;
+        value |= (uint64_t)(byte & 0x7f) << shift;
+        if (!(byte & 0x80))
+            return value;
+    }
+    fail_msg("a number is cut off");
+    return 0;
+}
+
+/* The next field; only those of bytes are given. */
+static unsigned take_field(struct bytes *b, struct bytes *ret)
+{
+    uint64_t tag = take_varint(b);
+
+    if ((tag & 7) == 0) {
+        (void)take_varint(b);
+        return 0;
+    }
+    ret->len = (tag & 7) == 1 ? 8 : take_varint(b);
+    assert_true(ret->len <= b->len && ((tag & 7) == 1 || (tag & 7) == 2));
+    ret->data = b->data;
+    b->data += ret->len;
+    b->len -= ret->len;
+    return (unsigned)(tag >> 3);
+}
+
+/* How many fields of that number there are; *ret is the first one (whose field 1 is name, if that is given). */
+static size_t fields(struct bytes b, unsigned number, const char *name, struct bytes *ret)
+{
+    struct bytes f, key, inner;
+    size_t n = 0;
+
+    while (b.len)
+        if (take_field(&b, &f) == number) {
+            inner = f;
+            if (name && !(take_field(&inner, &key) == 1 && key.len == strlen(name) && memcmp(key.data, name, key.len) == 0))
+                continue;
+            if (n++ == 0)
+                *ret = f;
+        }
+    return n;
+}
+
+static void test_openapi_v2_in_protobuf(void **state)
+{
+    static const char *const groups[] = {"system:authenticated"};
+    struct api_request request = {.method = "GET",
+                                  .target = "/openapi/v2",
+                                  .accept = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+                                  .user = {"me", groups, 1}};
+    _cleanup_response_ struct api_response response = {0};
+    _cleanup_answer_ struct answer json = get("/openapi/v2", "application/json");
+    _cleanup_blob_ struct blob *body = NULL;
+    struct bytes definitions, named, schema, type, text, properties, unused;
+
+    assert_true(discovery_handle(discovery, &request, &response));
+    assert_string_equal(response.content_type, "application/com.github.proto-openapi.spec.v2.v1.0+protobuf");
+    body = api_parts_join(&response.body);
+    struct bytes document = {(const uint8_t *)body->data, body->len};
+
+    assert_int_equal(fields(document, 1, NULL, &text), 1);
+    assert_memory_equal(text.data, "2.0", 3);
+    assert_int_equal(fields(document, 9, NULL, &definitions), 1);
+    assert_int_equal(fields(definitions, 1, NULL, &unused),
+                     yyjson_obj_size(json_at(yyjson_doc_get_root(json.doc), "/definitions")));
+    assert_int_equal(fields(definitions, 1, "io.kubevirt.v1.VirtualMachine", &named), 1);
+    assert_int_equal(fields(named, 2, NULL, &schema), 1);
+    assert_int_equal(fields(schema, 22, NULL, &type), 1);
+    assert_int_equal(fields(type, 1, NULL, &text), 1);
+    assert_memory_equal(text.data, "object", 6);
+    assert_int_equal(fields(schema, 31, "x-kubernetes-group-version-kind", &unused), 1);
+    assert_int_equal(fields(schema, 25, NULL, &properties), 1);
+    assert_int_equal(fields(properties, 1, "spec", &unused), 1);
 }
 
 static void test_version_order(void **state)
@@ -375,6 +496,8 @@ int main(void)
         cmocka_unit_test(test_version),
         cmocka_unit_test(test_openapi_index_leads_to_documents),
         cmocka_unit_test(test_openapi_document),
+        cmocka_unit_test(test_openapi_v2),
+        cmocka_unit_test(test_openapi_v2_in_protobuf),
         cmocka_unit_test(test_version_order),
     };
 

@@ -277,7 +277,7 @@ static void test_patch_types(void **state)
            "application/json-patch+json");
     expect(f, 422, "PATCH", VMS "/vm-a", "[{\"op\":\"test\",\"path\":\"/spec/cores\",\"value\":4}]",
            "application/json-patch+json");
-    expect(f, 415, "PATCH", VMS "/vm-a", "{}", "application/apply-patch+yaml");
+    expect(f, 415, "PATCH", VMS "/vm-a", "{}", "application/apply-patch+cbor");
     expect(f, 415, "PATCH", VMS "/vm-a", "{}");
     expect(f, 400, "PATCH", VMS "/vm-a", "{", "application/merge-patch+json");
     expect(f, 400, "PATCH", VMS "/vm-a", "{\"metadata\":{\"name\":\"other\"}}", "application/merge-patch+json");
@@ -287,7 +287,7 @@ static void test_patch_types(void **state)
     assert_int_equal(r.status, 415);
     assert_string_equal(reply_str(&r, "/message"),
                         "the body of the request was in an unknown format - accepted media types include: "
-                        "application/json-patch+json, application/merge-patch+json");
+                        "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml");
     assert_string_equal(reply_str(&r, "/reason"), "UnsupportedMediaType");
 }
 

@@ -4,7 +4,7 @@
 # that the system already uses, through a private apt configuration, so that the system is not opened to those suites:
 #   QEMU 10   bookworm-backports  (older ones corrupt busy guests under TCG)
 #   yyjson    trixie, two packages that need only libc
-#   kubectl   trixie, unpacked under build/tools, never installed
+#   kubectl   trixie, unpacked under build/tools, never installed; and the old one of bookworm beside it, for the tests
 set -euo pipefail
 top=$(cd "$(dirname "$0")/.." && pwd)
 tools=$top/build/tools
@@ -12,7 +12,7 @@ private=$top/build/apt
 
 packages=(
     gcc clang libclang-rt-14-dev ccache meson ninja-build pkgconf
-    libmicrohttpd-dev libwslay-dev libgnutls28-dev libcurl4-gnutls-dev libyaml-dev libsqlite3-dev libsystemd-dev
+    libmicrohttpd-dev zlib1g-dev libwslay-dev libgnutls28-dev libcurl4-gnutls-dev libyaml-dev libsqlite3-dev libsystemd-dev
     libmnl-dev libnftables-dev libseccomp-dev libcap-ng-dev libcmocka-dev
     spin python3-pytest python3-yaml iproute2 nftables iptables procps util-linux xorriso cpio kmod curl ca-certificates git
 )
@@ -44,7 +44,7 @@ open_suite() {
     [ -n "$mirror" ] || { echo "setup: apt knows no Debian mirror" >&2; exit 1; }
     mkdir -p "$private/$suite/partial"
     printf 'deb [signed-by=%s] %s %s main\n' "$keys" "$mirror" "$suite" >"$private/$suite.list"
-    [ "$suite" = trixie ] || printf 'deb [signed-by=%s] %s bookworm main\n' "$keys" "$mirror" >>"$private/$suite.list"
+    case $suite in trixie|bookworm) ;; *) printf 'deb [signed-by=%s] %s bookworm main\n' "$keys" "$mirror" >>"$private/$suite.list" ;; esac
     private_apt "$suite" update
 }
 
@@ -83,8 +83,18 @@ install_kubectl() {
     cp "$dir/usr/bin/kubectl" "$tools/bin/kubectl"
 }
 
+# kubectl 1.20, the oldest that is still about.
+install_old_kubectl() {
+    [ -x "$tools/bin/kubectl-1.20" ] && return
+    open_suite bookworm
+    local dir=$private/kubectl-1.20; mkdir -p "$dir"
+    (cd "$dir" && private_apt bookworm download kubernetes-client && dpkg -x kubernetes-client_*.deb "$dir")
+    cp "$dir/usr/bin/kubectl" "$tools/bin/kubectl-1.20"
+}
+
 mkdir -p "$private" "$tools"
 install_base
 install_yyjson
 install_qemu
 install_kubectl
+install_old_kubectl

@@ -67,6 +67,12 @@ static int set_token_file(struct options *o, const char *value)
     return 0;
 }
 
+static int set_audit_log(struct options *o, const char *value)
+{
+    o->config.audit_log = value;
+    return 0;
+}
+
 static int set_debug(struct options *o, const char *value)
 {
     o->level = LOG_DEBUG_;
@@ -84,6 +90,7 @@ static const struct {
     {"name", "NAME", add_name, "a further name or address of this server, for its certificate; may be repeated"},
     {"kubeconfig", "FILE", set_kubeconfig, "where to write the administrator's kubeconfig [DIR/admin.kubeconfig]"},
     {"token-file", "FILE", set_token_file, "static bearer tokens: lines TOKEN,USER,UID[,\"GROUP,GROUP\"]"},
+    {"audit-log", "FILE", set_audit_log, "record every write: who, what, when; one line of JSON each"},
     {"debug", NULL, set_debug, "log more"},
 };
 

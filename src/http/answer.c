@@ -27,6 +27,7 @@ void http_answer(struct http_request *r, int status, const char *content_type, c
     set_answer(r, status, content_type);
     for (size_t i = 0; i < n; i++)
         part_vec_push(&r->parts, parts[i]);
+    answer_compress(r);
 }
 
 void http_answer_text(struct http_request *r, int status, const char *content_type, const char *text)

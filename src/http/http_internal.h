@@ -17,6 +17,7 @@ struct http_connection {
     struct http_connection *prev, *next; /* L: all connections */
     struct http_request *request;        /* L: the one being served */
     int fd;
+    unsigned lane;       /* that its requests wait in; changed by W */
     int64_t deadline_ms; /* L: cut when it passes; 0 = the client owes nothing */
     void *data;          /* W */
     void (*free_data)(void *);
@@ -65,12 +66,21 @@ struct http_stream {
     struct http_stream *next_kicked;
 };
 
+/* Where requests wait for a worker (workers.c). Strangers are connections whose user is not known yet. */
+enum { LANE_STRANGERS, LANE_REFUSED, LANE_USERS, HTTP_LANES = 128 };
+
+struct http_lane {
+    struct http_request *first, **last;
+    unsigned waiting, running;
+};
+
 struct http_workers {
     pthread_t *threads;
     unsigned n;
-    pthread_mutex_t lock;
+    pthread_mutex_t lock; /* guards the rest */
     pthread_cond_t more;
-    struct http_request *first, **last;
+    struct http_lane lanes[HTTP_LANES];
+    unsigned turn; /* the lane that is looked at first */
     bool stopping;
 };
 
@@ -124,6 +134,9 @@ void parts_release(const struct http_part *parts, size_t n);
 
 /* answer.c */
 enum MHD_Result answer_queue(struct http_request *r);
+
+/* gzip.c: replaces the parts of a large answer, if its client takes that */
+void answer_compress(struct http_request *r);
 
 /* stream.c: on the loop's thread */
 struct MHD_Response *stream_response(struct http_stream *st);

@@ -254,6 +254,7 @@ static void set_defaults(struct http_config *c)
     DEFAULT(max_header, 32UL << 10);
     DEFAULT(max_connections, 8192);
     DEFAULT(max_per_client, 4096);
+    DEFAULT(max_waiting, 2048);
     DEFAULT(idle_timeout_s, 120);
     DEFAULT(body_timeout_s, 60);
     DEFAULT(max_backlog, 8UL << 20);

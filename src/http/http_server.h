@@ -34,6 +34,7 @@ struct http_config {
     size_t max_header;        /* bytes of request line and headers [32 KiB]; more is 431 */
     unsigned max_connections; /* in all [8192] */
     unsigned max_per_client;  /* from one address [4096] */
+    unsigned max_waiting;     /* requests of one user that wait for a worker [2048]; more are 429 */
     unsigned idle_timeout_s;  /* for a handshake, for request headers, between requests [120] */
     unsigned body_timeout_s;  /* for a whole request body [60] */
     size_t max_backlog;       /* bytes that a stream may have waiting before its reader is cut off [8 MiB] */
@@ -76,6 +77,9 @@ const char *http_client_address(const struct http_request *r);        /* "10.0.0
 /* Non-NULL when the request is not to be served but refused with this error: a body beyond max_body, for one. */
 const struct gw_error *http_fault(const struct http_request *r);
 
+/* Whose requests come by this connection: its next ones wait with those of the same user, and users take turns. */
+void http_set_user(struct http_request *r, const char *name);
+
 /* The token of "Authorization: Bearer ..." or NULL. */
 const char *http_bearer_token(const struct http_request *r);
 
@@ -105,7 +109,7 @@ struct http_part {
 void http_add_header(struct http_request *r, const char *name, const char *value);
 
 /* Answers with the n parts one after the other; takes over one reference of each part's blob. content_type NULL: none.
- * HEAD requests send the headers only. */
+ * HEAD requests send the headers only; large bodies are compressed if the client takes gzip. */
 void http_answer(struct http_request *r, int status, const char *content_type, const struct http_part *parts, size_t n);
 
 /* The same with one copied text; NULL: no body. */

@@ -1,3 +1,6 @@
+/* Requests wait in lanes, one for each user as far as the lanes go, and workers serve the lanes in turn; so who sends
+ * much waits for himself. A lane never has all workers: when its requests hang, on a slow reader say, a few are left
+ * for the others. Requests beyond what a lane may hold are refused, which takes a worker no time. */
 #include <errno.h>
 #include <stdio.h>
 
@@ -6,34 +9,71 @@
 /* Handlers run SQLite, regular expressions and JSON trees of limited depth: measured need is below 100 KiB. */
 #define STACK_BYTES (512UL << 10)
 
-static struct http_request *take(struct http_workers *w)
+#define WORKERS_LEFT 2 /* for other lanes */
+#define RETRY_AFTER_S 1
+
+static unsigned lane_share(const struct http_workers *w, const struct http_lane *lane)
+{
+    return lane == &w->lanes[LANE_REFUSED] || w->n <= WORKERS_LEFT * 2 ? w->n : w->n - WORKERS_LEFT;
+}
+
+/* The next lane in turn that has work and may have another worker. */
+static struct http_lane *next_lane(struct http_workers *w)
+{
+    for (unsigned i = 0; i < HTTP_LANES; i++) {
+        struct http_lane *lane = &w->lanes[(w->turn + i) % HTTP_LANES];
+
+        if (lane->first && lane->running < lane_share(w, lane)) {
+            w->turn = (unsigned)(lane - w->lanes) + 1;
+            return lane;
+        }
+    }
+    return NULL;
+}
+
+static struct http_request *take(struct http_workers *w, struct http_lane **ret_lane)
 {
     struct http_request *r = NULL;
+    struct http_lane *lane = NULL;
 
     pthread_mutex_lock(&w->lock);
-    while (!w->first && !w->stopping)
+    while (!w->stopping && !(lane = next_lane(w)))
         pthread_cond_wait(&w->more, &w->lock);
     if (!w->stopping) {
-        r = w->first;
-        w->first = r->next;
-        if (!w->first)
-            w->last = &w->first;
+        r = lane->first;
+        lane->first = r->next;
+        if (!lane->first)
+            lane->last = &lane->first;
+        lane->waiting--;
+        lane->running++;
+        *ret_lane = lane;
     }
     pthread_mutex_unlock(&w->lock);
     return r;
 }
 
+static void done(struct http_workers *w, struct http_lane *lane)
+{
+    pthread_mutex_lock(&w->lock);
+    lane->running--;
+    if (lane->first)
+        pthread_cond_signal(&w->more);
+    pthread_mutex_unlock(&w->lock);
+}
+
 static void *work(void *arg)
 {
     struct http_workers *w = arg;
+    struct http_lane *lane;
     struct http_request *r;
 
-    while ((r = take(w))) {
+    while ((r = take(w, &lane))) {
         struct http_server *s = r->c->s;
         bool started = false;
 
         r->started = &started;
         s->config.handler(r, s->config.userdata);
+        done(w, lane);
         if (started)
             continue; /* r may be gone already */
         if (r->status == 0)
@@ -50,7 +90,8 @@ int workers_start(struct http_workers *w, unsigned n, struct gw_error *err)
 
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->more, NULL);
-    w->last = &w->first;
+    for (unsigned i = 0; i < HTTP_LANES; i++)
+        w->lanes[i].last = &w->lanes[i].first;
     w->threads = xnew_n(pthread_t, n);
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, STACK_BYTES);
@@ -60,14 +101,39 @@ int workers_start(struct http_workers *w, unsigned n, struct gw_error *err)
     return r ? gw_error_errno(err, r, "cannot start worker threads") : 0;
 }
 
+static struct http_lane *lane_of(struct http_workers *w, struct http_request *r)
+{
+    struct http_lane *lane = &w->lanes[r->c->lane];
+
+    if (lane->waiting < r->c->s->config.max_waiting)
+        return lane;
+    gw_error_set(&r->fault, GW_TOO_MANY_REQUESTS,
+                 "too many requests of this user are waiting already, please try again");
+    r->fault.retry_after_s = RETRY_AFTER_S;
+    return &w->lanes[LANE_REFUSED];
+}
+
 void workers_submit(struct http_workers *w, struct http_request *r)
 {
+    struct http_lane *lane;
+
     pthread_mutex_lock(&w->lock);
+    lane = lane_of(w, r);
     r->next = NULL;
-    *w->last = r;
-    w->last = &r->next;
+    *lane->last = r;
+    lane->last = &r->next;
+    lane->waiting++;
     pthread_cond_signal(&w->more);
     pthread_mutex_unlock(&w->lock);
+}
+
+void http_set_user(struct http_request *r, const char *name)
+{
+    uint64_t hash = 0xcbf29ce484222325ULL; /* FNV-1a */
+
+    for (const char *p = name; *p; p++)
+        hash = (hash ^ (unsigned char)*p) * 0x100000001b3ULL;
+    r->c->lane = LANE_USERS + (unsigned)(hash % (HTTP_LANES - LANE_USERS));
 }
 
 void workers_stop(struct http_workers *w)

@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/str.h"
+#include "server/audit.h"
 #include "server/feed.h"
 
 #define MAX_CHAIN 8
@@ -142,6 +143,7 @@ static int impersonate(struct front *f, struct http_request *r, const struct ide
 static void handle_api(struct front *f, struct http_request *r, const struct identity *who)
 {
     _cleanup_response_ struct api_response response = {0};
+    const int64_t received_us = clock_wall_us();
     struct api_request request = {
         .method = http_method(r),
         .target = http_target(r),
@@ -152,9 +154,11 @@ static void handle_api(struct front *f, struct http_request *r, const struct ide
         .user = identity_user(who),
     };
 
+    http_set_user(r, who->name);
     request.body = http_body(r, &request.body_len);
     if (!discovery_handle(f->discovery, &request, &response))
         rest_handle(f->rest, &request, &response);
+    audit_write(f->audit, &request, http_client_address(r), received_us, &response);
     send_response(r, &response);
 }
 

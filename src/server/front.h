@@ -10,7 +10,8 @@ struct front {
     struct rest_server *rest;
     struct discovery *discovery;
     struct authn *authn;
-    bool ready; /* atomic: what /readyz says */
+    struct audit *audit; /* NULL: no log */
+    bool ready;          /* atomic: what /readyz says */
 };
 
 /* http_handler; userdata is the struct front. */

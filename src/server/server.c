@@ -25,6 +25,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "server/approval.h"
+#include "server/audit.h"
 #include "server/chores.h"
 #include "server/controllers.h"
 #include "server/front.h"
@@ -174,6 +175,8 @@ static int open_front(struct server *s, struct gw_error *err)
     s->front.discovery = discovery_new(&s->rest);
     r = authn_new(&authn, &s->front.authn, err);
     s->rest.authn = s->front.authn;
+    if (r >= 0 && s->config->audit_log)
+        r = audit_open(s->config->audit_log, &s->front.audit, err);
     return r < 0 ? r : http_server_new(s->loop, &http, &s->http, err);
 }
 
@@ -210,6 +213,7 @@ static void stop(struct server *s)
     s->http = http_server_free(s->http); /* ends the feeds, and with them the watchers */
     discovery_free(s->front.discovery);
     authn_free(s->front.authn);
+    audit_close(s->front.audit);
     sd_event_source_disable_unref(s->hub_timer);
     watch_hub_free(s->hub);
     pki_trust_free(s->migration_trust);

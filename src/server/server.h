@@ -13,6 +13,7 @@ struct server_config {
     const char *const *names;  /* further names and addresses for the server's certificate; NULL-terminated, or NULL */
     const char *kubeconfig;    /* where the administrator's goes; NULL: DATA_DIR/admin.kubeconfig */
     const char *static_tokens; /* file of static tokens, or NULL */
+    const char *audit_log;     /* file that writes are recorded in (audit.h), or NULL */
 };
 
 /* Serves until SIGTERM or SIGINT. Signals must be handled by nobody else; call it in a process with one thread. */

@@ -4,75 +4,23 @@ import json
 import os
 import pathlib
 import signal
-import socket
-import ssl
 import stat
 import subprocess
 import time
 
 import pytest
 
-TOP = pathlib.Path(__file__).resolve().parent.parent.parent
-GODWIT = TOP / "build/gcc/src/godwit"
-KUBECTL = TOP / "build/tools/bin/kubectl"
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-class Server:
-    def __init__(self, folder: pathlib.Path):
-        self.dir = folder / "data"
-        self.home = folder
-        self.port = free_port()
-        self.child = None
-
-    def start(self):
-        env = dict(os.environ, NOTIFY_SOCKET="")
-        self.child = subprocess.Popen([GODWIT, "server", f"--data-dir={self.dir}", f"--listen=127.0.0.1:{self.port}"],
-                                      stderr=open(self.home / "log", "a"), env=env)
-        end = time.monotonic() + 20
-        while self.curl("/readyz")[0] != 200:
-            assert self.child.poll() is None, (self.home / "log").read_text()
-            assert time.monotonic() < end
-            time.sleep(0.05)
-
-    def stop(self, number=signal.SIGTERM) -> int:
-        self.child.send_signal(number)
-        return self.child.wait(timeout=20)
-
-    def curl(self, path, *options, ca=None):
-        """HTTP code and body; code 0 when there was no answer."""
-        got = subprocess.run(["curl", "-s", "-w", "\n%{http_code}", "--cacert", ca or self.dir / "ca.crt", *options,
-                              f"https://127.0.0.1:{self.port}{path}"], capture_output=True, text=True, timeout=30)
-        body, code = got.stdout.rsplit("\n", 1)
-        return int(code), body
-
-    def kubectl(self, *args, text=None, ok=True) -> str:
-        env = dict(os.environ, KUBECONFIG=str(self.dir / "admin.kubeconfig"), HOME=str(self.home))
-        got = subprocess.run([KUBECTL, *args], input=text, capture_output=True, text=True, timeout=60, env=env)
-        assert (got.returncode == 0) == ok, got.stdout + got.stderr
-        return got.stdout if ok else got.stdout + got.stderr
-
-    def credentials(self):
-        """The administrator's certificate and key, as files."""
-        user = json.loads((self.dir / "admin.kubeconfig").read_text())["users"][0]["user"]
-        for name in ("certificate", "key"):
-            (self.home / f"admin.{name}").write_bytes(base64.b64decode(user[f"client-{name}-data"]))
-        return "--cert", self.home / "admin.certificate", "--key", self.home / "admin.key"
+from server import KUBECTL, Server, Watch
 
 
 @pytest.fixture
 def make_server(tmp_path):
     made = []
 
-    def make(name="server") -> Server:
+    def make(name="server", *options) -> Server:
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
-        made.append(Server(folder))
+        made.append(Server(folder, *options))
         made[-1].start()
         return made[-1]
 
@@ -178,33 +126,6 @@ def test_a_node_joins_with_the_bootstrap_token(server):
     assert server.curl("/api/v1/nodes", *agent)[0] == 403
 
 
-class Watch:
-    """A raw watch over TLS, to see lines as they come."""
-
-    def __init__(self, server, path):
-        server.credentials()
-        context = ssl.create_default_context(cafile=server.dir / "ca.crt")
-        context.load_cert_chain(server.home / "admin.certificate", server.home / "admin.key")
-        self.socket = context.wrap_socket(socket.create_connection(("127.0.0.1", server.port)), server_hostname="127.0.0.1")
-        self.socket.settimeout(10)
-        self.socket.sendall(f"GET {path} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
-        self.file = self.socket.makefile("rb")
-        assert b" 200 " in self.file.readline()
-        while self.file.readline() != b"\r\n":
-            pass
-
-    def next(self):
-        """The next event, or None at the end of the stream."""
-        line = b""
-        while not line.endswith(b"\n"):
-            size = int(self.file.readline() or b"0", 16)
-            line += self.file.read(size)
-            self.file.readline()
-            if size == 0:
-                return None
-        return json.loads(line)
-
-
 def test_watches_resume_after_a_restart(make_server):
     server = make_server()
     server.kubectl("create", "--raw", "/api/v1/namespaces/default/configmaps", "-f", "-", text=config_map("one"))
@@ -304,6 +225,29 @@ def test_idle_watches_notice_that_their_client_left(server):
     while open_ends(server, clients):
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+def test_writes_are_audited(make_server, tmp_path):
+    log = tmp_path / "audit.log"
+    server = make_server("audited", f"--audit-log={log}")
+    server.kubectl("create", "secret", "generic", "hidden", "--from-literal=key=quite-secret")
+    server.kubectl("get", "secrets")
+    assert "AlreadyExists" in server.kubectl("create", "secret", "generic", "hidden", ok=False)
+    server.kubectl("delete", "secret", "hidden")
+    assert server.curl("/api/v1/namespaces/default/secrets", "-X", "POST", "-d", "{}")[0] == 403
+    text = log.read_text()
+    assert "quite-secret" not in text and "cXVpdGUtc2VjcmV0" not in text
+    events = [json.loads(line) for line in text.splitlines()]
+    ours = [e for e in events if e["objectRef"]["resource"] == "secrets"]
+    assert [(e["verb"], e["responseStatus"]["code"], e["user"]["username"]) for e in ours] == [
+        ("create", 201, "kubernetes-admin"), ("create", 409, "kubernetes-admin"), ("delete", 200, "kubernetes-admin"),
+        ("create", 403, "system:anonymous")]
+    made = ours[0]
+    assert made["apiVersion"] == "audit.k8s.io/v1" and made["kind"] == "Event" and made["level"] == "Metadata"
+    assert made["objectRef"] == {"resource": "secrets", "namespace": "default", "name": "hidden", "apiVersion": "v1"}
+    assert made["sourceIPs"] == ["127.0.0.1"] and made["userAgent"].startswith("kubectl") and "system:masters" in made["user"]["groups"]
+    assert made["requestReceivedTimestamp"] <= made["stageTimestamp"] and len({e["auditID"] for e in events}) == len(events)
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
 
 
 # --- kubectl's verbs ---

@@ -101,6 +101,8 @@ static void start_stream(struct http_request *r)
 
 static void handler(struct http_request *r, void *userdata)
 {
+    if (http_header(r, "X-User"))
+        http_set_user(r, http_header(r, "X-User"));
     if (http_fault(r))
         http_answer_text(r, gw_reason_code(http_fault(r)->reason), "text/plain", http_fault(r)->message);
     else if (str_starts(http_target(r), "/echo"))
@@ -349,6 +351,46 @@ static void malformed_requests_do_not_reach_the_handler(void **state)
     stop(&f);
 }
 
+static size_t count_bytes(char *data, size_t size, size_t n, void *userdata)
+{
+    *(size_t *)userdata += size * n;
+    return size * n;
+}
+
+/* Bytes of the body as curl sees it; with encoding NULL as they came over the wire. */
+static size_t fetch(const struct fixture *f, const char *path, const char *header, const char *decode)
+{
+    _cleanup_free_ char *url = xasprintf("http://127.0.0.1:%u%s", http_server_port(f->s), path);
+    struct curl_slist *headers = curl_slist_append(NULL, header);
+    CURL *c = curl_easy_init();
+    size_t bytes = 0;
+
+    curl_easy_setopt(c, CURLOPT_URL, url);
+    curl_easy_setopt(c, CURLOPT_HTTPHEADER, headers);
+    curl_easy_setopt(c, CURLOPT_ACCEPT_ENCODING, decode);
+    curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, count_bytes);
+    curl_easy_setopt(c, CURLOPT_WRITEDATA, &bytes);
+    assert_int_equal(curl_easy_perform(c), CURLE_OK);
+    curl_easy_cleanup(c);
+    curl_slist_free_all(headers);
+    return bytes;
+}
+
+static void large_answers_are_compressed_for_who_wants_it(void **state)
+{
+    struct fixture f = {0};
+    size_t packed;
+
+    start(&f);
+    assert_int_equal(fetch(&f, "/many", "X-Test: plain", NULL), 5000000);
+    packed = fetch(&f, "/many", "Accept-Encoding: deflate, gzip;q=0.5", NULL);
+    assert_in_range(packed, 1000, 500000);
+    assert_int_equal(fetch(&f, "/many", "X-Test: unpacked", "gzip"), 5000000);
+    assert_int_equal(fetch(&f, "/many", "Accept-Encoding: gzip;q=0, identity", NULL), 5000000);
+    assert_in_range(fetch(&f, "/echo", "Accept-Encoding: gzip", NULL), 10, 60); /* small ones go as they are */
+    stop(&f);
+}
+
 static void slow_clients_are_cut(void **state)
 {
     struct fixture f = {.config = {.idle_timeout_s = 2, .body_timeout_s = 2}};
@@ -387,6 +429,48 @@ static void connections_per_client_are_limited(void **state)
     assert_false(ends(fds[2], 100));
     for (int i = 0; i < 4; i++)
         close(fds[i]);
+    stop(&f);
+}
+
+/* Sends the same request on n connections of one user. */
+static void flood(const struct fixture *f, const char *user, int *fds, int n)
+{
+    _cleanup_free_ char *hello = xasprintf("GET /echo HTTP/1.1\r\nHost: h\r\nX-User: %s\r\n\r\n", user);
+
+    for (int i = 0; i < n; i++) {
+        fds[i] = dial(f);
+        say(fds[i], hello);
+        free(listen_for(fds[i], "GET /echo", 2000));
+    }
+    for (int i = 0; i < n; i++)
+        say(fds[i], "GET /slow HTTP/1.1\r\nHost: h\r\n\r\n");
+}
+
+static void users_take_turns(void **state)
+{
+    struct fixture f = {.config = {.workers = 6, .max_waiting = 8}};
+    int many[16], one, refused = 0, served = 0;
+    _cleanup_free_ char *got = NULL;
+    int64_t begin;
+
+    start(&f);
+    flood(&f, "a", many, 16); /* up to 4 run, 8 wait, the others are too many */
+    usleep(50000);
+    begin = clock_monotonic_ms();
+    flood(&f, "b", &one, 1);
+    got = listen_for(one, "slow", 2000);
+    assert_non_null(strstr(got, " 200 "));
+    assert_in_range(clock_monotonic_ms() - begin, 250, 850); /* its own 300 ms, not the 900 of those before it */
+    for (int i = 0; i < 16; i++) {
+        _cleanup_free_ char *answer = listen_for(many[i], "\r\n\r\n", 3000);
+
+        served += strstr(answer, " 200 ") != NULL;
+        refused += strstr(answer, " 429 ") != NULL;
+        close(many[i]);
+    }
+    assert_in_range(served, 8, 12);
+    assert_int_equal(served + refused, 16);
+    close(one);
     stop(&f);
 }
 
@@ -695,6 +779,8 @@ int main(void)
         cmocka_unit_test(malformed_requests_do_not_reach_the_handler),
         cmocka_unit_test(slow_clients_are_cut),
         cmocka_unit_test(connections_per_client_are_limited),
+        cmocka_unit_test(users_take_turns),
+        cmocka_unit_test(large_answers_are_compressed_for_who_wants_it),
         cmocka_unit_test(streams_carry_what_is_sent_later),
         cmocka_unit_test(a_stream_may_end_before_its_handler_returns),
         cmocka_unit_test(a_client_that_leaves_an_idle_stream_is_noticed),

@@ -1,0 +1,18 @@
+/* The audit log: one line of JSON for each write, an Event of audit.k8s.io/v1 at level Metadata. It says who did what
+ * to which object, when, from where, and how that was answered; never what was in the request or the object.
+ *
+ * Left out is what Godwit's own parts write all the time: leases, events and status. */
+#pragma once
+
+#include "apiserver/request.h"
+
+struct audit;
+
+/* Appends to path (made 0600 if absent). */
+int audit_open(const char *path, struct audit **ret, struct gw_error *err);
+struct audit *audit_close(struct audit *a);
+
+/* Records the request with its answer, to which it adds the header Audit-Id. address: of the client; received_us: when
+ * the request came, by the wall clock. Does nothing for reads, or when a is NULL. Any thread. */
+void audit_write(struct audit *a, const struct api_request *request, const char *address, int64_t received_us,
+                 struct api_response *response);

@@ -55,14 +55,15 @@ static void put_text(yyjson_mut_doc *d, const char *path, const char *text)
         json_set_str(d, path, text);
 }
 
-static void put_user(yyjson_mut_doc *d, const struct api_user *u)
+static void put_user(yyjson_mut_doc *d, const char *key, const struct api_user *u)
 {
-    yyjson_mut_val *groups = yyjson_mut_arr(d);
+    yyjson_mut_val *who = yyjson_mut_obj_add_obj(d, yyjson_mut_doc_get_root(d), key), *groups;
+
+    yyjson_mut_obj_add_strcpy(d, who, "username", u->name);
+    groups = yyjson_mut_obj_add_arr(d, who, "groups");
 
     for (size_t i = 0; i < u->n_groups; i++)
         yyjson_mut_arr_add_strcpy(d, groups, u->groups[i]);
-    json_set_str(d, "/user/username", u->name);
-    json_set(d, "/user/groups", groups);
 }
 
 static void put_object(yyjson_mut_doc *d, const struct rest_target *t)
@@ -120,8 +121,8 @@ static void append(struct audit *a, yyjson_mut_doc *d)
     }
 }
 
-void audit_write(struct audit *a, const struct api_request *request, const char *address, int64_t received_us,
-                 struct api_response *response)
+void audit_write(struct audit *a, const struct api_user *user, const struct api_request *request, const char *address,
+                 int64_t received_us, struct api_response *response)
 {
     _cleanup_uri_ struct http_uri uri = {0};
     _cleanup_mut_doc_ yyjson_mut_doc *d = NULL;
@@ -142,7 +143,9 @@ void audit_write(struct audit *a, const struct api_request *request, const char 
     json_set_str(d, "/stage", "ResponseComplete");
     json_set_str(d, "/requestURI", request->target);
     json_set_str(d, "/verb", t.verb ? t.verb : request->method);
-    put_user(d, &request->user);
+    put_user(d, "user", user);
+    if (!streq(user->name, request->user.name))
+        put_user(d, "impersonatedUser", &request->user);
     addresses = yyjson_mut_arr(d);
     yyjson_mut_arr_add_strcpy(d, addresses, address);
     json_set(d, "/sourceIPs", addresses);

@@ -12,7 +12,8 @@ struct audit;
 int audit_open(const char *path, struct audit **ret, struct gw_error *err);
 struct audit *audit_close(struct audit *a);
 
-/* Records the request with its answer, to which it adds the header Audit-Id. address: of the client; received_us: when
- * the request came, by the wall clock. Does nothing for reads, or when a is NULL. Any thread. */
-void audit_write(struct audit *a, const struct api_request *request, const char *address, int64_t received_us,
-                 struct api_response *response);
+/* Records the request with its answer, to which it adds the header Audit-Id. user: who asked, who may be another than
+ * the one that the request was made as; address: of the client; received_us: when the request came, by the wall clock.
+ * Does nothing for reads, or when a is NULL. Any thread. */
+void audit_write(struct audit *a, const struct api_user *user, const struct api_request *request, const char *address,
+                 int64_t received_us, struct api_response *response);

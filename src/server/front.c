@@ -140,7 +140,8 @@ static int impersonate(struct front *f, struct http_request *r, const struct ide
 
 /* --- The request --- */
 
-static void handle_api(struct front *f, struct http_request *r, const struct identity *who)
+/* real: who asks, who: as whom. */
+static void handle_api(struct front *f, struct http_request *r, const struct identity *who, const struct identity *real)
 {
     _cleanup_response_ struct api_response response = {0};
     const int64_t received_us = clock_wall_us();
@@ -154,11 +155,13 @@ static void handle_api(struct front *f, struct http_request *r, const struct ide
         .user = identity_user(who),
     };
 
-    http_set_user(r, who->name);
+    const struct api_user user = identity_user(real);
+
+    http_set_user(r, real->name);
     request.body = http_body(r, &request.body_len);
     if (!discovery_handle(f->discovery, &request, &response))
         rest_handle(f->rest, &request, &response);
-    audit_write(f->audit, &request, http_client_address(r), received_us, &response);
+    audit_write(f->audit, &user, &request, http_client_address(r), received_us, &response);
     send_response(r, &response);
 }
 
@@ -167,19 +170,19 @@ void front_handle(struct http_request *r, void *userdata)
     struct front *f = userdata;
     _cleanup_identity_ struct identity *own = NULL, *other = NULL;
     _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
-    const struct identity *who = NULL;
+    const struct identity *real = NULL, *who = NULL;
 
     if (http_fault(r)) {
         send_error(r, http_fault(r));
     } else if (answer_health(f, r)) {
         return;
-    } else if (identify(f, r, &who, &own, &err) < 0) {
+    } else if (identify(f, r, &real, &own, &err) < 0) {
         /* The reason goes to nobody: it would help those who try keys. Kubernetes says the same word. */
         gw_error_set(&err, GW_UNAUTHORIZED, "Unauthorized");
         send_error(r, &err);
-    } else if (impersonate(f, r, &who, &other, &err) < 0) {
+    } else if (who = real, impersonate(f, r, &who, &other, &err) < 0) {
         send_error(r, &err);
     } else {
-        handle_api(f, r, who);
+        handle_api(f, r, who, real);
     }
 }

@@ -232,8 +232,8 @@ def test_writes_are_audited(make_server, tmp_path):
     server = make_server("audited", f"--audit-log={log}")
     server.kubectl("create", "secret", "generic", "hidden", "--from-literal=key=quite-secret")
     server.kubectl("get", "secrets")
-    assert "AlreadyExists" in server.kubectl("create", "secret", "generic", "hidden", ok=False)
-    server.kubectl("delete", "secret", "hidden")
+    assert "already exists" in server.kubectl("create", "secret", "generic", "hidden", ok=False)
+    server.kubectl("delete", "secret", "hidden", "--as=kubernetes-helper", "--as-group=system:masters")
     assert server.curl("/api/v1/namespaces/default/secrets", "-X", "POST", "-d", "{}")[0] == 403
     text = log.read_text()
     assert "quite-secret" not in text and "cXVpdGUtc2VjcmV0" not in text
@@ -242,6 +242,7 @@ def test_writes_are_audited(make_server, tmp_path):
     assert [(e["verb"], e["responseStatus"]["code"], e["user"]["username"]) for e in ours] == [
         ("create", 201, "kubernetes-admin"), ("create", 409, "kubernetes-admin"), ("delete", 200, "kubernetes-admin"),
         ("create", 403, "system:anonymous")]
+    assert ours[2]["impersonatedUser"]["username"] == "kubernetes-helper" and "impersonatedUser" not in ours[1]
     made = ours[0]
     assert made["apiVersion"] == "audit.k8s.io/v1" and made["kind"] == "Event" and made["level"] == "Metadata"
     assert made["objectRef"] == {"resource": "secrets", "namespace": "default", "name": "hidden", "apiVersion": "v1"}

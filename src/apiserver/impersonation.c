@@ -62,10 +62,11 @@ static char *extra_key(const char *header)
 struct asker {
     struct rest_server *s;
     const struct api_user *user;
+    struct api_subject about; /* what was asked for last */
 };
 
-static int may(const struct asker *a, const char *group, const char *resource, const char *subresource,
-               const char *namespace, const char *name, struct gw_error *err)
+static int may(struct asker *a, const char *group, const char *resource, const char *subresource, const char *namespace,
+               const char *name, struct gw_error *err)
 {
     const struct rest_target t = {
         .verb = "impersonate",
@@ -77,10 +78,11 @@ static int may(const struct asker *a, const char *group, const char *resource, c
         .name = name,
     };
 
+    a->about = (struct api_subject){.group = group, .resource = resource, .name = name};
     return a->s->authorize ? a->s->authorize(a->s->data, a->user, &t, NULL, NULL, err) : 0;
 }
 
-static int may_be_user(const struct asker *a, const char *user, struct gw_error *err)
+static int may_be_user(struct asker *a, const char *user, struct gw_error *err)
 {
     const char *rest = str_starts(user, ACCOUNT_PREFIX) ? user + strlen(ACCOUNT_PREFIX) : "",
                *colon = strchr(rest, ':');
@@ -91,7 +93,7 @@ static int may_be_user(const struct asker *a, const char *user, struct gw_error 
     return may(a, "", "users", NULL, NULL, user, err);
 }
 
-static int take_header(const struct asker *a, const struct api_header *h, struct identity *i, struct gw_error *err)
+static int take_header(struct asker *a, const struct api_header *h, struct identity *i, struct gw_error *err)
 {
     _cleanup_free_ char *key = NULL;
     int r = 0;
@@ -124,9 +126,9 @@ void identity_add_account_groups(struct identity *i)
 }
 
 int impersonation_apply(struct rest_server *s, const struct api_user *who, const struct api_headers *headers,
-                        struct identity **ret, struct gw_error *err)
+                        struct identity **ret, struct api_subject *ret_about, struct gw_error *err)
 {
-    const struct asker a = {s, who};
+    struct asker a = {.s = s, .user = who};
     const char *user = find(headers, USER);
     _cleanup_identity_ struct identity *i = NULL;
     int r;
@@ -140,6 +142,7 @@ int impersonation_apply(struct rest_server *s, const struct api_user *who, const
     r = may_be_user(&a, user, err);
     VEC_EACH(headers, h)
         r = r < 0 ? r : take_header(&a, h, i, err);
+    *ret_about = a.about;
     if (r < 0)
         return r;
     if (i->n_groups == 0)

@@ -33,11 +33,12 @@ static void send_response(struct http_request *r, struct api_response *response)
     response->body.len = 0; /* the references went to the answer */
 }
 
-static void send_error(struct http_request *r, const struct gw_error *err)
+/* about: what the request was about, or NULL. */
+static void send_error(struct http_request *r, const struct gw_error *err, const struct api_subject *about)
 {
     _cleanup_response_ struct api_response response = {0};
 
-    api_response_error(&response, err, NULL);
+    api_response_error(&response, err, about);
     send_response(r, &response);
 }
 
@@ -124,14 +125,14 @@ static void collect(void *data, const char *name, const char *value)
 
 /* *who becomes the one that the request is to be made as; ret_own is what the caller frees. */
 static int impersonate(struct front *f, struct http_request *r, const struct identity **who, struct identity **ret_own,
-                       struct gw_error *err)
+                       struct api_subject *ret_about, struct gw_error *err)
 {
     const struct api_user user = identity_user(*who);
     struct api_headers asked = {0};
     int result;
 
     http_each_header(r, collect, &asked);
-    result = impersonation_apply(f->rest, &user, &asked, ret_own, err);
+    result = impersonation_apply(f->rest, &user, &asked, ret_own, ret_about, err);
     api_headers_done(&asked);
     if (result == 0 && *ret_own)
         *who = *ret_own;
@@ -171,17 +172,18 @@ void front_handle(struct http_request *r, void *userdata)
     _cleanup_identity_ struct identity *own = NULL, *other = NULL;
     _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
     const struct identity *real = NULL, *who = NULL;
+    struct api_subject about = {0};
 
     if (http_fault(r)) {
-        send_error(r, http_fault(r));
+        send_error(r, http_fault(r), NULL);
     } else if (answer_health(f, r)) {
         return;
     } else if (identify(f, r, &real, &own, &err) < 0) {
         /* The reason goes to nobody: it would help those who try keys. Kubernetes says the same word. */
         gw_error_set(&err, GW_UNAUTHORIZED, "Unauthorized");
-        send_error(r, &err);
-    } else if (who = real, impersonate(f, r, &who, &other, &err) < 0) {
-        send_error(r, &err);
+        send_error(r, &err, NULL);
+    } else if (who = real, impersonate(f, r, &who, &other, &about, &err) < 0) {
+        send_error(r, &err, &about);
     } else {
         handle_api(f, r, who, real);
     }

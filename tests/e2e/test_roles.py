@@ -171,5 +171,5 @@ def test_impersonation(cluster, ns, person):
     as_vic = ("--as=vic", "--as-group=watchers")
     assert cluster.kubectl("auth", "can-i", "get", "vm", "-n", ns, *as_vic).stdout.strip() == "yes"
     assert cluster.kubectl("auth", "can-i", "create", "vm", "-n", ns, *as_vic, check=False).stdout.strip() == "no"
-    done = person("alice").kubectl("get", "vm", "-n", ns, *as_vic)
+    done = person("alice").kubectl("get", "--raw", f"/apis/kubevirt.io/v1/namespaces/{ns}/virtualmachines", *as_vic)
     assert done.returncode and 'User "alice" cannot impersonate resource "users"' in done.stderr

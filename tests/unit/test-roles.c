@@ -499,11 +499,13 @@ static int impersonate(struct fixture *f, const char *user, const char *group, c
     const char *const groups[] = {group, AUTHENTICATED};
     const struct api_user who = {.name = user, .groups = groups, .n_groups = 2};
     struct api_headers list = {0};
+    struct api_subject about = {0};
     int r;
 
     for (; *headers; headers += 2)
         api_headers_push(&list, (struct api_header){(char *)headers[0], (char *)headers[1]});
-    r = impersonation_apply(&f->rest, &who, &list, ret, NULL);
+    r = impersonation_apply(&f->rest, &who, &list, ret, &about, NULL);
+    assert_true(r == 0 || !about.resource || about.name);
     api_headers_done(&list);
     return r;
 }

@@ -117,12 +117,16 @@ static yyjson_mut_val *left_by_kubectl(struct apply *a, yyjson_val *old)
 
 static void keep_last_applied(struct apply *a, yyjson_mut_doc *d)
 {
-    _cleanup_blob_ struct blob *text = NULL;
+    _cleanup_mut_doc_ yyjson_mut_doc *wanted = NULL;
+    _cleanup_free_ char *text = NULL, *line = NULL;
 
     if (!streq(a->writer.manager, KUBECTL) || !json_mut_str(d, LAST_APPLIED))
         return;
-    text = json_encode_val(yyjson_doc_get_root(a->wanted));
-    json_set_str(d, LAST_APPLIED, text->data);
+    wanted = json_copy(yyjson_doc_get_root(a->wanted));
+    json_remove(wanted, LAST_APPLIED);
+    text = json_text(yyjson_mut_doc_get_root(wanted));
+    line = xasprintf("%s\n", text); /* as kubectl writes it */
+    json_set_str(d, LAST_APPLIED, line);
 }
 
 /* Settles who owns what between the old object and the merged one. */

@@ -66,8 +66,9 @@ struct http_stream {
     struct http_stream *next_kicked;
 };
 
-/* Where requests wait for a worker (workers.c). Strangers are connections whose user is not known yet. */
-enum { LANE_STRANGERS, LANE_REFUSED, LANE_USERS, HTTP_LANES = 128 };
+/* Where requests wait for a worker (workers.c). Strangers are connections whose user is not known
+ * yet; urgent are refusals, and what the configuration says. */
+enum { LANE_STRANGERS, LANE_URGENT, LANE_USERS, HTTP_LANES = 128 };
 
 struct http_lane {
     struct http_request *first, **last;

@@ -28,6 +28,7 @@ struct http_config {
     const char *key_pem;
     http_handler handler;
     void *userdata;
+    const char *const *urgent; /* beginnings of targets that wait for nobody; NULL-terminated, or NULL */
     /* Limits; 0 takes the default in brackets. */
     unsigned workers;         /* [16] */
     size_t max_body;          /* bytes of a request body [3 MiB, as kube-apiserver]; more is 413 */

@@ -14,7 +14,7 @@
 
 static unsigned lane_share(const struct http_workers *w, const struct http_lane *lane)
 {
-    return lane == &w->lanes[LANE_REFUSED] || w->n <= WORKERS_LEFT * 2 ? w->n : w->n - WORKERS_LEFT;
+    return lane == &w->lanes[LANE_URGENT] || w->n <= WORKERS_LEFT * 2 ? w->n : w->n - WORKERS_LEFT;
 }
 
 /* The next lane in turn that has work and may have another worker. */
@@ -101,16 +101,27 @@ int workers_start(struct http_workers *w, unsigned n, struct gw_error *err)
     return r ? gw_error_errno(err, r, "cannot start worker threads") : 0;
 }
 
+static bool is_urgent(const struct http_request *r)
+{
+    const char *const *target = r->c->s->config.urgent;
+
+    while (target && *target && !str_starts(r->target, *target))
+        target++;
+    return target && *target;
+}
+
 static struct http_lane *lane_of(struct http_workers *w, struct http_request *r)
 {
     struct http_lane *lane = &w->lanes[r->c->lane];
 
+    if (is_urgent(r))
+        return &w->lanes[LANE_URGENT];
     if (lane->waiting < r->c->s->config.max_waiting)
         return lane;
     gw_error_set(&r->fault, GW_TOO_MANY_REQUESTS,
                  "too many requests of this user are waiting already, please try again");
     r->fault.retry_after_s = RETRY_AFTER_S;
-    return &w->lanes[LANE_REFUSED];
+    return &w->lanes[LANE_URGENT];
 }
 
 void workers_submit(struct http_workers *w, struct http_request *r)

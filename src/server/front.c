@@ -44,6 +44,8 @@ static void send_error(struct http_request *r, const struct gw_error *err, const
 
 /* --- Health --- */
 
+const char *const front_urgent[] = {"/livez", "/readyz", "/healthz", NULL};
+
 static bool is_path(const char *target, const char *path)
 {
     size_t n = strlen(path);

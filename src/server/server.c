@@ -167,6 +167,7 @@ static int open_front(struct server *s, struct gw_error *err)
         .key_pem = s->state.key,
         .handler = front_handle,
         .userdata = &s->front,
+        .urgent = front_urgent,
         .max_backlog = WATCH_BACKLOG_MAX,
     };
     int r;

@@ -448,14 +448,22 @@ static void flood(const struct fixture *f, const char *user, int *fds, int n)
 
 static void users_take_turns(void **state)
 {
-    struct fixture f = {.config = {.workers = 6, .max_waiting = 8}};
-    int many[16], one, refused = 0, served = 0;
-    _cleanup_free_ char *got = NULL;
+    static const char *const urgent_targets[] = {"/echo/urgent", NULL};
+    struct fixture f = {.config = {.workers = 6, .max_waiting = 8, .urgent = urgent_targets}};
+    int many[16], one, fast, refused = 0, served = 0;
+    _cleanup_free_ char *got = NULL, *urgent = NULL;
     int64_t begin;
 
     start(&f);
     flood(&f, "a", many, 16); /* up to 4 run, 8 wait, the others are too many */
     usleep(50000);
+    fast = dial(&f);
+    say(fast, "GET /echo HTTP/1.1\r\nHost: h\r\nX-User: a\r\n\r\n");
+    free(listen_for(fast, "GET /echo", 2000));
+    say(fast, "GET /echo/urgent HTTP/1.1\r\nHost: h\r\n\r\n"); /* of the user whose lane is full */
+    urgent = listen_for(fast, "GET /echo/urgent", 2000);
+    assert_non_null(strstr(urgent, " 200 "));
+    close(fast);
     begin = clock_monotonic_ms();
     flood(&f, "b", &one, 1);
     got = listen_for(one, "slow", 2000);

@@ -1,5 +1,5 @@
 /* JSON as block YAML, the way kubectl prints objects: two blanks a level, lists not indented below their key. Text that
- * a reader might take for something else is put in double quotes, whose escapes YAML has from JSON. */
+ * a reader might take for something else is put in double quotes. */
 #include <ctype.h>
 #include <string.h>
 #include <strings.h>
@@ -30,19 +30,53 @@ static bool is_plain(const char *text)
     return true;
 }
 
-static void write_json(struct str *s, yyjson_val *v)
-{
-    _cleanup_blob_ struct blob *text = json_encode_val(v);
+/* What YAML allows in a text only as an escape, besides ASCII's own: bytes of UTF-8, and the escape (YAML 1.2, 5.1). */
+static const struct {
+    const char *bytes, *escape;
+} specials[] = {
+    {"\"", "\\\""},        {"\\", "\\\\"},        {"\n", "\\n"},         {"\t", "\\t"},         {"\x7f", "\\x7f"},
+    {"\u2028", "\\u2028"}, {"\u2029", "\\u2029"}, {"\ufeff", "\\ufeff"}, {"\ufffe", "\\ufffe"}, {"\uffff", "\\uffff"},
+};
 
-    str_add(s, text->data, text->len);
+/* Writes what stands at p and returns its length. */
+static size_t write_char(struct str *s, const char *p)
+{
+    unsigned char c = (unsigned char)p[0], next = c ? (unsigned char)p[1] : 0;
+
+    for (size_t i = 0; i < ARRAY_SIZE(specials); i++)
+        if (str_starts(p, specials[i].bytes)) {
+            str_puts(s, specials[i].escape);
+            return strlen(specials[i].bytes);
+        }
+    if (c < 0x20) {
+        str_printf(s, "\\x%02x", c);
+    } else if (c == 0xc2 && next < 0xa0) { /* U+0080 to U+009F */
+        str_printf(s, "\\x%02x", next);
+        return 2;
+    } else {
+        str_putc(s, *p);
+    }
+    return 1;
+}
+
+static void write_quoted(struct str *s, const char *text, size_t len)
+{
+    str_putc(s, '"');
+    for (const char *p = text; p < text + len;)
+        p += write_char(s, p);
+    str_putc(s, '"');
 }
 
 static void write_scalar(struct str *s, yyjson_val *v)
 {
-    if (yyjson_is_str(v) && is_plain(yyjson_get_str(v)))
+    if (yyjson_is_str(v) && is_plain(yyjson_get_str(v))) {
         str_puts(s, yyjson_get_str(v));
-    else
-        write_json(s, v); /* "{}" and "[]" as well */
+    } else if (yyjson_is_str(v)) {
+        write_quoted(s, yyjson_get_str(v), yyjson_get_len(v));
+    } else { /* "{}" and "[]" as well */
+        _cleanup_blob_ struct blob *text = json_encode_val(v);
+        str_add(s, text->data, text->len);
+    }
 }
 
 static bool is_empty(yyjson_val *v)

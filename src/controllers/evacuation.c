@@ -142,12 +142,39 @@ static char *say_backoff(const struct evacuation *e)
                      clock_format(next, time));
 }
 
-/* Caller frees. */
-static char *explain(const struct evacuation *e, const struct evacuation_step *step, const char *new_migration)
+/* Why the migration is not under way yet, as far as others say: its place in the queue, or no node for its pod. NULL if
+ * nobody says anything. */
+static const char *held_up_by(const struct evacuation *e)
 {
+    _cleanup_val_vec_ struct val_vec pods = {0};
+    const char *uid = meta_uid(e->under_way);
+
+    if (condition_true(e->under_way, "migrationQueued"))
+        return json_str(condition_find(e->under_way, "migrationQueued"), "/message");
+    task_select(e->t, &API_PODS, INDEX_OWNER, meta_uid(e->vmi), &pods);
+    VEC_EACH(&pods, pod) {
+        yyjson_val *scheduled = condition_find(*pod, "PodScheduled");
+        if (str_same(meta_label(*pod, LABEL_MIGRATION_UID), uid) &&
+            streq(json_str_or(scheduled, "/status", ""), "False"))
+            return json_str(scheduled, "/message");
+    }
+    return NULL;
+}
+
+static char *say_migration(const struct evacuation *e, const char *new_migration)
+{
+    const char *why = new_migration ? NULL : held_up_by(e);
     const char *name = new_migration ? new_migration : meta_name(e->under_way);
     const struct gw_error *err = task_error(e->t);
 
+    if (new_migration && err && task_failures(e->t) > 1)
+        return xasprintf("migration %s cannot be created: %s", name, gw_error_message(err));
+    return xasprintf("migration %s is to move the VM%s%s", name, why ? "; " : "", why ? why : "");
+}
+
+/* Caller frees. */
+static char *explain(const struct evacuation *e, const struct evacuation_step *step, const char *new_migration)
+{
     switch (step->wait) {
     case EVACUATION_FOR_OTHERS:
         return xstrdup("eviction strategy External: somebody else is to move or stop the VM");
@@ -158,9 +185,7 @@ static char *explain(const struct evacuation *e, const struct evacuation_step *s
     case EVACUATION_FOR_BACKOFF:
         return say_backoff(e);
     default:
-        return new_migration && err && task_failures(e->t) > 1
-                   ? xasprintf("migration %s cannot be created: %s", name, gw_error_message(err))
-                   : xasprintf("migration %s is to move the VM", name);
+        return say_migration(e, new_migration);
     }
 }
 
@@ -298,6 +323,9 @@ const struct controller evacuation_controller = {
             {.resource = &API_NODES,
              .map = map_node,
              .keep = (const char *const[]){"/spec/taints", "/spec/unschedulable", NULL}},
+            {.resource = &API_PODS,
+             .owner_kind = "VirtualMachineInstance",
+             .keep = (const char *const[]){"/status/conditions", NULL}},
             {.resource = &API_KUBEVIRTS, .map = map_settings, .keep = (const char *const[]){"/spec", NULL}},
             {0}},
 };

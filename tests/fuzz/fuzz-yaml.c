@@ -1,5 +1,7 @@
-/* YAML as it arrives in request bodies and manifests: what is taken must be JSON of bounded depth. */
+/* YAML as it arrives in request bodies and manifests: what is taken must be JSON of bounded depth, and the same when it
+ * is written as YAML and read again. */
 #include <stdint.h>
+#include <string.h>
 
 #include "api/yaml.h"
 
@@ -14,6 +16,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         _cleanup_blob_ struct blob *text = json_encode_val(yyjson_doc_get_root(docs.items[i]));
         _cleanup_doc_ yyjson_doc *again = NULL;
         if (json_parse(text->data, text->len, &again, &err) < 0)
+            __builtin_trap();
+        _cleanup_free_ char *written = yaml_write(yyjson_doc_get_root(docs.items[i]));
+        _cleanup_doc_ yyjson_doc *reread = NULL;
+        if (yaml_parse(written, strlen(written), &reread, &err) < 0 ||
+            !json_equal(yyjson_doc_get_root(docs.items[i]), yyjson_doc_get_root(reread)))
             __builtin_trap();
     }
     return 0;

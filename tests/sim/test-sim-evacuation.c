@@ -247,6 +247,7 @@ static void test_uncordon_calls_off_what_has_not_begun(void **state)
     evict(w, "vm2", 429);
     assert_string_equal(get(w, active_migration(w, "vm1"), "/status/phase"), "Scheduling");
     assert_string_equal(get(w, active_migration(w, "vm2"), "/status/phase"), "Pending");
+    assert_true(strstr(condition(w, "vm2", "/message"), "node n1 sends at most 1 migrations at once") != NULL);
     cordon(w, false);
     sim_run(w->s, 2000);
     assert_string_equal(get(w, VMIS "/vm2", "/status/evacuationNodeName"), "");

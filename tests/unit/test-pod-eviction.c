@@ -88,7 +88,6 @@ static void migratable_ones_are_marked(void **state)
     static const char *const strategies[] = {"LiveMigrate", "LiveMigrateIfPossible", "External"};
 
     for (size_t i = 0; i < ARRAY_SIZE(strategies); i++) {
-        _cleanup_free_ char *pod = NULL;
         struct fixture *f = fixture_new();
         fixture_populate(f);
         add_vmi(f, strategies[i], "True");

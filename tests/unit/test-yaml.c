@@ -97,6 +97,7 @@ static void test_what_is_written_reads_the_same(void **state)
         "[\"yes\",\"1\",\"\",\"a: b\",\"# no\",\"- x\",\"*a\",\"two\\nlines\\n\",\"\\u00e9\",\"0x1\",\"null\",\"~\",\"1.5\",-2,1.5]",
         "{\"kubevirt.io/size\":\"small\",\"yes\":\"n\",\"1\":\"x\",\"\":\"2026-01-01T00:00:00Z\"}",
         "\"text\"",
+        "[\"\\u0001\\u007f\\u0085\\u2028\\ufeff\\ud83d\\ude00\\\\\\\"\\t\\u00a0\"]",
         "[]",
     };
 

@@ -23,6 +23,7 @@ struct fleet {
     struct informer *pods, *vmis;
     struct map *members; /* pod uid -> struct member */
     struct map *runs;    /* VMI uid -> struct member that runs the guest */
+    bool *cordoned;
     size_t lost, restarts;
 };
 
@@ -165,8 +166,14 @@ static void bind_pod(struct member *m)
     _cleanup_val_vec_ struct val_vec others = {0};
     char ns[OBJECT_KEY_MAX], name[OBJECT_KEY_MAX], node[16];
 
+    int64_t pick = between(m->f, 0, m->f->cfg.nodes - 1);
+
+    if (m->f->cordoned[pick]) {
+        kick(m, 1);
+        return;
+    }
     informer_select(m->f->pods, INDEX_OWNER, m->vmi_uid, &others);
-    snprintf(node, sizeof(node), "n%03d", (int)between(m->f, 0, m->f->cfg.nodes - 1));
+    snprintf(node, sizeof(node), "n%03d", (int)pick);
     VEC_EACH(&others, pod)
         if (streq(json_str_or(*pod, "/spec/nodeName", ""), node)) {
             kick(m, 1);
@@ -355,7 +362,8 @@ static bool act_as_target(struct member *m, yyjson_val *vmi, yyjson_val *pod, co
         break;
     case TARGET_RECORD_CLAIM: /* nodeName lies beside migrationState */
         patch_state(m, vmi, "{\"handover\":{\"claim\":{\"epoch\":%lld,\"node\":\"%s\"}},\"completed\":true,\"endTimestamp\":"
-                    "\"2025-12-01T00:00:00Z\"},\"nodeName\":\"%s\"", (long long)e->number, e->target_node, e->target_node);
+                    "\"2025-12-01T00:00:00Z\"},\"nodeName\":\"%s\",\"evacuationNodeName\":null", (long long)e->number, e->target_node,
+                    e->target_node);
         return true;
     case TARGET_TELL_RECEIVED:
         patch_state(m, vmi, "{\"handover\":{\"received\":{\"epoch\":%lld}}}", (long long)e->number);
@@ -405,7 +413,8 @@ static bool start_guest(struct member *m, yyjson_val *vmi, yyjson_val *pod)
     if (m->target || streq(json_str_or(vmi, "/status/phase", ""), "Running") || !streq(json_str_or(vmi, "/status/phase", ""), "Scheduling"))
         return false;
     set_runs(m, true);
-    yyjson_mut_doc *patch = parse("{\"status\":{\"phase\":\"Running\",\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"}]}}");
+    yyjson_mut_doc *patch = parse("{\"status\":{\"phase\":\"Running\",\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"},"
+                                  "{\"type\":\"LiveMigratable\",\"status\":\"True\"}]}}");
     json_set_str(patch, "/status/nodeName", json_str(pod, "/spec/nodeName"));
     patch_vmi(m, vmi, patch);
     return true;
@@ -548,6 +557,14 @@ static void make_nodes(struct fleet *f)
     }
 }
 
+void fleet_cordon(struct fleet *f, int node, bool on)
+{
+    _cleanup_free_ char *target = xasprintf("/api/v1/nodes/n%03d", node);
+
+    f->cordoned[node] = on;
+    sim_patch(f->s, target, on ? "{\"spec\":{\"unschedulable\":true}}" : "{\"spec\":{\"unschedulable\":null}}");
+}
+
 struct fleet *fleet_new(struct sim *s, const struct fleet_config *cfg)
 {
     static const char *const of_pods[] = {"/spec/nodeName", "/status/phase", NULL}, *const of_vmis[] = {"/status", NULL};
@@ -558,6 +575,7 @@ struct fleet *fleet_new(struct sim *s, const struct fleet_config *cfg)
     f->env = sim_process(s, "agents", "system:masters");
     f->members = map_new(member_free);
     f->runs = map_new(NULL);
+    f->cordoned = xcalloc((size_t)cfg->nodes, sizeof(bool));
     make_nodes(f);
     f->pods = informer_new(f->env, &(struct informer_config){.resource = &API_PODS, .keep = of_pods});
     f->vmis = informer_new(f->env, &(struct informer_config){.resource = &API_VIRTUALMACHINEINSTANCES, .keep = of_vmis});
@@ -573,6 +591,7 @@ struct fleet *fleet_free(struct fleet *f)
     map_free(f->members);
     map_free(f->runs);
     sim_process_end(f->env);
+    free(f->cordoned);
     free(f);
     return NULL;
 }

@@ -23,6 +23,9 @@ struct fleet_config {
 struct fleet *fleet_new(struct sim *s, const struct fleet_config *cfg);
 struct fleet *fleet_free(struct fleet *f);
 
+/* Cordons a node, or ends that. Nothing is bound to a cordoned one. */
+void fleet_cordon(struct fleet *f, int node, bool on);
+
 /* Guests that run; that were lost because their running QEMU was killed; agents' restarts. */
 size_t fleet_running(const struct fleet *f);
 size_t fleet_lost(const struct fleet *f);

@@ -443,7 +443,7 @@ static void test_openapi_v2_in_protobuf(void **state)
     struct api_request request = {.method = "GET",
                                   .target = "/openapi/v2",
                                   .accept = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
-                                  .user = {"me", groups, 1}};
+                                  .user = {.name = "me", .groups = groups, .n_groups = 1}};
     _cleanup_response_ struct api_response response = {0};
     _cleanup_answer_ struct answer json = get("/openapi/v2", "application/json");
     _cleanup_blob_ struct blob *body = NULL;

@@ -123,6 +123,8 @@ static void test_what_is_not_named_any_more_goes(void **state)
     _cleanup_reply_ struct reply two = apply(f, "fieldManager=you", ",\"spec\":{\"cores\":7}}");
     _cleanup_reply_ struct reply three = apply(f, "fieldManager=me", ",\"spec\":{}}");
 
+    assert_status(&one, 201);
+    assert_status(&two, 200);
     assert_status(&three, 200);
     assert_string_equal(reply_str(&three, "/spec/runStrategy"), "Halted"); /* its default */
     assert_int_equal(reply_int(&three, "/spec/cores"), 7);                 /* somebody else wants it */

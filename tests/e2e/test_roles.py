@@ -43,6 +43,9 @@ class Person:
         env = dict(os.environ, KUBECONFIG=str(self.file), HOME=str(self.home))
         return run(KUBECTL, *args, check=False, text=text, env=env)
 
+    def virtctl(self, *args):
+        return run(GODWIT, "virtctl", *args, "--kubeconfig", self.file, check=False)
+
     def may(self, verb, resource, ns, *options) -> bool:
         done = self.kubectl("auth", "can-i", verb, resource, "-n", ns, *options)
         assert done.stdout.strip() in ("yes", "no") and done.returncode == (done.stdout.strip() == "no"), done.stdout + done.stderr
@@ -99,11 +102,16 @@ def test_a_migrator_migrates_and_a_namespace_admin_does_not(cluster, ns, vm, per
                        "metadata": {"name": "move"}, "spec": {"vmiName": "vm1"}})
     refused = ann.kubectl("create", "-n", ns, "-f", "-", text=move)
     assert refused.returncode and 'User "ann" cannot create resource "virtualmachineinstancemigrations"' in refused.stderr
+    refused = ann.virtctl("migrate", "vm1", "-n", ns)
+    assert refused.returncode and 'cannot update resource "virtualmachines/migrate"' in refused.stderr
+    assert "forbidden" not in ann.virtctl("pause", "vm", "hers", "-n", ns).stderr  # hers to try: it only does not run
     assert maria.kubectl("create", "-n", ns, "-f", "-", text=move).returncode == 0
     done = ann.kubectl("wait", "vmim", "move", "-n", ns, "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")
     assert done.returncode == 0, done.stderr
     assert machine.node != node
-    assert maria.kubectl("delete", "vm", "vm1", "-n", ns).returncode  # she may move it, and no more
+    assert maria.virtctl("migrate", "vm1", "-n", ns).returncode == 0
+    assert maria.virtctl("stop", "vm1", "-n", ns).returncode  # she may move it, and no more
+    assert maria.kubectl("delete", "vm", "vm1", "-n", ns).returncode
     assert person("x", "movers").may_migrate(ns) and not person("y", "shakers").may_migrate(ns)
     assert not maria.may_migrate("default")
 
@@ -151,6 +159,28 @@ def test_nobody_grants_what_he_lacks(cluster, ns, person):
     assert table.split()[:3] == ["NAME", "ROLE", "AGE"] and "ClusterRole/view" in table
     changed = cluster.kubectl("patch", "rolebinding", "v", "-n", ns, "-p", '{"roleRef":{"name":"admin"}}', check=False)
     assert "cannot change roleRef" in changed.stderr
+
+
+def test_rights_go_with_their_namespace(cluster, person, cleanup):
+    vic = person("vic")
+    cleanup("delete", "namespace", "passing", "--ignore-not-found")
+    cluster.kubectl("create", "namespace", "passing")
+    cluster.kubectl("create", "role", "reader", "--verb=list", "--resource=vm", "-n", "passing")
+    cluster.kubectl("create", "rolebinding", "v", "--role=reader", "--user=vic", "-n", "passing")
+    assert vic.kubectl("get", "vm", "-n", "passing").returncode == 0
+    cluster.kubectl("delete", "namespace", "passing", "--timeout=30s")
+    cluster.kubectl("create", "namespace", "passing")
+    assert vic.kubectl("get", "vm", "-n", "passing").returncode
+    assert not cluster.get("roles", ns="passing")["items"]
+
+
+def test_old_kubectl_asks_for_rights(cluster, ns, person):
+    cluster.kubectl("create", "rolebinding", "v", "--clusterrole=view", "--user=vic", "-n", ns)
+    vic = person("vic")
+    for verb, answer in (("get", "yes"), ("create", "no")):
+        done = run(KUBECTL.with_name("kubectl-1.20"), "auth", "can-i", verb, "virtualmachines.kubevirt.io", "-n", ns,
+                   check=False, env=dict(os.environ, KUBECONFIG=str(vic.file), HOME=str(vic.home)))
+        assert done.stdout.strip() == answer, done.stderr
 
 
 def test_service_accounts(cluster, ns, person):

@@ -337,6 +337,41 @@ static void bindings_let_users_and_groups_migrate(void **state)
     assert_true(may(f, "mario", "other", "create", KV, "virtualmachineinstancemigrations"));
 }
 
+/* Who may change a VMI must not thereby move it, nor take another one's address. */
+static void editors_do_not_write_what_the_cluster_writes(void **state)
+{
+    static const char vmi[] = "{\"metadata\":{\"name\":\"vm1\"},\"spec\":{\"domain\":{\"resources\":{\"requests\":{"
+                              "\"memory\":\"128Mi\"}},\"devices\":{}}}}";
+    static const struct {
+        const char *user, *group, *patch;
+        int status;
+        const char *node; /* status.evacuationNodeName behind it */
+    } rows[] = {
+        {"ed", "x", "{\"status\":{\"evacuationNodeName\":\"n1\"}}", 200, ""},
+        {"system:godwit:controllers", GROUP_CONTROLLERS, "{\"status\":{\"evacuationNodeName\":\"n2\"}}", 200, "n2"},
+        {"ed", "x", "{\"metadata\":{\"labels\":{\"a\":\"b\"}},\"status\":null}", 200, "n2"},
+        {"ed", "x", "{\"metadata\":{\"labels\":{\"kubevirt.io/nodeName\":\"n1\"}}}", 422, "n2"},
+        {"ed", "x", "{\"metadata\":{\"annotations\":{\"godwit.io/pod-address\":\"10.244.0.9\"}}}", 422, "n2"},
+        {"root", "system:masters", "{\"status\":{\"evacuationNodeName\":\"n3\"}}", 200, "n3"},
+    };
+    const char *instances = "/apis/kubevirt.io/v1/namespaces/demo/virtualmachineinstances",
+               *instance = "/apis/kubevirt.io/v1/namespaces/demo/virtualmachineinstances/vm1";
+    struct fixture *f = *state;
+
+    bind_role(f, "demo", "e", "edit", "User", "ed");
+    assert_int_equal(fixture_call(f, "ed", "x", "POST", instances, vmi, NULL), 201);
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        _cleanup_free_ char *text = NULL, *now = NULL;
+        _cleanup_doc_ yyjson_doc *doc = NULL;
+
+        if (fixture_call(f, rows[i].user, rows[i].group, "PATCH", instance, rows[i].patch, &text) != rows[i].status)
+            fail_msg("row %zu: %s", i, text);
+        assert_int_equal(fixture_call(f, "ed", "x", "GET", instance, NULL, &now), 200);
+        assert_int_equal(json_parse(now, strlen(now), &doc, NULL), 0);
+        assert_string_equal(json_str_or(yyjson_doc_get_root(doc), "/status/evacuationNodeName", ""), rows[i].node);
+    }
+}
+
 /* --- Paths --- */
 
 static void paths_are_open_as_roles_say(void **state)
@@ -767,6 +802,7 @@ int main(void)
         TEST(a_label_lets_namespace_admins_migrate),
         TEST(a_temporary_role_keeps_the_old_behaviour),
         TEST(bindings_let_users_and_groups_migrate),
+        TEST(editors_do_not_write_what_the_cluster_writes),
         TEST(paths_are_open_as_roles_say),
         TEST(names_limit_rules),
         TEST(nobody_gives_what_he_lacks),

@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #include "agent/core/core.h"
+#include "agent/endpoint/endpoint.h"
+#include "agent/guest/guest.h"
 #include "agent/migration/migration.h"
 #include "agent/network/node_network.h"
 #include "agent/network/pod_network.h"
@@ -29,6 +31,7 @@ struct daemon {
     struct node_network *node_network;
     struct mover_services *migration;
     struct reclaim *reclaim;
+    struct guest_services *guests;
     struct gw_error failure;
 };
 
@@ -56,6 +59,14 @@ static int open_network(struct daemon *d, const char *pod_cidr, struct gw_error 
     return 0;
 }
 
+static void on_listening(void *userdata)
+{
+    struct daemon *d = userdata;
+
+    log_info("endpoint: listening on %s port %d", d->agent.config.address, endpoint_port(d->agent.endpoint));
+    registration_refresh(d->registration);
+}
+
 static void on_registered(void *userdata, const char *pod_cidr)
 {
     struct daemon *d = userdata;
@@ -64,7 +75,7 @@ static void on_registered(void *userdata, const char *pod_cidr)
     log_info("node %s: registered, pod addresses from %s", d->agent.config.node, pod_cidr);
     int r = open_network(d, pod_cidr, &err);
     if (r == 0)
-        r = migration_start(&d->agent, &d->migration, &err);
+        r = migration_start(&d->agent, on_listening, d, &d->migration, &err);
     if (r == 0)
         r = core_start(&d->agent, &err);
     if (r < 0)
@@ -80,6 +91,8 @@ static void on_identity(void *userdata)
 
     a->events = event_recorder_new(a->env, "godwit-agent", a->config.node);
     core_prepare(a);
+    a->endpoint = endpoint_new(a);
+    d->guests = guest_start(a);
     d->registration = registration_start(a, on_registered, d);
 }
 
@@ -142,6 +155,8 @@ static void stop(struct daemon *d)
     struct agent *a = &d->agent;
 
     d->reclaim = reclaim_stop(d->reclaim);
+    a->endpoint = endpoint_free(a->endpoint);
+    d->guests = guest_stop(d->guests);
     d->migration = migration_stop(d->migration);
     d->node_network = node_network_free(d->node_network);
     d->registration = registration_stop(d->registration);

@@ -9,6 +9,7 @@
 #include "client/events.h"
 
 struct core;
+struct endpoint;
 struct network;
 struct qemu_facts;
 
@@ -26,7 +27,7 @@ struct agent_config {
     char *cluster_cidr; /* holds all podCIDRs and VM addresses */
     char *qemu;         /* binary */
     unsigned qemu_uid, qemu_gid;
-    int listen_port; /* agents' direct channel */
+    int listen_port; /* of the endpoint; 0: any free one */
 };
 
 struct agent {
@@ -37,6 +38,7 @@ struct agent {
     struct event_recorder *events;
     struct network *network;
     const struct qemu_facts *qemu;
+    struct endpoint *endpoint;
     char *key_pem, *cert_pem; /* system:node:NAME */
     struct map *pods;         /* uid -> struct pod, core/ */
     struct core *core;        /* core/'s own */

@@ -65,6 +65,8 @@ struct pod {
     int64_t memory;  /* bytes of guest RAM */
     struct qmp *qmp; /* ready session, or NULL */
     pid_t qemu_pid;  /* 0 while unknown */
+    /* Why the guest stands still though it may run: "PausedByUser", "PausedIOError"; NULL while it does not. */
+    const char *paused_reason;
     struct pod_exit exit;
     void *migration; /* the migration driver's own */
 };
@@ -98,6 +100,9 @@ struct pod *agent_vmi_pod(struct agent *a, const char *vmi_uid);
 /* Ownership of the guest passes to this pod, or away from it. The new owner writes the VMI's status from then on; one
  * that lost it writes the Pod's only. Noted durably in pod.json. */
 int pod_set_owner(struct pod *p, bool owner, struct gw_error *err);
+
+/* Asks QEMU afresh whether the guest runs; paused_reason and the status follow. */
+void pod_look(struct pod *p);
 
 /* Begins the graceful end: ACPI powerdown, then after grace_s kill. 0: kill at once; -1: the VMI's own grace period. */
 void pod_stop(struct pod *p, int grace_s);

@@ -183,5 +183,7 @@ void api_response_done(struct api_response *r)
     clear_headers(&r->headers);
     api_parts_clear(&r->body);
     watcher_close(r->watch);
+    if (r->handoff.run)
+        r->handoff.drop(r->handoff.data);
     *r = (struct api_response){0};
 }

@@ -37,6 +37,7 @@ struct api_request {
     const char *content_type;
     const char *if_none_match;
     const char *user_agent;
+    const char *upgrade;
     const void *body;
     size_t body_len;
     struct api_user user;
@@ -56,6 +57,14 @@ struct api_header {
 };
 VEC_DEFINE(api_headers, struct api_header);
 
+/* An answer that is made by other means than a body: whoever sends answers calls run with its own request (the HTTP
+ * server: struct http_request), which must answer it; or drop, when none is sent. Exactly one of them takes data. */
+struct api_handoff {
+    void (*run)(void *data, void *transport);
+    void (*drop)(void *data);
+    void *data;
+};
+
 /* The answer. The body is the concatenation of its parts, so that stored bytes go out without a copy. With `watch` set
  * it is a stream instead: status and headers go out at once, then what watcher_next (watch.h) gives until its end;
  * whoever sends it takes the watcher over (TAKE_PTR) and closes it. */
@@ -65,6 +74,7 @@ struct api_response {
     struct api_headers headers; /* besides Content-Type and Content-Length */
     struct api_parts body;
     struct watcher *watch;
+    struct api_handoff handoff; /* run NULL: none. The headers are still the answer's */
 };
 
 /* Empties r, also of a watcher nobody took. */

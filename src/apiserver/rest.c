@@ -46,10 +46,30 @@ int rest_forbid(const struct api_user *user, const struct rest_target *t, const 
     return gw_error_set(err, GW_FORBIDDEN, "%s", str_text(&text));
 }
 
+/* Whether the path behind the name is that of e, or goes on behind it where e takes more. */
+static bool is_path_of(const struct rest_extra *e, const struct rest_target *t)
+{
+    size_t n = e->takes_below ? strlen(e->subresource) : 0;
+
+    if (n == 0 || !t->subresource)
+        return str_same(e->subresource, t->subresource);
+    return strncmp(t->subresource, e->subresource, n) == 0 && (t->subresource[n] == '\0' || t->subresource[n] == '/');
+}
+
+/* From then on the target is e's own: nobody is authorized by a port. */
+static void split_below(const struct rest_extra *e, struct rest_target *t)
+{
+    if (!e->takes_below)
+        return;
+    t->below = t->subresource + strlen(e->subresource);
+    t->below += *t->below == '/';
+    t->subresource = e->subresource;
+}
+
 static const struct rest_extra *find_in(const struct rest_extra *table, const struct rest_target *t)
 {
     for (const struct rest_extra *e = table; e->resource; e++)
-        if (streq(e->group, t->group) && streq(e->resource, t->resource) && str_same(e->subresource, t->subresource) &&
+        if (streq(e->group, t->group) && streq(e->resource, t->resource) && is_path_of(e, t) &&
             (!e->version || streq(e->version, t->version)))
             return e;
     return NULL;
@@ -124,6 +144,8 @@ static int handle(struct rest_call *c, struct gw_error *err)
     extra = find_extra(c->server, t);
     if (!is_served(c->server, t, extra))
         return -ENOENT;
+    if (extra)
+        split_below(extra, t);
     if (t->kind) {
         c->about.kind = t->kind->kind;
         t->version = kind_version(t->kind, t->version)->name; /* outlives the request: watchers keep it */

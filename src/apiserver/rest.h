@@ -12,6 +12,7 @@
 #include "apiserver/watch.h"
 #include "store/store.h"
 
+struct agents;
 struct authn;
 struct jwt_key;
 struct pki_trust;
@@ -25,6 +26,7 @@ struct rest_target {
     const char *version;
     const char *resource;       /* plural */
     const char *subresource;    /* all that stands behind the name: "status", "evacuate/cancel"; NULL = none */
+    const char *below;          /* behind that, for extras that take it: "22/tcp" of portforward/22/tcp. Or "" */
     const char *namespace;      /* NULL = all namespaces, or a cluster-scoped kind */
     const char *name;           /* NULL = the collection */
     const char *label_selector; /* of the query, as sent but decoded; NULL = none */
@@ -56,6 +58,7 @@ struct rest_extra {
     const char *verbs;
     const char *version;
     bool namespaced;
+    bool takes_below;
     int (*handle)(struct rest_server *s, const struct api_request *request, const struct rest_target *target,
                   struct api_response *response, struct gw_error *err);
 };
@@ -72,6 +75,7 @@ struct rest_server {
     const struct jwt_key *token_key;         /* of service accounts' tokens (account_token.h); NULL: there are none */
     struct authn *authn;                     /* for TokenReview; NULL: no token is known */
     struct roles *roles;                     /* who may do what (authz.h); NULL: nobody has a role */
+    struct agents *agents;                   /* how extras reach the nodes' agents; NULL: they are out of reach */
     void *data;                              /* for now and authorize */
 };
 

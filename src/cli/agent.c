@@ -33,7 +33,8 @@ static const struct row {
     {"qemu", &config.qemu, NULL, "qemu-system-x86_64", "QEMU's program"},
     {"qemu-uid", NULL, &config.qemu_uid, NULL, "user that QEMU runs as (107)"},
     {"qemu-gid", NULL, &config.qemu_gid, NULL, "its group (107)"},
-    {"direct-port", NULL, (unsigned *)&config.listen_port, NULL, "port for the other agents (any free one)"},
+    {"direct-port", NULL, (unsigned *)&config.listen_port, NULL,
+     "port for the API server and the other agents (any free one)"},
 };
 
 void usage_agent(FILE *out)

@@ -24,8 +24,16 @@ struct http_connection {
     char address[INET6_ADDRSTRLEN];
 };
 
-/* NEW -> BODY -> RUNNING (suspended, a worker has it) -> ANSWERED (posted back) -> SENDING */
-enum request_phase { REQUEST_NEW, REQUEST_BODY, REQUEST_RUNNING, REQUEST_ANSWERED, REQUEST_SENDING };
+/* NEW -> BODY -> RUNNING (suspended, a worker has it) -> ANSWERED (posted back) -> SENDING; or, upgraded,
+ * RUNNING -> SENDING (still suspended) -> OVER */
+enum request_phase {
+    REQUEST_NEW,
+    REQUEST_BODY,
+    REQUEST_RUNNING,
+    REQUEST_ANSWERED,
+    REQUEST_SENDING,
+    REQUEST_OVER,
+};
 
 struct header {
     char *name, *value;
@@ -44,6 +52,8 @@ struct http_request {
     struct header_vec headers;
     struct part_vec parts;
     struct http_stream *stream;
+    struct http_upgrade *upgrade;
+    bool later;                /* L: the handler answers by http_send */
     bool *started;             /* on the worker's stack: the handler made a stream, the request is gone */
     struct http_request *next; /* in the queue of the workers, or in the post */
 };
@@ -73,6 +83,17 @@ enum { LANE_STRANGERS, LANE_URGENT, LANE_USERS, HTTP_LANES = 128 };
 struct http_lane {
     struct http_request *first, **last;
     unsigned waiting, running;
+};
+
+/* L, but for its making. */
+struct http_upgrade {
+    struct http_request *r;
+    char *protocol;
+    const struct http_upgrade_handlers *handlers;
+    void *userdata;
+    gnutls_session_t session; /* NULL: plain */
+    bool open;
+    bool unfinished; /* a write is to be repeated */
 };
 
 struct http_workers {
@@ -123,6 +144,7 @@ void workers_submit(struct http_workers *w, struct http_request *r);
 void workers_stop(struct http_workers *w); /* waits for handlers that run; what is queued stays unanswered */
 
 /* http_server.c: from any thread, wake the loop */
+void server_wake(struct http_server *s);
 void server_post(struct http_server *s, struct http_request *r);
 void server_kick(struct http_server *s, struct http_stream *st); /* with st->lock held */
 
@@ -131,6 +153,8 @@ struct http_request *request_new(struct http_connection *c, const char *target);
 void request_free(struct http_request *r);
 /* One call of MHD's access handler. */
 enum MHD_Result request_step(struct http_request *r, const char *method, const char *data, size_t *len);
+/* Calls the handler, on whatever thread it is to run on. */
+void request_handle(struct http_request *r);
 void parts_release(const struct http_part *parts, size_t n);
 
 /* answer.c */
@@ -145,6 +169,11 @@ void stream_kick(struct http_stream *st); /* drops the reference of the kicked l
 void stream_cut(struct http_stream *st);
 void stream_over(struct http_stream *st); /* drops the server's reference */
 
+/* upgrade.c: on the loop's thread */
+void upgrade_start(struct http_upgrade *u);
+void upgrade_cut(struct http_upgrade *u);
+void upgrade_free(struct http_upgrade *u);
+
 /* identity.c */
 int http_identity_load(const char *cert_pem, const char *key_pem, struct http_identity **ret, struct gw_error *err);
 void http_identity_free(struct http_identity *i);
@@ -152,4 +181,3 @@ gnutls_certificate_retrieve_function2 http_identity_retrieve;
 
 /* socket.c */
 int socket_listen(const char *address, uint16_t port, uint16_t *ret_port, struct gw_error *err);
-void socket_tune(int fd);

@@ -15,9 +15,7 @@
  * idle timeout; a stream whose backlog grows too large is cut; the number of connections is limited, in all and per
  * address.
  *
- * A request ends in an answer or a stream (answer.c); upgrades to websockets are to become the third way there: MHD
- * hands the socket over by a response made with MHD_create_response_for_upgrade, which answer_queue then queues like
- * the others. */
+ * A request ends in an answer, a stream (answer.c) or an upgrade (upgrade.c). */
 #include "http/http_server.h"
 
 #include <arpa/inet.h>
@@ -35,7 +33,7 @@
 
 /* --- The post --- */
 
-static void wake(struct http_server *s)
+void server_wake(struct http_server *s)
 {
     (void)eventfd_write(s->wake_fd, 1);
 }
@@ -46,7 +44,7 @@ void server_post(struct http_server *s, struct http_request *r)
     r->next = s->posted;
     s->posted = r;
     pthread_mutex_unlock(&s->post_lock);
-    wake(s);
+    server_wake(s);
 }
 
 void server_kick(struct http_server *s, struct http_stream *st)
@@ -55,7 +53,7 @@ void server_kick(struct http_server *s, struct http_stream *st)
     st->next_kicked = s->kicked;
     s->kicked = st;
     pthread_mutex_unlock(&s->post_lock);
-    wake(s);
+    server_wake(s);
 }
 
 static void read_post(struct http_server *s)
@@ -71,6 +69,10 @@ static void read_post(struct http_server *s)
     pthread_mutex_unlock(&s->post_lock);
     for (; r; r = next_request) {
         next_request = r->next;
+        if (r->upgrade) {
+            upgrade_start(r->upgrade);
+            continue;
+        }
         r->phase = REQUEST_ANSWERED;
         MHD_resume_connection(r->c->mhd);
     }
@@ -170,7 +172,7 @@ static void connection_start(struct http_server *s, struct MHD_Connection *mhd, 
     c->mhd = mhd;
     c->fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
     format_address(MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr, c->address);
-    socket_tune(c->fd);
+    http_tune(c->fd);
     set_idle(c);
     tls = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION);
     if (tls && tls->tls_session)
@@ -235,6 +237,8 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **request, 
     set_idle(c);
     if (r->stream)
         stream_over(r->stream);
+    if (r->upgrade)
+        upgrade_free(r->upgrade);
     request_free(r);
 }
 
@@ -315,7 +319,8 @@ int http_server_new(sd_event *loop, const struct http_config *config, struct htt
     if (config->cert_pem)
         r = http_identity_load(config->cert_pem, config->key_pem, &s->identity, err);
     s->config.cert_pem = s->config.key_pem = s->config.address = NULL; /* the caller's, and not needed any more */
-    r = r < 0 ? r : workers_start(&s->workers, s->config.workers, err);
+    if (r >= 0 && !config->on_loop)
+        r = workers_start(&s->workers, s->config.workers, err);
     r = r < 0 ? r : start_daemon(s, config->address, err);
     r = r < 0 ? r : add_sources(s, err);
     if (r < 0)
@@ -331,6 +336,17 @@ static int on_drain_timeout(sd_event_source *source, uint64_t usec, void *userda
     return 0;
 }
 
+/* Of streams and upgrades; at_once: without what they still have to say. */
+static void end_long_answer(struct http_request *r, bool at_once)
+{
+    if (r->stream && at_once)
+        stream_cut(r->stream);
+    else if (r->stream)
+        http_stream_close(r->stream);
+    if (r->upgrade)
+        upgrade_cut(r->upgrade);
+}
+
 void http_server_drain(struct http_server *s, unsigned timeout_ms, void (*done)(void *userdata), void *userdata)
 {
     MHD_socket fd = MHD_quiesce_daemon(s->daemon);
@@ -341,11 +357,11 @@ void http_server_drain(struct http_server *s, unsigned timeout_ms, void (*done)(
     s->drained = done;
     s->drained_data = userdata;
     for (struct http_connection *c = s->connections; c; c = c->next)
-        if (c->request && c->request->phase == REQUEST_SENDING && c->request->stream)
-            http_stream_close(c->request->stream);
+        if (c->request && c->request->phase == REQUEST_SENDING)
+            end_long_answer(c->request, false);
     (void)sd_event_add_time_relative(s->loop, &s->drain_timer, CLOCK_MONOTONIC, timeout_ms * 1000ULL, 0,
                                      on_drain_timeout, s);
-    wake(s);
+    server_wake(s);
 }
 
 /* MHD must not be stopped while connections are suspended. */
@@ -357,8 +373,8 @@ static void resume_all(struct http_server *s)
             continue;
         if (c->request->phase == REQUEST_RUNNING)
             MHD_resume_connection(c->mhd);
-        else if (c->request->phase == REQUEST_SENDING && c->request->stream)
-            stream_cut(c->request->stream);
+        else if (c->request->phase == REQUEST_SENDING)
+            end_long_answer(c->request, true);
     }
 }
 

@@ -1,8 +1,10 @@
-/* The HTTPS server. One loop thread does all the I/O; complete requests run on worker threads.
+/* The HTTPS server. One loop thread does all the I/O; complete requests run on worker threads, or on the loop's.
  *
  * A handler is called on a worker thread once a request is complete, may block (in the store, say), and before it
- * returns it must either answer or turn the connection into a stream; a handler that does neither has answered 500.
- * After that the request must not be touched any more.
+ * returns it must answer, turn the connection into a stream, or upgrade it; a handler that does none of these has
+ * answered 500. After that the request must not be touched any more.
+ *
+ * With `on_loop` there are no workers: handlers run on the loop's thread and must not block, but may put an answer off.
  *
  * http_server.c opens with how it works and what its limits are. */
 #pragma once
@@ -10,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <systemd/sd-event.h>
 
 #include "base/blob.h"
@@ -30,6 +33,7 @@ struct http_config {
     void *userdata;
     const char *const *urgent; /* beginnings of targets that wait for nobody; NULL-terminated, or NULL */
     /* Limits; 0 takes the default in brackets. */
+    bool on_loop;             /* handlers run on the loop's thread; no workers */
     unsigned workers;         /* [16] */
     size_t max_body;          /* bytes of a request body [3 MiB, as kube-apiserver]; more is 413 */
     size_t max_header;        /* bytes of request line and headers [32 KiB]; more is 431 */
@@ -116,6 +120,41 @@ void http_answer(struct http_request *r, int status, const char *content_type, c
 /* The same with one copied text; NULL: no body. */
 void http_answer_text(struct http_request *r, int status, const char *content_type, const char *text);
 
+/* With on_loop: the handler returns without an answer, which is made later on the loop's thread and then sent by
+ * http_send. Until then the request stays valid, even if its client leaves; the server is not freed before. */
+void http_later(struct http_request *r);
+void http_send(struct http_request *r);
+
+/* --- Upgrades: the connection becomes a channel of bytes, both ways --- */
+
+struct http_upgrade;
+
+/* Both are called on the loop's thread. */
+struct http_upgrade_handlers {
+    /* 101 was sent. u NULL: the client left before; nothing follows. */
+    void (*open)(void *userdata, struct http_upgrade *u);
+    /* The server is stopping: call http_upgrade_end before returning. Only between open and http_upgrade_end. */
+    void (*cut)(void *userdata);
+};
+
+/* Answers 101 with "Upgrade: protocol". handlers must outlive the server; headers can be added before. */
+void http_upgrade(struct http_request *r, const char *protocol, const struct http_upgrade_handlers *handlers,
+                  void *userdata);
+
+/* The rest is for the loop's thread, and never blocks. The descriptor is for waiting only: reading may go on without
+ * another event as long as it does not say -EAGAIN, since TLS takes in whole records. */
+int http_upgrade_fd(const struct http_upgrade *u);
+/* Bytes read; 0 at the end; -EAGAIN; or another negative errno. */
+ssize_t http_upgrade_read(struct http_upgrade *u, void *buf, size_t len);
+/* Bytes taken; after -EAGAIN the next call must begin with the same bytes. */
+ssize_t http_upgrade_write(struct http_upgrade *u, const void *data, size_t len);
+
+/* The end of it: what was written is still delivered. u must not be used any more. */
+void http_upgrade_end(struct http_upgrade *u);
+
+/* Keep-alive and time limits as the server's own connections have them, for other TCP sockets. */
+void http_tune(int fd);
+
 /* --- Streams: an answer of unknown length (chunked), fed later from any thread --- */
 
 /* Called once on the loop's thread when the stream is over: closed by us, left by the client, or cut off. Don't block.
@@ -133,6 +172,9 @@ int http_stream_send(struct http_stream *st, const struct http_part *parts, size
 /* Waits on a worker thread until at most `bytes` are waiting: for bulk, such as the first state of a watch.
  * -ETIMEDOUT (the reader takes nothing for timeout_ms) or -EPIPE. */
 int http_stream_wait(struct http_stream *st, size_t bytes, unsigned timeout_ms);
+
+/* Bytes that wait for the reader now. */
+size_t http_stream_waiting(struct http_stream *st);
 
 /* Ends the stream after what is queued. */
 void http_stream_close(struct http_stream *st);

@@ -42,8 +42,35 @@ static enum MHD_Result run(struct http_request *r)
     r->phase = REQUEST_RUNNING;
     r->c->deadline_ms = 0;
     MHD_suspend_connection(r->c->mhd);
-    workers_submit(&r->c->s->workers, r);
+    if (r->c->s->config.on_loop)
+        request_handle(r);
+    else
+        workers_submit(&r->c->s->workers, r);
     return MHD_YES;
+}
+
+void request_handle(struct http_request *r)
+{
+    struct http_server *s = r->c->s;
+    bool started = false;
+
+    r->started = &started;
+    s->config.handler(r, s->config.userdata);
+    if (started || r->later)
+        return; /* r may be gone already */
+    http_send(r);
+}
+
+void http_later(struct http_request *r)
+{
+    r->later = true;
+}
+
+void http_send(struct http_request *r)
+{
+    if (r->status == 0)
+        http_answer_text(r, 500, "text/plain", "no answer\n");
+    server_post(r->c->s, r);
 }
 
 static void refuse_size(struct http_request *r)
@@ -90,6 +117,8 @@ enum MHD_Result request_step(struct http_request *r, const char *method, const c
         return *len ? take_body(r, data, len) : run(r);
     case REQUEST_ANSWERED:
         return answer_queue(r);
+    case REQUEST_OVER:
+        return MHD_NO; /* which closes the connection */
     case REQUEST_RUNNING:
     case REQUEST_SENDING:
         break;

@@ -56,7 +56,7 @@ int socket_listen(const char *address, uint16_t port, uint16_t *ret_port, struct
     return TAKE_FD(fd);
 }
 
-void socket_tune(int fd)
+void http_tune(int fd)
 {
     static const struct {
         int level, option, value;

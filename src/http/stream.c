@@ -107,6 +107,16 @@ int http_stream_wait(struct http_stream *st, size_t bytes, unsigned timeout_ms)
     return r;
 }
 
+size_t http_stream_waiting(struct http_stream *st)
+{
+    size_t n;
+
+    pthread_mutex_lock(&st->lock);
+    n = st->waiting;
+    pthread_mutex_unlock(&st->lock);
+    return n;
+}
+
 void http_stream_close(struct http_stream *st)
 {
     pthread_mutex_lock(&st->lock);

@@ -68,17 +68,8 @@ static void *work(void *arg)
     struct http_request *r;
 
     while ((r = take(w, &lane))) {
-        struct http_server *s = r->c->s;
-        bool started = false;
-
-        r->started = &started;
-        s->config.handler(r, s->config.userdata);
+        request_handle(r);
         done(w, lane);
-        if (started)
-            continue; /* r may be gone already */
-        if (r->status == 0)
-            http_answer_text(r, 500, "text/plain", "no answer\n");
-        server_post(s, r);
     }
     return NULL;
 }

@@ -28,6 +28,13 @@ static void send_response(struct http_request *r, struct api_response *response)
         feed_start(r, response->status, response->content_type, TAKE_PTR(response->watch));
         return;
     }
+    if (response->handoff.run) {
+        void (*run)(void *, void *) = response->handoff.run;
+
+        response->handoff.run = NULL;
+        run(response->handoff.data, r);
+        return;
+    }
     http_answer(r, response->status, response->content_type, (const struct http_part *)response->body.items,
                 response->body.len);
     response->body.len = 0; /* the references went to the answer */
@@ -155,6 +162,7 @@ static void handle_api(struct front *f, struct http_request *r, const struct ide
         .content_type = http_header(r, "Content-Type"),
         .if_none_match = http_header(r, "If-None-Match"),
         .user_agent = http_header(r, "User-Agent"),
+        .upgrade = http_header(r, "Upgrade"),
         .user = identity_user(who),
     };
 

@@ -29,6 +29,7 @@
 #include "server/chores.h"
 #include "server/controllers.h"
 #include "server/front.h"
+#include "server/guest.h"
 #include "server/objects.h"
 
 #define DRAIN_MS 10000
@@ -41,6 +42,7 @@ struct server {
     struct kinds *kinds;
     struct watch_hub *hub;
     struct pki_trust *migration_trust;
+    struct agents *agents;
     struct rest_server rest;
     struct front front;
     struct chores *chores;
@@ -128,7 +130,8 @@ static int64_t wall_clock(void *data)
 }
 
 /* The subresources and resources with handlers of their own, besides those of the core. */
-static const struct rest_extra *const extras[] = {account_token_extras, approval_extras, review_extras, vm_extras, NULL};
+static const struct rest_extra *const extras[] = {account_token_extras, approval_extras, guest_extras, pod_log_extras,
+                                                  review_extras,        vm_extras,       NULL};
 
 static int open_core(struct server *s, struct gw_error *err)
 {
@@ -138,6 +141,7 @@ static int open_core(struct server *s, struct gw_error *err)
     r = r < 0 ? r : kinds_new(&s->kinds, err);
     r = r < 0 ? r : watch_hub_new(s->store, s->kinds, &s->hub, err);
     r = r < 0 ? r : pki_trust_new(pki_ca_cert_pem(s->state.migration_ca), &s->migration_trust, err);
+    r = r < 0 ? r : agents_new(s->state.cluster_ca, s->loop, &s->agents, err);
     s->rest = (struct rest_server){
         .store = s->store,
         .kinds = s->kinds,
@@ -147,6 +151,7 @@ static int open_core(struct server *s, struct gw_error *err)
         .extras = extras,
         .migration_trust = s->migration_trust,
         .token_key = s->state.token_key,
+        .agents = s->agents,
         .data = &s->rest,
     };
     return r < 0 ? r : roles_new(s->store, s->kinds, &s->rest.roles, err);
@@ -212,6 +217,7 @@ static void stop(struct server *s)
         controllers_join(s->controllers);
     s->chores = chores_stop(s->chores);
     s->http = http_server_free(s->http); /* ends the feeds, and with them the watchers */
+    s->agents = agents_free(s->agents);
     discovery_free(s->front.discovery);
     authn_free(s->front.authn);
     audit_close(s->front.audit);

@@ -263,11 +263,16 @@ static void notice_end(struct node *n)
     n->hooks->ended(n->hooks_data, &n->pod);
 }
 
+static void on_listening(void *userdata)
+{
+}
+
 void node_start_agent(struct node *n)
 {
     n->life++;
     n->finished = false; /* a pod that ended before is concluded again, and must come to the same */
-    assert_int_equal(migration_start(&n->agent, &n->services, NULL), 0);
+    n->agent.endpoint = endpoint_new(&n->agent);
+    assert_int_equal(migration_start(&n->agent, on_listening, n, &n->services, NULL), 0);
     show(n);
     if (machine_lives(n->machine)) {
         machine_reopen(n->machine);
@@ -284,6 +289,7 @@ void node_kill_agent(struct node *n)
     if (!n->services)
         return;
     n->hooks->gone(n->hooks_data, &n->pod);
+    n->agent.endpoint = endpoint_free(n->agent.endpoint);
     n->services = migration_stop(n->services);
     n->pod.qmp = NULL;
     n->machine->qmp = qmp_free(n->machine->qmp);

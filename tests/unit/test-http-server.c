@@ -99,8 +99,90 @@ static void start_stream(struct http_request *r)
     }
 }
 
+/* --- Upgrades: what comes is sent back until the client leaves, or "bye" comes --- */
+
+static unsigned ended_upgrades;
+
+struct echo {
+    struct http_upgrade *u;
+    sd_event_source *io;
+};
+static sd_event *echo_loop; /* of the one server that runs */
+
+static void echo_end(struct echo *e)
+{
+    sd_event_source_disable_unref(e->io);
+    if (e->u)
+        http_upgrade_end(e->u);
+    free(e);
+    __atomic_add_fetch(&ended_upgrades, 1, __ATOMIC_SEQ_CST);
+}
+
+static int on_echo(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+    struct echo *e = userdata;
+    char buf[4096];
+    ssize_t n;
+
+    while ((n = http_upgrade_read(e->u, buf, sizeof(buf))) > 0) {
+        assert_int_equal(http_upgrade_write(e->u, buf, (size_t)n), n);
+        if (memmem(buf, (size_t)n, "bye", 3)) {
+            echo_end(e);
+            return 0;
+        }
+    }
+    if (n != -EAGAIN)
+        echo_end(e);
+    return 0;
+}
+
+static void echo_open(void *userdata, struct http_upgrade *u)
+{
+    struct echo *e = userdata;
+
+    e->u = u;
+    if (!u) {
+        echo_end(e);
+        return;
+    }
+    sd_event_add_io(echo_loop, &e->io, http_upgrade_fd(u), EPOLLIN, on_echo, e);
+}
+
+static void echo_cut(void *userdata)
+{
+    echo_end(userdata);
+}
+
+static const struct http_upgrade_handlers echo_handlers = {echo_open, echo_cut};
+
+/* --- Answers that are put off --- */
+
+static int on_later(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    http_answer_text(userdata, 200, "text/plain", "later");
+    http_send(userdata);
+    sd_event_source_unref(source);
+    return 0;
+}
+
+static void put_off(struct http_request *r)
+{
+    sd_event_source *source;
+
+    http_later(r);
+    sd_event_add_time_relative(echo_loop, &source, CLOCK_MONOTONIC, 50000, 0, on_later, r);
+}
+
 static void handler(struct http_request *r, void *userdata)
 {
+    if (streq(http_target(r), "/upgrade")) {
+        http_upgrade(r, "echo", &echo_handlers, xnew(struct echo));
+        return;
+    }
+    if (streq(http_target(r), "/later")) {
+        put_off(r);
+        return;
+    }
     if (http_header(r, "X-User"))
         http_set_user(r, http_header(r, "X-User"));
     if (http_fault(r))
@@ -150,6 +232,7 @@ static void *run(void *arg)
         fprintf(stderr, "%s\n", gw_error_message(&err));
         abort();
     }
+    echo_loop = loop;
     sd_event_add_io(loop, NULL, f->stop_fd, POLLIN, on_stop, f);
     pthread_barrier_wait(&f->ready);
     sd_event_loop(loop);
@@ -775,6 +858,50 @@ static void tls_identifies_both_sides(void **state)
     remove("test-http-server.ca"), remove("test-http-server.crt"), remove("test-http-server.key");
 }
 
+#define UPGRADE "GET /upgrade HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
+
+static void upgraded_connections_carry_bytes(struct fixture *f)
+{
+    _cleanup_free_ char *head = NULL, *other = NULL, *rest = NULL;
+
+    ended_upgrades = 0;
+    start(f);
+    int fd = dial(f), idle = dial(f);
+    say(fd, UPGRADE);
+    head = listen_for(fd, "\r\n\r\n", 3000);
+    assert_non_null(strstr(head, "101 Switching"));
+    assert_non_null(strstr(head, "Upgrade: echo"));
+    say(fd, "and bye");
+    rest = listen_for(fd, NULL, 3000); /* until the server closes */
+    assert_string_equal(rest, "and bye");
+    say(idle, UPGRADE);
+    other = listen_for(idle, "\r\n\r\n", 3000);
+    assert_non_null(strstr(other, "101 "));
+    stop(f); /* with one open */
+    assert_int_equal(ended_upgrades, 2);
+    close(fd);
+    close(idle);
+}
+
+static void upgrades_work_from_workers_and_on_the_loop(void **state)
+{
+    upgraded_connections_carry_bytes(&(struct fixture){0});
+    upgraded_connections_carry_bytes(&(struct fixture){.config.on_loop = true});
+    upgraded_connections_carry_bytes(&(struct fixture){.config.on_loop = true, .drain = true});
+}
+
+static void answers_can_be_put_off_on_the_loop(void **state)
+{
+    struct fixture f = {.config.on_loop = true};
+    _cleanup_free_ char *got = NULL;
+
+    start(&f);
+    got = exchange(&f, "GET /later HTTP/1.1\r\nHost: h\r\n\r\nGET /echo/2 HTTP/1.1\r\nHost: h\r\n\r\n", "/echo/2");
+    assert_non_null(strstr(got, "later"));
+    assert_true(strstr(got, "later") < strstr(got, "/echo/2"));
+    stop(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -797,6 +924,8 @@ int main(void)
         cmocka_unit_test(draining_ends_streams_and_finishes_requests),
         cmocka_unit_test(stopping_at_once_leaves_nothing_behind),
         cmocka_unit_test(an_address_in_use_is_named),
+        cmocka_unit_test(upgrades_work_from_workers_and_on_the_loop),
+        cmocka_unit_test(answers_can_be_put_off_on_the_loop),
         cmocka_unit_test(tls_identifies_both_sides),
     };
 

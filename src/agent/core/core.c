@@ -9,6 +9,7 @@
 
 #include "agent/core/vm.h"
 #include "agent/network/pod_network.h"
+#include "api/meta.h"
 #include "base/alloc.h"
 #include "base/fs.h"
 #include "base/log.h"
@@ -320,6 +321,11 @@ int pod_set_owner(struct pod *p, bool owner, struct gw_error *err)
         vm->started = started;
         return r;
     }
+    /* A guest that arrives paused makes no event of it. */
+    if (owner && !before && p->vmi && condition_true(yyjson_doc_get_root(p->vmi), "Paused"))
+        p->paused_reason = "PausedByUser";
+    if (owner && !before)
+        pod_look(p);
     vm_touch(vm);
     vm_kick(vm);
     return 0;

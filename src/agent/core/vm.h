@@ -56,9 +56,8 @@ struct vm {
     unsigned failures;
 
     /* The guest */
-    char *run_state; /* QEMU's, NULL while unknown */
-    bool started;    /* the guest has been run here, or arrived running: noted in pod.json */
-    const char *paused_reason;
+    char *run_state;              /* QEMU's, NULL while unknown */
+    bool started;                 /* the guest has been run here, or arrived running: noted in pod.json */
     int64_t started_ms, ended_ms; /* wall clock */
 
     /* Its end */

@@ -69,9 +69,9 @@ yyjson_mut_doc *vm_wanted_vmi(void *userdata)
         .phase = vmi_phase(vm),
         .reason = vm->end_reason,
         .message = vm->end_message,
-        .ready = vm->started && !vm->concluded && (!vm->pod.qmp || !streq(state, "prelaunch")) && !vm->paused_reason &&
-                 vm->pod.step < POD_ENDED,
-        .paused_reason = vm->concluded ? NULL : vm->paused_reason,
+        .ready = vm->started && !vm->concluded && (!vm->pod.qmp || !streq(state, "prelaunch")) &&
+                 !vm->pod.paused_reason && vm->pod.step < POD_ENDED,
+        .paused_reason = vm->concluded ? NULL : vm->pod.paused_reason,
         .vm_address = vm->pod.network ? vm->pod.network->vm_address : NULL,
         .machine = vm->pod.machine,
         .cpu = vm->pod.cpu,

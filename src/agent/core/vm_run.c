@@ -62,18 +62,22 @@ static void on_launcher_ended(void *userdata)
 
 static void set_run_state(struct vm *vm, const char *state)
 {
-    if (str_same(vm->run_state, state))
-        return;
-    free(vm->run_state);
-    vm->run_state = xstrdup(state);
-    if (streq(state, "running")) {
-        vm->paused_reason = NULL;
-    } else if (streq(state, "paused") && vm->started) {
-        vm->paused_reason = "PausedByUser";
-    } else if (streq(state, "io-error")) {
-        vm->paused_reason = "PausedIOError";
+    const char *reason = vm->pod.paused_reason;
+
+    if (!str_same(vm->run_state, state)) {
+        free(vm->run_state);
+        vm->run_state = xstrdup(state);
+        vm_touch(vm);
     }
-    vm_touch(vm);
+    if (streq(state, "running")) {
+        vm->pod.paused_reason = NULL;
+    } else if (streq(state, "paused") && vm->started) {
+        vm->pod.paused_reason = "PausedByUser";
+    } else if (streq(state, "io-error")) {
+        vm->pod.paused_reason = "PausedIOError";
+    }
+    if (vm->pod.paused_reason != reason)
+        vm_touch(vm);
 }
 
 static void on_status(void *userdata, yyjson_val *result, const struct qmp_fault *fault)
@@ -91,6 +95,14 @@ static void on_status(void *userdata, yyjson_val *result, const struct qmp_fault
     }
     vm_touch(vm);
     vm_kick(vm);
+}
+
+void pod_look(struct pod *p)
+{
+    struct vm *vm = vm_of(p);
+
+    if (vm->session)
+        qmp_command(vm->session, "query-status", NULL, on_status, vm);
 }
 
 /* Events only say that something changed. During a migration STOP is its doing. */

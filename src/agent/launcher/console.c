@@ -1,13 +1,11 @@
 #include "agent/launcher/console.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/launcher/rotated.h"
 #include "agent/launcher/spec.h"
 #include "base/alloc.h"
 #include "base/str.h"
@@ -23,38 +21,11 @@ struct client {
 
 static struct {
     struct loop *loop;
-    int guest, log, listener;
+    int guest, listener;
+    struct rotated log;
     struct client clients[CLIENTS_MAX];
     unsigned n_clients;
-    char *log_path;
-    int64_t log_size, log_max;
 } console;
-
-static int open_log(void)
-{
-    struct stat st;
-
-    console.log = open(console.log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    if (console.log < 0 || fstat(console.log, &st) < 0)
-        return -errno;
-    console.log_size = st.st_size;
-    return 0;
-}
-
-static void log_bytes(const char *data, size_t len)
-{
-    if (console.log < 0)
-        return;
-    if (console.log_size + (int64_t)len > console.log_max) {
-        _cleanup_free_ char *old = xasprintf("%s.1", console.log_path);
-        close(console.log);
-        (void)rename(console.log_path, old);
-        if (open_log() < 0)
-            return;
-    }
-    if (write(console.log, data, len) > 0) /* a full disk costs the log, not the guest */
-        console.log_size += (int64_t)len;
-}
 
 static struct client *find(int fd)
 {
@@ -107,7 +78,7 @@ static void on_guest(void *userdata, int fd, short revents)
     ssize_t n = recv(fd, buf, sizeof(buf), MSG_DONTWAIT);
 
     if (n > 0) {
-        log_bytes(buf, (size_t)n);
+        rotated_write(&console.log, buf, (size_t)n);
         tell_clients(buf, (size_t)n);
     } else if (n == 0 || errno != EAGAIN) {
         loop_remove(console.loop, fd); /* QEMU is going; its death is noticed elsewhere */
@@ -144,13 +115,13 @@ static void on_listener(void *userdata, int fd, short revents)
 int console_start(struct loop *loop, int fd, const char *dir, int64_t log_max, struct gw_error *err)
 {
     _cleanup_free_ char *path = xasprintf("%s/" LAUNCHER_CONSOLE_SOCKET, dir);
+    _cleanup_free_ char *log = xasprintf("%s/" LAUNCHER_CONSOLE_LOG, dir);
 
     console.loop = loop;
     console.guest = fd;
-    console.log_max = log_max > 0 ? log_max : 1 << 20;
-    console.log_path = xasprintf("%s/" LAUNCHER_CONSOLE_LOG, dir);
-    if (open_log() < 0)
-        return gw_error_errno(err, errno, "%s", console.log_path);
+    int r = rotated_open(&console.log, log, log_max > 0 ? log_max : 1 << 20);
+    if (r < 0)
+        return gw_error_errno(err, r, "%s", log);
     console.listener = unix_listen(path, 0600, err);
     if (console.listener < 0)
         return console.listener;
@@ -165,7 +136,7 @@ void console_drain(void)
     ssize_t n;
 
     while ((n = recv(console.guest, buf, sizeof(buf), MSG_DONTWAIT)) > 0) {
-        log_bytes(buf, (size_t)n);
+        rotated_write(&console.log, buf, (size_t)n);
         tell_clients(buf, (size_t)n);
     }
 }

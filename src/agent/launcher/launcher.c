@@ -20,6 +20,7 @@
 #include "agent/launcher/dhcp_server.h"
 #include "agent/launcher/ending.h"
 #include "agent/launcher/identity.h"
+#include "agent/launcher/log.h"
 #include "agent/launcher/loop.h"
 #include "agent/launcher/monitor.h"
 #include "agent/launcher/sandbox.h"
@@ -27,15 +28,13 @@
 #include "base/clock.h"
 
 #define TAIL_MAX 4096
-#define QEMU_LOG_MAX (256 * 1024)
 #define PIDS_MAX 4096
 
 static struct {
     struct launcher_spec spec;
     struct loop loop;
     pid_t qemu;
-    int qemu_stderr, qemu_log;
-    int64_t logged;
+    int qemu_stderr;
     char tail[TAIL_MAX + 1]; /* of QEMU's stderr */
     size_t tail_len;
     char *killed; /* why we killed it */
@@ -65,8 +64,7 @@ static bool read_stderr(void)
     if (n <= 0)
         return false;
     keep_tail(buf, (size_t)n);
-    if (launcher.qemu_log >= 0 && launcher.logged < QEMU_LOG_MAX && write(launcher.qemu_log, buf, (size_t)n) > 0)
-        launcher.logged += n;
+    launcher_log_qemu(buf, (size_t)n);
     return true;
 }
 
@@ -87,6 +85,8 @@ static void note_ending(int status)
         .at_ms = clock_wall_ms(),
     };
 
+    launcher_log_flush();
+    launcher_log("QEMU ended: %s (%s %d)", e.reason, signalled ? "signal" : "code", signalled ? e.signal : e.code);
     (void)ending_write(&e, launcher.spec.dir, NULL); /* a full disk: the agent then says that the ending was lost */
 }
 
@@ -110,10 +110,17 @@ static void kill_qemu(const char *reason)
 {
     free(launcher.killed);
     launcher.killed = xstrdup(reason);
+    launcher_log("killing QEMU: %s", reason);
     kill(launcher.qemu, SIGKILL);
 }
 
-static const struct control_actions actions = {monitor_powerdown, kill_qemu, monitor_answered};
+static void power_down(void)
+{
+    launcher_log("pressing the guest's power button");
+    monitor_powerdown();
+}
+
+static const struct control_actions actions = {power_down, kill_qemu, monitor_answered};
 
 /* --- Start --- */
 
@@ -207,12 +214,12 @@ static int write_note(const struct str *cgroup_note, struct gw_error *err)
 static int watch_qemu(struct pipes *p, struct gw_error *err)
 {
     const struct launcher_spec *s = &launcher.spec;
-    _cleanup_free_ char *log = xasprintf("%s/" LAUNCHER_QEMU_LOG, s->dir);
     int fd = (int)syscall(SYS_pidfd_open, launcher.qemu, 0);
 
     if (fd < 0)
         return gw_error_errno(err, errno, "pidfd");
-    launcher.qemu_log = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    launcher_log("QEMU runs as process %d, user %u%s%s", (int)launcher.qemu, (unsigned)s->uid,
+                 s->cgroup ? ", cgroup " : "", s->cgroup ? s->cgroup : "");
     loop_add(&launcher.loop, fd, POLLIN, on_qemu_ended, NULL);
     loop_add(&launcher.loop, launcher.qemu_stderr, POLLIN, on_stderr, NULL);
     monitor_start(&launcher.loop, p->qmp[0]);
@@ -255,8 +262,9 @@ static int run(int report)
     signal(SIGPIPE, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
     prctl(PR_SET_NAME, "godwit-launcher");
-    launcher.qemu_log = -1;
+    launcher_log_open(launcher.spec.dir);
     if (set_up(&err) < 0) {
+        launcher_log("cannot start QEMU: %s", gw_error_message(&err));
         if (launcher.qemu > 0)
             kill(launcher.qemu, SIGKILL);
         failed.message = (char *)gw_error_message(&err);

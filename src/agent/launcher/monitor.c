@@ -37,6 +37,9 @@ static void handle(const char *line, size_t len)
     else if (streq(json_str_or(v, "/event", ""), "SHUTDOWN")) {
         free(monitor.shutdown);
         monitor.shutdown = xstrdup(json_str_or(v, "/data/reason", "crashed"));
+    } else if (streq(json_str_or(v, "/event", ""), "RESUME")) {
+        free(monitor.shutdown); /* it was a reboot */
+        monitor.shutdown = NULL;
     }
 }
 

@@ -19,7 +19,7 @@
 #define LAUNCHER_CONTROL_SOCKET "launcher.sock"
 #define LAUNCHER_CONSOLE_SOCKET "console.sock"
 #define LAUNCHER_CONSOLE_LOG "console.log"
-#define LAUNCHER_QEMU_LOG "qemu.log" /* QEMU's stderr */
+#define LAUNCHER_LOG "launcher.log" /* launcher/log.h */
 
 struct dhcp_config {
     char *interface; /* where the guest's frames arrive; NULL: no DHCP */

@@ -4,20 +4,21 @@
 #pragma once
 
 #include "agent/agent.h"
+#include "agent/endpoint/endpoint.h"
 
 /* --- the target's end --- */
-
-struct direct_server;
 
 /* A grant came from the agent of `node` (proven by its certificate). Called on the agent's loop; the values live during
  * the call. Nothing of it was checked beyond who sent it. */
 typedef void (*direct_grant_fn)(void *userdata, const char *node, yyjson_val *grant);
 
-/* Listens on address:port with the given serving certificate; callers must show a node's certificate of the CA. */
-int direct_server_new(struct agent *a, const char *ca_pem, const char *cert_pem, const char *key_pem,
-                      direct_grant_fn fn, void *userdata, struct direct_server **ret, struct gw_error *err);
-struct direct_server *direct_server_free(struct direct_server *s);
-int direct_server_port(const struct direct_server *s);
+struct direct_server {
+    direct_grant_fn fn;
+    void *userdata;
+};
+
+/* Takes grants at the agent's endpoint, for as long as that serves. */
+void direct_serve(struct direct_server *s, struct endpoint *e);
 
 /* --- the source's end --- */
 

@@ -108,6 +108,7 @@ static void on_grant(void *userdata, const char *node, yyjson_val *grant)
         return;
     struct blob *text = json_encode_val(json_at(grant, "/proof"));
     m->direct_proof = xstrdup(text->data);
+    m->granted_paused = json_at(grant, "/paused") ? json_bool(grant, "/paused", false) : -1;
     blob_unref(text);
     mover_kick(m);
 }
@@ -128,8 +129,10 @@ static void have_serving(void *userdata, const char *cert_pem, const char *key_p
     _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
 
     s->serving_call = NULL;
-    if (failure || direct_server_new(s->agent, s->cluster_ca, cert_pem, key_pem, on_grant, s, &s->direct, &err) < 0)
-        retry(s, "direct channel", failure ? failure : &err);
+    if (failure || endpoint_listen(s->agent->endpoint, s->cluster_ca, cert_pem, key_pem, &err) < 0)
+        retry(s, "endpoint", failure ? failure : &err);
+    else
+        s->listening(s->userdata);
 }
 
 static void get_serving(struct mover_services *s)
@@ -174,7 +177,8 @@ static void fetch_authorities(void *userdata)
         s->ca_call = api_get(s->agent->client, &API_CONFIGMAPS, "kube-system", "godwit-ca", have_authorities, s);
 }
 
-int migration_start(struct agent *a, struct mover_services **ret, struct gw_error *err)
+int migration_start(struct agent *a, void (*listening)(void *userdata), void *userdata, struct mover_services **ret,
+                    struct gw_error *err)
 {
     static const struct pod_hooks hooks = {
         .attached = on_attached,
@@ -187,6 +191,10 @@ int migration_start(struct agent *a, struct mover_services **ret, struct gw_erro
     struct mover_services *s = xnew(struct mover_services);
 
     s->agent = a;
+    s->direct = (struct direct_server){on_grant, s};
+    s->listening = listening;
+    s->userdata = userdata;
+    direct_serve(&s->direct, a->endpoint);
     agent_add_pod_hooks(a, &hooks, s);
     fetch_authorities(s);
     *ret = s;
@@ -200,7 +208,6 @@ struct mover_services *migration_stop(struct mover_services *s)
     api_cancel(s->ca_call);
     credentials_cancel(s->serving_call);
     env_timer_cancel(s->agent->env, &s->retry);
-    direct_server_free(s->direct);
     pki_trust_free(s->migration_trust);
     free(s->cluster_ca);
     free(s->migration_ca);

@@ -6,7 +6,8 @@
 /* What movers share: certificates of the migration authority, the direct channel between agents. */
 struct mover_services;
 
-/* Starts the direct channel's server on the configured address and port (serving certificate from the cluster's
- * authority) and hooks into the pods. The agent's client must be authenticated as its node. */
-int migration_start(struct agent *a, struct mover_services **ret, struct gw_error *err);
+/* Lets the endpoint listen (serving certificate from the cluster's authority; then `listening` is called), and hooks
+ * into the pods. The agent's client must be authenticated as its node. */
+int migration_start(struct agent *a, void (*listening)(void *userdata), void *userdata, struct mover_services **ret,
+                    struct gw_error *err);
 struct mover_services *migration_stop(struct mover_services *services);

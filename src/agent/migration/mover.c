@@ -104,6 +104,7 @@ static void enter_epoch(struct mover *m, enum side side, const struct epoch *e)
     m->tls_dir = xasprintf("%s/tls-%lld", m->pod->run_dir, (long long)e->number);
     m->disks = mirror_count(&m->pod->disks) ? DISKS_IDLE : DISKS_NONE;
     m->copy.total_ms = m->copy.downtime_ms = -1;
+    m->granted_paused = -1;
     m->note_broken = handover_note_load(path, &m->note, &err) < 0;
     if (m->note_broken)
         log_error("%s/%s: %s: this migration is left alone", m->pod->ns, m->pod->vmi_name, gw_error_message(&err));
@@ -153,7 +154,9 @@ bool mover_qmp_ready(const struct mover *m)
 
 bool mover_paused_by_user(const struct mover *m)
 {
-    return condition_true(yyjson_doc_get_root(m->pod->vmi), "Paused");
+    if (m->side == SIDE_TARGET && m->granted_paused >= 0)
+        return m->granted_paused;
+    return (m->pod->owner && m->pod->paused_reason) || condition_true(yyjson_doc_get_root(m->pod->vmi), "Paused");
 }
 
 static void on_tick(void *userdata)

@@ -7,6 +7,7 @@
 
 #include "agent/agent.h"
 #include "agent/migration/copy.h"
+#include "agent/migration/direct.h"
 #include "agent/migration/migration.h"
 #include "agent/migration/mirror.h"
 #include "agent/pod.h"
@@ -19,8 +20,6 @@
 enum side { SIDE_NONE, SIDE_SOURCE, SIDE_TARGET };
 
 struct credentials_call;
-struct direct_channel;
-struct direct_server;
 struct pki_trust;
 
 /* One per agent. */
@@ -28,8 +27,10 @@ struct mover_services {
     struct agent *agent;
     char *cluster_ca, *migration_ca; /* PEM; NULL until they were read from kube-system/godwit-ca */
     struct pki_trust *migration_trust;
-    struct direct_server *direct;
-    struct credentials_call *serving_call; /* the direct channel's certificate is being made */
+    struct direct_server direct;
+    void (*listening)(void *userdata); /* the endpoint does */
+    void *userdata;
+    struct credentials_call *serving_call; /* the endpoint's certificate is being made */
     struct api_call *ca_call;
     struct env_timer *retry;
 };
@@ -87,6 +88,7 @@ struct mover {
 
     /* target */
     char *direct_proof; /* of a direct grant, verified */
+    int granted_paused; /* whether it said that the user had paused the guest; -1: there was none */
     bool nbd_stopped;
     bool cont_sent;
     int64_t complete_since; /* monotonic ms; 0 = not complete */
@@ -134,7 +136,8 @@ yyjson_val *mover_state(const struct mover *m);
 char *mover_now(const struct mover *m, char *buf);
 bool mover_qemu_alive(const struct mover *m);
 bool mover_qmp_ready(const struct mover *m);
-/* The guest was paused by its user: whoever owns it must not let it run. */
+/* The guest was paused by its user: whoever owns it must not let it run. A direct grant is newer than what the target
+ * has heard from the server. */
 bool mover_paused_by_user(const struct mover *m);
 
 /* observe.c: asks QEMU; kicks the mover when all is answered. mover_event takes in what an event says at once. */

@@ -68,6 +68,7 @@ static char *grant_json(const struct mover *m)
     _cleanup_doc_ yyjson_doc *proof = NULL;
 
     json_set_int(d, "/epoch", m->epoch.number);
+    json_set_bool(d, "/paused", mover_paused_by_user(m));
     if (m->proof && json_parse(m->proof, strlen(m->proof), &proof, NULL) == 0)
         json_set(d, "/proof", yyjson_val_mut_copy(d, yyjson_doc_get_root(proof)));
     char *text = json_text(yyjson_mut_doc_get_root(d));

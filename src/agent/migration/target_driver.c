@@ -71,8 +71,8 @@ static void publish(struct mover *m)
     yyjson_mut_doc *patch = mover_patch(m);
     struct agent *a = m->services->agent;
     const char *address = m->pod->network->pod_address;
-    _cleanup_free_ char *sync =
-        xasprintf("%s:%d", a->config.address, m->services->direct ? direct_server_port(m->services->direct) : 0);
+    int port = endpoint_port(a->endpoint);
+    _cleanup_free_ char *sync = xasprintf("%s:%d", a->config.address, port);
 
     json_set_str(patch, "/status/migrationState/targetNodeAddress", address);
     json_set_int(patch, "/status/migrationState/targetDirectMigrationNodePorts/49152", POD_NETWORK_MIGRATION_PORT);
@@ -80,7 +80,7 @@ static void publish(struct mover *m)
         json_set_int(patch, "/status/migrationState/targetDirectMigrationNodePorts/49153", POD_NETWORK_BLOCK_PORT);
     json_set_bool(patch, "/status/migrationState/targetNodeDomainDetected", true);
     json_set_str(patch, "/status/migrationState/targetState/nodeAddress", address);
-    if (m->services->direct)
+    if (port)
         json_set_str(patch, "/status/migrationState/targetState/syncAddress", sync);
     pod_event(m->pod, EVENT_NORMAL, "PreparingTarget", "Migration Target is listening at %s, on ports: %d,%d", address,
               POD_NETWORK_MIGRATION_PORT, POD_NETWORK_BLOCK_PORT);

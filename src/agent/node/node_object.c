@@ -169,6 +169,8 @@ yyjson_mut_doc *node_status(const struct host_facts *h, const struct qemu_facts 
     add_address(d, addresses, "InternalIP", h->address);
     add_address(d, addresses, "Hostname", h->node);
     json_set(d, "/status/addresses", addresses);
+    if (h->port)
+        json_set_int(d, "/status/daemonEndpoints/kubeletEndpoint/Port", h->port);
     set_info(d, h, q);
     set_conditions(d, old, now_ms);
     return d;

@@ -7,6 +7,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "agent/endpoint/endpoint.h"
 #include "agent/launcher/identity.h"
 #include "agent/node/node_object.h"
 #include "base/alloc.h"
@@ -29,6 +30,7 @@ struct registration {
     struct heartbeat *heartbeat;
     struct api_call *call;
     struct env_timer *timer;
+    bool again;         /* something has changed since the last round began */
     bool told, written; /* metadata and status were written in this life */
 };
 
@@ -122,7 +124,8 @@ static void on_status(void *userdata, struct api_answer *answer)
         r->told = true;
         r->ready(r->userdata, cidr);
     }
-    again_in(r, r->told ? EVERY_MS : AWAIT_CIDR_MS);
+    again_in(r, r->again ? 0 : r->told ? EVERY_MS : AWAIT_CIDR_MS);
+    r->again = false;
 }
 
 static void on_metadata(void *userdata, struct api_answer *answer)
@@ -133,6 +136,7 @@ static void on_metadata(void *userdata, struct api_answer *answer)
     r->call = NULL;
     if (failed(r, "metadata", answer->err))
         return;
+    r->facts.port = endpoint_port(a->endpoint);
     _cleanup_mut_doc_ yyjson_mut_doc *patch =
         node_status(&r->facts, a->qemu, yyjson_doc_get_root(answer->doc), env_wall_ms(a->env));
     r->call = api_patch(a->client, &API_NODES, NULL, a->config.node, "status", API_PATCH_MERGE, patch, on_status, r);
@@ -205,6 +209,17 @@ struct registration *registration_start(struct agent *a, registration_ready_fn r
     look_at_host(r);
     again_in(r, 0);
     return r;
+}
+
+/* What is under way may be too late for it, so a round follows that. */
+void registration_refresh(struct registration *r)
+{
+    if (r->call)
+        r->again = true;
+    else if (r->timer) {
+        env_timer_cancel(r->agent->env, &r->timer);
+        again_in(r, 0);
+    }
 }
 
 struct registration *registration_stop(struct registration *r)

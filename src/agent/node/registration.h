@@ -10,4 +10,7 @@ struct registration;
 typedef void (*registration_ready_fn)(void *userdata, const char *pod_cidr);
 
 struct registration *registration_start(struct agent *a, registration_ready_fn ready, void *userdata);
+/* What the Node says has changed: it is written now, not in a minute. */
+void registration_refresh(struct registration *r);
+
 struct registration *registration_stop(struct registration *r);

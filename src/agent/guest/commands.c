@@ -1,0 +1,250 @@
+/* PUT /vmis/UID/pause, unpause, reset, softreboot.
+ *
+ * Pause and unpause are answered when three things agree: QEMU stands still (or runs), this node still owns the guest,
+ * and the server's VMI says so. From then on the state is safe: QEMU keeps it while the agent is away, and a migration
+ * hands it on with the grant, or with the VMI (docs/handover.md). While QEMU is at the switch-over of a migration the
+ * answer is 503: whoever asks asks again, here or at the new owner. */
+#include <string.h>
+
+#include "agent/guest/guest_internal.h"
+#include "api/meta.h"
+#include "base/alloc.h"
+#include "base/log.h"
+
+#define PATIENCE_MS 8000
+
+struct row {
+    const char *name, *qmp;
+    int paused;          /* what is to come of it: 1 the guest stands still, 0 it runs, -1 nothing is waited for */
+    const char *already; /* 409 where that is so; or, without waiting, where the guest does not run */
+    void (*prepare)(struct guest_services *g, struct pod *p);
+};
+
+static const struct row rows[] = {
+    {"pause", "stop", 1, "VMI is already paused", NULL},
+    {"unpause", "cont", 0, "VMI is not paused", NULL},
+    {"reset", "system_reset", -1, NULL, NULL},
+    {"softreboot", "system_powerdown", -1, "VMI is paused", reboot_prepare},
+};
+
+struct command {
+    struct guest_services *g;
+    struct command *next;
+    uint64_t id;
+    struct http_request *request;
+    const struct row *row;
+    char *pod_uid;
+    bool done; /* QEMU did it; the server is waited for */
+    struct env_timer *timer;
+};
+
+/* --- The list --- */
+
+static struct command *find(struct guest_services *g, uint64_t id)
+{
+    struct command *c = g->commands;
+
+    while (c && c->id != id)
+        c = c->next;
+    return c;
+}
+
+static void finish(struct command *c, int status, const char *text)
+{
+    struct command **at = &c->g->commands;
+
+    while (*at != c)
+        at = &(*at)->next;
+    *at = c->next;
+    env_timer_cancel(c->g->agent->env, &c->timer);
+    if (status == 200)
+        http_answer_text(c->request, 200, NULL, NULL);
+    else
+        endpoint_refuse(c->request, status, "%s", text);
+    http_send(c->request);
+    free(c->pod_uid);
+    free(c);
+}
+
+/* Its requests are gone already, with the endpoint. */
+void commands_stop(struct guest_services *g)
+{
+    while (g->commands) {
+        struct command *c = g->commands;
+
+        g->commands = c->next;
+        env_timer_cancel(g->agent->env, &c->timer);
+        free(c->pod_uid);
+        free(c);
+    }
+}
+
+static void on_timeout(void *userdata)
+{
+    struct command *c = userdata;
+
+    c->timer = NULL;
+    finish(c, 503, c->done ? "the server does not confirm it" : "QEMU does not answer");
+}
+
+/* --- What is seen --- */
+
+static const char *const moving = "the guest is being handed over";
+
+/* Ends the command if the pod shows that it can end. */
+static void look(struct command *c, struct pod *p)
+{
+    yyjson_val *vmi = p->vmi ? yyjson_doc_get_root(p->vmi) : NULL;
+
+    if (p->step >= POD_ENDED || !p->owner)
+        finish(c, 503, moving);
+    else if (c->done && condition_true(vmi, "Paused") == (c->row->paused == 1))
+        finish(c, 200, NULL);
+}
+
+void commands_look(struct guest_services *g, struct pod *p, bool gone)
+{
+    struct command *next;
+
+    for (struct command *c = g->commands; c; c = next) {
+        next = c->next;
+        if (!streq(c->pod_uid, p->uid))
+            continue;
+        if (gone)
+            finish(c, 503, moving);
+        else
+            look(c, p);
+    }
+}
+
+/* --- QEMU's side --- */
+
+static struct pod *pod_of(struct command *c)
+{
+    struct pod *p = agent_pod(c->g->agent, c->pod_uid);
+
+    return p && p->qmp ? p : NULL;
+}
+
+/* QEMU keeps no callback of ours beyond the pod's session, and a command may have ended before its reply. */
+struct question {
+    struct guest_services *g;
+    uint64_t id;
+};
+
+static void ask(struct command *c, const char *qmp, qmp_reply_fn reply)
+{
+    struct question *q = xnew(struct question);
+    struct pod *p = pod_of(c);
+
+    *q = (struct question){c->g, c->id};
+    if (p) {
+        qmp_command(p->qmp, qmp, NULL, reply, q);
+        return;
+    }
+    free(q);
+    finish(c, 503, "QEMU does not answer");
+}
+
+/* The command that a reply is for; NULL if it ended meanwhile, or ends with QEMU's refusal. */
+static struct command *answered(void *userdata, const struct qmp_fault *fault)
+{
+    struct question *q = userdata;
+    struct command *c = find(q->g, q->id);
+
+    free(q);
+    if (c && fault) {
+        finish(c, streq(fault->class, QMP_CLASS_LOST) ? 503 : 500, fault->desc);
+        return NULL;
+    }
+    return c;
+}
+
+/* Behind `stop` or `cont`: at the switch-over of a migration they do nothing. */
+static void on_state_after(void *userdata, yyjson_val *result, const struct qmp_fault *fault)
+{
+    struct command *c = answered(userdata, fault);
+    const char *wanted = c && c->row->paused ? "paused" : "running";
+
+    if (!c)
+        return;
+    if (!streq(json_str_or(result, "/status", ""), wanted)) {
+        finish(c, 503, moving);
+        return;
+    }
+    c->done = true;
+    struct pod *p = pod_of(c);
+    if (p) {
+        pod_look(p);
+        look(c, p);
+    }
+}
+
+static void on_done(void *userdata, yyjson_val *result, const struct qmp_fault *fault)
+{
+    struct command *c = answered(userdata, fault);
+
+    if (!c)
+        return;
+    log_info("%s of pod %s: done", c->row->name, c->pod_uid);
+    if (c->row->paused < 0)
+        finish(c, 200, NULL);
+    else
+        ask(c, "query-status", on_state_after);
+}
+
+static void on_state_before(void *userdata, yyjson_val *result, const struct qmp_fault *fault)
+{
+    struct command *c = answered(userdata, fault);
+    const char *state = json_str_or(result, "/status", "");
+    bool paused = streq(state, "paused"), runs = streq(state, "running");
+
+    if (!c)
+        return;
+    if (!paused && !runs && !streq(state, "io-error"))
+        finish(c, 503, moving);
+    else if (c->row->already && runs == (c->row->paused == 0))
+        finish(c, 409, c->row->already);
+    else {
+        struct pod *p = pod_of(c);
+
+        if (p && c->row->prepare)
+            c->row->prepare(c->g, p);
+        ask(c, c->row->qmp, on_done);
+    }
+}
+
+static const struct row *row_of(const char *name)
+{
+    size_t i = 0;
+
+    while (!streq(rows[i].name, name))
+        i++;
+    return &rows[i];
+}
+
+static void serve(void *userdata, const struct endpoint_call *call)
+{
+    static uint64_t last_id;
+    struct guest_services *g = userdata;
+    struct pod *p = guest_pod(call);
+
+    if (!p)
+        return;
+    struct command *c = xnew(struct command);
+    *c = (struct command){
+        .g = g, .next = g->commands, .request = call->request, .row = row_of(call->what), .pod_uid = xstrdup(p->uid)};
+    c->id = ++last_id;
+    g->commands = c;
+    c->timer = env_timer(g->agent->env, PATIENCE_MS, on_timeout, c);
+    http_later(call->request);
+    ask(c, "query-status", on_state_before);
+}
+
+const struct endpoint_route command_routes[] = {
+    {"PUT", "vmis", "pause", CALLER_SERVER, serve},
+    {"PUT", "vmis", "unpause", CALLER_SERVER, serve},
+    {"PUT", "vmis", "reset", CALLER_SERVER, serve},
+    {"PUT", "vmis", "softreboot", CALLER_SERVER, serve},
+    {0},
+};

@@ -1,0 +1,79 @@
+#include "agent/guest/guest_internal.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+
+static void on_changed(void *userdata, struct pod *p)
+{
+    commands_look(userdata, p, false);
+}
+
+static void on_attached(void *userdata, struct pod *p)
+{
+    reboot_attached(userdata, p);
+}
+
+static void on_event(void *userdata, struct pod *p, const char *name, yyjson_val *data, int64_t time_us)
+{
+    reboot_event(userdata, p, name, data);
+}
+
+static bool on_ended(void *userdata, struct pod *p)
+{
+    logs_ended(userdata, p);
+    commands_look(userdata, p, false);
+    return false;
+}
+
+static void on_gone(void *userdata, struct pod *p)
+{
+    struct guest_services *g = userdata;
+
+    logs_ended(g, p);
+    commands_look(g, p, true);
+    map_remove(g->reboots, p->uid);
+}
+
+struct pod *guest_pod(const struct endpoint_call *call)
+{
+    struct pod *p = agent_vmi_pod(call->agent, call->uid);
+
+    if (!p)
+        endpoint_refuse(call->request, 404, "the guest is not on node %s", call->agent->config.node);
+    else if (p->step != POD_UP || !p->qmp)
+        endpoint_refuse(call->request, 503, "QEMU of %s/%s does not answer", p->ns, p->vmi_name);
+    else
+        return p;
+    return NULL;
+}
+
+struct guest_services *guest_start(struct agent *a)
+{
+    static const struct pod_hooks hooks = {
+        .attached = on_attached,
+        .event = on_event,
+        .vmi_changed = on_changed,
+        .ended = on_ended,
+        .gone = on_gone,
+    };
+    struct guest_services *g = xnew(struct guest_services);
+
+    g->agent = a;
+    g->reboots = map_new(free);
+    agent_add_pod_hooks(a, &hooks, g);
+    endpoint_add(a->endpoint, log_routes, g);
+    endpoint_add(a->endpoint, channel_routes, g);
+    endpoint_add(a->endpoint, command_routes, g);
+    return g;
+}
+
+struct guest_services *guest_stop(struct guest_services *g)
+{
+    if (!g)
+        return NULL;
+    commands_stop(g);
+    map_free(g->reboots);
+    free(g);
+    return NULL;
+}

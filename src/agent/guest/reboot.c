@@ -1,0 +1,79 @@
+/* A soft reboot: the guest is asked to shut itself down by its power button, and started again when it has.
+ *
+ * QEMU would end with the guest. So it is told to stand still at a shutdown instead (set-action, QEMU 6.0 and later),
+ * of which the SHUTDOWN event tells; then it is reset and goes on. A QEMU that stands still there is also what a
+ * restarted agent may find. If the pod is to stop meanwhile, or the guest took so long that somebody else may have shut
+ * it down, the shutdown is its end after all. */
+#include <string.h>
+
+#include "agent/guest/guest_internal.h"
+#include "base/alloc.h"
+#include "base/log.h"
+
+#define HEED_MS 180000
+
+struct wish {
+    int64_t until_ms; /* monotonic */
+};
+
+static void at_shutdown(struct pod *p, const char *action)
+{
+    qmp_command_str(p->qmp, "set-action", NULL, NULL, "shutdown", action, NULL);
+}
+
+void reboot_prepare(struct guest_services *g, struct pod *p)
+{
+    struct wish *w = xnew(struct wish);
+
+    w->until_ms = env_now(g->agent->env) + HEED_MS;
+    map_put(g->reboots, p->uid, w);
+    at_shutdown(p, "pause");
+}
+
+static void start_again(struct pod *p)
+{
+    log_info("pod %s/%s: the guest has shut down for a reboot", p->ns, p->name);
+    at_shutdown(p, "poweroff");
+    qmp_command(p->qmp, "system_reset", NULL, NULL, NULL);
+    qmp_command(p->qmp, "cont", NULL, NULL, NULL);
+}
+
+void reboot_event(struct guest_services *g, struct pod *p, const char *name, yyjson_val *data)
+{
+    struct wish *w = streq(name, "SHUTDOWN") ? map_get(g->reboots, p->uid) : NULL;
+
+    if (!w || !p->qmp || !json_bool(data, "/guest", false))
+        return;
+    bool in_time = env_now(g->agent->env) < w->until_ms;
+    map_remove(g->reboots, p->uid);
+    if (in_time && p->step == POD_UP)
+        start_again(p);
+    else
+        pod_quit(p);
+}
+
+/* --- After a restart of the agent --- */
+
+struct question {
+    struct agent *agent;
+    char *pod_uid;
+};
+
+static void on_state(void *userdata, yyjson_val *result, const struct qmp_fault *fault)
+{
+    struct question *q = userdata;
+    struct pod *p = agent_pod(q->agent, q->pod_uid);
+
+    if (p && p->qmp && p->step == POD_UP && streq(json_str_or(result, "/status", ""), "shutdown"))
+        start_again(p);
+    free(q->pod_uid);
+    free(q);
+}
+
+void reboot_attached(struct guest_services *g, struct pod *p)
+{
+    struct question *q = xnew(struct question);
+
+    *q = (struct question){g->agent, xstrdup(p->uid)};
+    qmp_command(p->qmp, "query-status", NULL, on_state, q);
+}

@@ -1,0 +1,38 @@
+/* Shared by agents.c and agent_link.c. */
+#pragma once
+
+#include <pthread.h>
+
+#include "base/vec.h"
+#include "server/agent_link.h"
+
+struct agents_task {
+    void (*fn)(void *data);
+    void *data;
+};
+VEC_DEFINE(task_vec, struct agents_task);
+
+struct agents {
+    const struct pki_ca *ca;
+    struct pki_trust *trust;
+    sd_event *loop;
+    sd_event_source *source;
+    int wake;
+    pthread_mutex_t lock; /* guards the rest */
+    struct task_vec posted;
+    unsigned under_way;
+    char *cert, *key; /* CN=system:godwit:apiserver, in memory only */
+    int64_t made_ms;
+};
+
+/* Our certificate, copied. */
+struct agent_identity {
+    char *cert, *key;
+};
+void agent_identity_done(struct agent_identity *i);
+#define _cleanup_identity_pair_ __attribute__((cleanup(agent_identity_done)))
+int agents_identity(struct agents *a, struct agent_identity *ret, struct gw_error *err);
+
+/* Counts those that wait for an agent: they hold workers, of which some must stay for everybody else. */
+int agents_enter(struct agents *a, struct gw_error *err);
+void agents_leave(struct agents *a);

@@ -1,0 +1,175 @@
+"""What reaches a guest through the agent that has it: logs, pause, reset, console, port forwards."""
+import os
+import subprocess
+import time
+
+import pytest
+from cluster import KUBECTL, CommandError, Vm, vm_manifest, wait_for
+from subresources import Refused, Subresources
+
+VMI = "virtualmachineinstances/vm1"
+
+
+@pytest.fixture(scope="module")
+def machine(cluster, module_ns) -> Vm:
+    cluster.create(vm_manifest("vm1"), module_ns)
+    made = Vm(cluster, "vm1", module_ns)
+    made.wait_guest()
+    return made
+
+
+@pytest.fixture(scope="module")
+def sub(cluster, module_ns) -> Subresources:
+    return Subresources(cluster.kubeconfig, module_ns)
+
+
+def pod_of(machine: Vm) -> str:
+    return next(p["metadata"]["name"] for p in machine.cluster.get("pods", ns=machine.ns)["items"]
+                if p["status"]["phase"] == "Running")
+
+
+def answers(machine: Vm) -> bool:
+    try:
+        return machine.guest().ask_once("ping", 1).startswith("ok")
+    except Exception:
+        return False
+
+
+def is_paused(machine: Vm) -> bool:
+    return any(c["type"] == "Paused" and c["status"] == "True" and c["reason"] == "PausedByUser"
+               for c in machine.vmi["status"]["conditions"])
+
+
+def test_logs_of_a_launcher(cluster, machine):
+    pod, ns = pod_of(machine), machine.ns
+    log = cluster.kubectl("logs", pod, "-n", ns).stdout
+    assert "launcher: QEMU runs as process" in log
+    assert cluster.kubectl("logs", pod, "-n", ns, "-c", "compute", "--tail=1").stdout == log.splitlines()[-1] + "\n"
+    assert cluster.kubectl("logs", pod, "-n", ns, "--limit-bytes=8").stdout == "launcher"
+    assert cluster.kubectl("logs", pod, "-n", ns, "--timestamps").stdout.startswith("20")
+    assert cluster.kubectl("logs", pod, "-n", ns, "--since=1h").stdout == log
+    for options, text in ((["-c", "other"], "container other is not valid"), (["--previous"], "not found")):
+        with pytest.raises(CommandError, match=text):
+            cluster.kubectl("logs", pod, "-n", ns, *options)
+    with pytest.raises(CommandError, match="not found"):
+        cluster.kubectl("logs", "nobody", "-n", ns)
+
+
+def test_pause_holds_through_a_restart_and_a_migration(cluster, machine, sub):
+    boot = machine.guest().values("info")["boot_id"]
+    sub.put(f"{VMI}/pause", {"dryRun": ["All"]})
+    assert not is_paused(machine) and answers(machine)
+    sub.put(f"{VMI}/pause", {})
+    assert is_paused(machine) and not answers(machine)
+    with pytest.raises(Refused, match="409.*already paused"):
+        sub.put(f"{VMI}/pause")
+    with pytest.raises(Refused, match="409.*paused"):
+        sub.open(f"{VMI}/portforward/8000")
+    cluster.kill(machine.node)
+    cluster.up()  # starts what is not there
+    machine.migrate()
+    time.sleep(1)
+    assert is_paused(machine) and not answers(machine)
+    sub.put(f"{VMI}/unpause")
+    assert not is_paused(machine)
+    machine.guest().wait(10)
+    assert machine.guest().values("info")["boot_id"] == boot
+    with pytest.raises(Refused, match="409.*not paused"):
+        sub.put(f"{VMI}/unpause")
+
+
+def test_a_pause_in_mid_migration_is_kept(machine, sub):
+    machine.guest().ask("memory-init 40")
+    machine.guest().ask("memory-dirty 40 8")
+    migration = machine.start_migration()
+    migration.wait_phase("Running")
+    sub.put(f"{VMI}/pause")
+    assert migration.wait_final() == "Succeeded", migration.describe()
+    assert is_paused(machine) and not answers(machine)
+    sub.put(f"{VMI}/unpause")
+    machine.guest().wait(10)
+    assert machine.guest().values("memory-verify")["bad"] == 0
+
+
+def test_console_both_ways_for_several(machine, sub):
+    one, other = sub.open(f"{VMI}/console"), sub.open(f"{VMI}/console")
+    one.send(b"\n")
+    one.read_until(b"login:")
+    one.send(b"root\n")
+    one.read_until(b"assword:")
+    one.send(b"godwit\n")
+    one.send(b"echo con$((40 + 2))sole\n")
+    assert b"con42sole" in one.read_until(b"con42sole")
+    other.read_until(b"con42sole")
+    other.close()
+    one.send(b"exit\n")
+    one.read_until(b"login:")
+    one.close()
+
+
+def test_port_forward_carries_much_both_ways(machine, sub):
+    machine.guest().ask("sh nc -ll -p 8000 -e cat >/dev/null 2>&1 &")
+    tunnel = sub.open(f"{VMI}/portforward/8000/tcp")
+    sent = os.urandom(1 << 20) * 3
+    assert tunnel.exchange(sent) == sent
+    tunnel.close()
+    vm = sub.open("virtualmachines/vm1/portforward/8000")
+    vm.send(b"by the machine's name")
+    assert vm.read_until(b"name") == b"by the machine's name"
+    vm.close()
+    closed = sub.open(f"{VMI}/portforward/9")
+    assert closed.receive() == b"" and closed.closed == 1000  # nobody listens there
+    for path, status in ((f"{VMI}/portforward/x", 400), (f"{VMI}/portforward/22/udp", 400), (f"{VMI}/portforward", 400),
+                         ("virtualmachineinstances/nobody/console", 404)):
+        with pytest.raises(Refused) as refused:
+            sub.open(path)
+        assert refused.value.status == status
+    with pytest.raises(Refused, match="400.*websocket"):
+        sub.call("GET", f"{VMI}/console")
+
+
+def test_reset_boots_the_guest_anew(machine, sub):
+    boot, uid = machine.guest().values("info")["boot_id"], machine.vmi["metadata"]["uid"]
+    sub.put(f"{VMI}/reset")
+    wait_for("another boot", lambda: answers(machine) and machine.guest().values("info")["boot_id"] != boot, 60)
+    assert machine.vmi["metadata"]["uid"] == uid
+
+
+def test_agents_believe_the_server_only(cluster, machine):
+    """A node's own certificate, and none at all, open nothing of a guest."""
+    node = machine.node
+    port = cluster.get("node", node)["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"]
+    url = f"https://{cluster.node_address(node)}:{port}/vmis/{machine.vmi['metadata']['uid']}/pause"
+    state = cluster.dir / "nodes" / node / "pki"
+    own = ["--cert", str(state / "node.crt"), "--key", str(state / "node.key")]
+    for options, status in (([], "401"), (own, "404")):
+        done = subprocess.run(cluster.inside(node) + ["curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", "-X", "PUT", *options, url],
+                              capture_output=True, text=True, timeout=20)
+        assert done.stdout == status, done
+    assert answers(machine)
+
+
+def test_not_running(cluster, ns):
+    cluster.create(vm_manifest("vm1", nodeSelector={"kubernetes.io/hostname": "nowhere"}), ns)
+    wait_for("the VMI is there", lambda: cluster.get("vmi", "vm1", ns, check=False), 10)
+    sub = Subresources(cluster.kubeconfig, ns)
+    for what, status in (("pause", 409), ("unpause", 409), ("reset", 409)):
+        with pytest.raises(Refused, match="VM is not running") as refused:
+            sub.put(f"{VMI}/{what}")
+        assert refused.value.status == status
+    with pytest.raises(Refused, match="400"):  # so that virtctl waits
+        sub.open(f"{VMI}/console")
+
+
+def test_softreboot_lets_the_guest_shut_down_first(cluster, machine, sub):
+    """And logs are followed through it, up to QEMU's end."""
+    boot, uid = machine.guest().values("info")["boot_id"], machine.vmi["metadata"]["uid"]
+    command = [KUBECTL, "--kubeconfig", cluster.kubeconfig, "logs", "-f", pod_of(machine), "-n", machine.ns]
+    with subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, text=True) as following:
+        assert "launcher: " in following.stdout.readline()
+        sub.put(f"{VMI}/softreboot")
+        wait_for("another boot", lambda: answers(machine) and machine.guest().values("info")["boot_id"] != boot, 60)
+        assert machine.vmi["metadata"]["uid"] == uid
+        machine.guest().ask("poweroff")  # ends it, as without a reboot before
+        out, _ = following.communicate(timeout=30)
+    assert "QEMU ended: guest-shutdown" in out

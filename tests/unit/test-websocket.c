@@ -1,0 +1,105 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "http/websocket.h"
+
+/* A client's frame: masked, as RFC 6455 wants it of clients. */
+static void add_frame(struct str *s, int first, const char *payload, size_t len)
+{
+    static const unsigned char mask[4] = {0x11, 0x22, 0x33, 0x44};
+
+    str_putc(s, (char)first);
+    if (len < 126) {
+        str_putc(s, (char)(0x80 | len));
+    } else {
+        str_putc(s, (char)(0x80 | 126));
+        str_putc(s, (char)(len >> 8));
+        str_putc(s, (char)len);
+    }
+    str_add(s, mask, 4);
+    for (size_t i = 0; i < len; i++)
+        str_putc(s, (char)(payload[i] ^ mask[i % 4]));
+}
+
+static void handshake_key_is_answered(void **state)
+{
+    /* The example of RFC 6455, section 1.3. */
+    _cleanup_free_ char *accept = websocket_accept("dGhlIHNhbXBsZSBub25jZQ==");
+
+    assert_string_equal(accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+}
+
+static void messages_are_one_stream(void **state)
+{
+    struct websocket *w = websocket_new();
+    _cleanup_str_ struct str in = {0}, data = {0}, wire = {0};
+    char big[1000];
+
+    memset(big, 'x', sizeof(big));
+    add_frame(&in, 0x82, "ab", 2);  /* binary */
+    add_frame(&in, 0x02, "cd", 2);  /* binary, to be continued */
+    add_frame(&in, 0x89, "hi", 2);  /* a ping in between */
+    add_frame(&in, 0x80, "ef", 2);  /* its end */
+    add_frame(&in, 0x82, big, sizeof(big));
+    for (size_t i = 0; i < in.len; i++) /* byte for byte */
+        websocket_feed(w, in.data + i, 1, &data);
+    assert_int_equal(data.len, 6 + sizeof(big));
+    assert_memory_equal(data.data, "abcdefxxx", 9);
+    websocket_flush(w, &wire);
+    assert_int_equal(wire.len, 4);
+    assert_memory_equal(wire.data, "\x8a\x02hi", 4); /* pong */
+    wire.len = 0;
+    websocket_send(w, "out", 3, &wire);
+    assert_int_equal(wire.len, 5);
+    assert_memory_equal(wire.data, "\x82\x03out", 5);
+    assert_false(websocket_over(w));
+    websocket_free(w);
+}
+
+static void closes_are_answered_and_end_it(void **state)
+{
+    struct websocket *w = websocket_new();
+    _cleanup_str_ struct str in = {0}, data = {0}, wire = {0};
+
+    add_frame(&in, 0x88, "\x03\xe8", 2); /* 1000 */
+    add_frame(&in, 0x82, "late", 4);
+    websocket_feed(w, in.data, in.len, &data);
+    websocket_flush(w, &wire);
+    assert_int_equal(data.len, 0);
+    assert_int_equal(wire.len, 4);
+    assert_memory_equal(wire.data, "\x88\x02\x03\xe8", 4);
+    assert_true(websocket_over(w));
+    websocket_send(w, "late", 4, &wire);
+    assert_int_equal(wire.len, 4);
+    websocket_free(w);
+}
+
+static void nonsense_is_answered_by_a_close(void **state)
+{
+    struct websocket *w = websocket_new();
+    _cleanup_str_ struct str data = {0}, wire = {0};
+
+    websocket_feed(w, "\xf2\x80 reserved bits", 16, &data);
+    websocket_flush(w, &wire);
+    assert_int_equal(data.len, 0);
+    assert_true(wire.len >= 4 && (unsigned char)wire.data[0] == 0x88);
+    websocket_free(w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(handshake_key_is_answered),
+        cmocka_unit_test(messages_are_one_stream),
+        cmocka_unit_test(closes_are_answered_and_end_it),
+        cmocka_unit_test(nonsense_is_answered_by_a_close),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -34,6 +34,36 @@ static struct blob *conditions_patch(yyjson_val *body)
     return json_encode(yyjson_mut_doc_get_root(patch));
 }
 
+static bool may_approve(struct rest_server *s, const struct api_user *user, const char *signer)
+{
+    const struct rest_target t = {
+        .verb = "approve", .group = "certificates.k8s.io", .version = "v1", .resource = "signers", .name = signer};
+
+    return !s->authorize || s->authorize(s->data, user, &t, NULL, NULL, NULL) == 0;
+}
+
+/* Whoever may write approvals needs the verb approve for this signer as well, by its name or by its domain and a star:
+ * a certificate for agents is another matter than one for people (Kubernetes: admission plugin CertificateApproval). */
+static int check_signer(struct rest_server *s, const struct api_request *q, const struct rest_target *t,
+                        struct gw_error *err)
+{
+    _cleanup_doc_ yyjson_doc *doc = NULL;
+    _cleanup_free_ char *domain = NULL;
+    const char *signer;
+    int r = rest_read(s, t->kind, NULL, t->name, &doc, err);
+
+    if (r < 0)
+        return r;
+    signer = json_str_or(yyjson_doc_get_root(doc), "/spec/signerName", "");
+    domain = xasprintf("%.*s/*", (int)strcspn(signer, "/"), signer);
+    if (may_approve(s, &q->user, signer) || may_approve(s, &q->user, domain))
+        return 0;
+    return gw_error_set(err, GW_FORBIDDEN,
+                        "certificatesigningrequests.certificates.k8s.io \"%s\" is forbidden: user not permitted to "
+                        "approve requests with signerName \"%s\"",
+                        t->name, signer);
+}
+
 static int handle(struct rest_server *s, const struct api_request *q, const struct rest_target *t,
                   struct api_response *response, struct gw_error *err)
 {
@@ -52,7 +82,8 @@ static int handle(struct rest_server *s, const struct api_request *q, const stru
     inner.user.groups = groups; /* the right to approve is what was asked for */
     inner.user.n_groups = ARRAY_SIZE(groups);
     if (!reads) {
-        r = read_body(s, q, &doc, err);
+        r = check_signer(s, q, t, err);
+        r = r < 0 ? r : read_body(s, q, &doc, err);
         if (r < 0)
             return r;
         patch = conditions_patch(yyjson_doc_get_root(doc));

@@ -15,7 +15,7 @@
 #define HOUR_S 3600LL
 #define DAY_S (24 * HOUR_S)
 #define MIN_LIFETIME_S 600
-#define NODE_LIFETIME_S (365 * DAY_S)
+#define CLIENT_LIFETIME_S (365 * DAY_S)
 /* A certificate matters at handshakes and in the proof of a grant. One day covers the copying of any guest but the
  * hugest, and an agent may ask again while the migration is open; the key is worth nothing once its migration is over.
  */
@@ -55,6 +55,29 @@ static const char *subject_node(const struct csr *c)
     if (!str_starts(c->info.cn, NODE_USER_PREFIX) || c->info.n_o != 1 || !streq(c->info.o[0], GROUP_NODES))
         return "";
     return c->info.cn + strlen(NODE_USER_PREFIX);
+}
+
+/* --- kubernetes.io/kube-apiserver-client --- */
+
+/* For people and programs. Who approves says that the names are right; no approval makes somebody a master. */
+static int check_client(const struct csr *c, struct gw_error *err)
+{
+    static const char *const never[] = {GROUP_MASTERS, GROUP_CONTROLLERS, GROUP_NODES, GROUP_BOOTSTRAPPERS};
+
+    if (!*c->info.cn)
+        return refuse(err, "the subject must have a common name: the user");
+    if (c->info.n_sans || c->info.n_other_sans)
+        return refuse(err, "a client certificate has no subject alternative names");
+    for (size_t i = 0; i < c->info.n_o; i++)
+        for (size_t k = 0; k < ARRAY_SIZE(never); k++)
+            if (streq(c->info.o[i], never[k]))
+                return refuse(err, "no certificate for group %s is signed on request", never[k]);
+    return 0;
+}
+
+static bool may_never(const struct csr *c)
+{
+    return false;
 }
 
 /* --- kubernetes.io/kube-apiserver-client-kubelet --- */
@@ -191,9 +214,10 @@ struct rule {
 };
 
 static const struct rule rules[] = {
-    {"kubernetes.io/kube-apiserver-client-kubelet", PKI_CLIENT, NODE_LIFETIME_S, check_node_client, may_node_client,
+    {"kubernetes.io/kube-apiserver-client", PKI_CLIENT, CLIENT_LIFETIME_S, check_client, may_never, false},
+    {"kubernetes.io/kube-apiserver-client-kubelet", PKI_CLIENT, CLIENT_LIFETIME_S, check_node_client, may_node_client,
      false},
-    {"kubernetes.io/kubelet-serving", PKI_SERVER, NODE_LIFETIME_S, check_serving, may_always, false},
+    {"kubernetes.io/kubelet-serving", PKI_SERVER, CLIENT_LIFETIME_S, check_serving, may_always, false},
     {"godwit.io/migration", PKI_CLIENT | PKI_SERVER, MIGRATION_LIFETIME_S, check_migration, may_always, true},
 };
 

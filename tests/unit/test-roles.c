@@ -17,6 +17,7 @@
 #include "pki/jwt.h"
 #include "pki/pki.h"
 #include "server-fixture.h"
+#include "server/approval.h"
 #include "server/default_roles.h"
 #include "server/objects.h"
 
@@ -26,7 +27,7 @@
 #define MIGRATIONS "/apis/kubevirt.io/v1/namespaces/demo/virtualmachineinstancemigrations"
 #define AUTHENTICATED "system:authenticated"
 
-static const struct rest_extra *const extras[] = {account_token_extras, review_extras, NULL};
+static const struct rest_extra *const extras[] = {account_token_extras, approval_extras, review_extras, NULL};
 static struct jwt_key *token_key;
 static int64_t ahead_ms; /* of the wall clock */
 
@@ -502,6 +503,51 @@ static void only_masters_make_roles_that_collect(void **state)
     assert_int_equal(fixture_call(f, "chief", "x", "POST", CLUSTER_ROLES, role, NULL), 201);
 }
 
+/* --- Approving certificates --- */
+
+#define CSRS "/apis/certificates.k8s.io/v1/certificatesigningrequests"
+#define CSR(name, signer) \
+    "{\"metadata\":{\"name\":\"" name "\"},\"spec\":{\"request\":\"aGVsbG8=\",\"signerName\":\"" signer \
+    "\",\"usages\":[\"client auth\"]}}"
+
+static void approval_needs_the_signer_too(void **state)
+{
+    static const char approved[] = "{\"status\":{\"conditions\":[{\"type\":\"Approved\",\"status\":\"True\",\"reason\":"
+                                   "\"R\",\"message\":\"m\"}]}}";
+    static const struct {
+        const char *user, *request;
+        int status;
+    } rows[] = {
+        {"one", "person", 200}, {"one", "agent", 403}, {"all", "agent", 200},
+        {"all", "foreign", 403}, {"none", "person", 403}, {"root", "foreign", 403},
+    };
+    struct fixture *f = *state;
+
+    admin(f, "POST", CSRS, CSR("person", "kubernetes.io/kube-apiserver-client"));
+    admin(f, "POST", CSRS, CSR("agent", "kubernetes.io/kube-apiserver-client-kubelet"));
+    admin(f, "POST", CSRS, CSR("foreign", "example.com/x"));
+#define APPROVER(name, signer) \
+    "{\"metadata\":{\"name\":\"" name "\"},\"rules\":[{\"apiGroups\":[\"certificates.k8s.io\"],\"resources\":[\"" \
+    "certificatesigningrequests/approval\"],\"verbs\":[\"update\",\"patch\"]},{\"apiGroups\":[\"certificates.k8s.io\"]," \
+    "\"resources\":[\"signers\"],\"resourceNames\":[\"" signer "\"],\"verbs\":[\"approve\"]}]}"
+    admin(f, "POST", CLUSTER_ROLES, APPROVER("one", "kubernetes.io/kube-apiserver-client"));
+    admin(f, "POST", CLUSTER_ROLES, APPROVER("all", "kubernetes.io/*"));
+    admin(f, "POST", CLUSTER_ROLES, APPROVER("none", "-"));
+    bind_role(f, NULL, "one", "one", "User", "one");
+    bind_role(f, NULL, "all", "all", "User", "all");
+    bind_role(f, NULL, "none", "none", "User", "none");
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        _cleanup_free_ char *target = xasprintf(CSRS "/%s/approval", rows[i].request), *text = NULL;
+        int status = fixture_call(f, rows[i].user, "x", "PATCH", target, approved, &text);
+
+        if (status != rows[i].status)
+            fail_msg("%s %s: %d: %s", rows[i].user, rows[i].request, status, text);
+        if (streq(rows[i].user, "none"))
+            assert_non_null(strstr(text, "user not permitted to approve requests with signerName"));
+    }
+    assert_int_equal(fixture_call(f, "root", "system:masters", "PATCH", CSRS "/foreign/approval", approved, NULL), 200);
+}
+
 /* --- Defaults that are completed --- */
 
 static void restarts_complete_the_default_roles(void **state)
@@ -808,6 +854,7 @@ int main(void)
         TEST(nobody_gives_what_he_lacks),
         TEST(some_may_bind_and_escalate),
         TEST(only_masters_make_roles_that_collect),
+        TEST(approval_needs_the_signer_too),
         TEST(restarts_complete_the_default_roles),
         TEST(masters_impersonate_anybody),
         TEST(others_impersonate_as_roles_say),

@@ -17,6 +17,7 @@
 
 #define CSRS "/apis/certificates.k8s.io/v1/certificatesigningrequests"
 #define CLIENT "kubernetes.io/kube-apiserver-client-kubelet"
+#define PERSON "kubernetes.io/kube-apiserver-client"
 #define SERVING "kubernetes.io/kubelet-serving"
 #define MIGRATION "godwit.io/migration"
 #define NODE_A "system:node:node-a"
@@ -178,6 +179,42 @@ static void another_nodes_certificate_waits_for_an_administrator(void **state)
     pki_info_done(&info);
 }
 
+static void approve(struct bench *b, const char *name)
+{
+    _cleanup_free_ char *target = xasprintf(CSRS "/%s/approval", name);
+
+    assert_int_equal(fixture_call(b->f, "root", "system:masters", "PATCH", target,
+                                  "{\"status\":{\"conditions\":[{\"type\":\"Approved\",\"status\":\"True\",\"reason\":"
+                                  "\"R\",\"message\":\"m\"}]}}", NULL),
+                     200);
+    process(b, name);
+}
+
+static void people_get_a_certificate_when_it_is_approved(void **state)
+{
+    static const char *const groups[] = {"dev", "ops", NULL}, *const masters[] = {"dev", "system:masters", NULL},
+                             *const sans[] = {"x", NULL};
+    struct bench *b = *state;
+    struct pki_info info;
+
+    ask(b, "alice", "root", "system:masters", PERSON, &(struct pki_subject){"alice", groups, NULL});
+    _cleanup_doc_ yyjson_doc *doc = fetch(b, "alice");
+    assert_null(json_at(yyjson_doc_get_root(doc), "/status/certificate"));
+    approve(b, "alice");
+    info = issued(b, "alice", b->cluster, PKI_CLIENT);
+    assert_string_equal(info.cn, "alice");
+    assert_int_equal(info.n_o, 2);
+    assert_string_equal(info.o[1], "ops");
+    assert_int_equal(info.usages, PKI_CLIENT);
+    pki_info_done(&info);
+    ask(b, "root", "root", "system:masters", PERSON, &(struct pki_subject){"eve", masters, NULL});
+    assert_condition(b, "root", "Denied", "no certificate for group system:masters");
+    ask(b, "agent", "root", "system:masters", PERSON, &(struct pki_subject){NODE_A, nodes, NULL});
+    assert_condition(b, "agent", "Denied", "no certificate for group system:nodes");
+    ask(b, "sans", "root", "system:masters", PERSON, &(struct pki_subject){"alice", NULL, sans});
+    assert_condition(b, "sans", "Denied", "no subject alternative names");
+}
+
 static void denied_requests_stay_denied(void **state)
 {
     struct bench *b = *state;
@@ -326,6 +363,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(joining_and_renewing_agents_get_their_certificate, setup, teardown),
         cmocka_unit_test_setup_teardown(agents_get_no_other_names, setup, teardown),
         cmocka_unit_test_setup_teardown(another_nodes_certificate_waits_for_an_administrator, setup, teardown),
+        cmocka_unit_test_setup_teardown(people_get_a_certificate_when_it_is_approved, setup, teardown),
         cmocka_unit_test_setup_teardown(denied_requests_stay_denied, setup, teardown),
         cmocka_unit_test_setup_teardown(serving_certificates_name_the_node_only, setup, teardown),
         cmocka_unit_test_setup_teardown(migrations_certify_the_two_agents_concerned, setup, teardown),

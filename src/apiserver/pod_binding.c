@@ -119,5 +119,14 @@ const struct rest_extra pod_extras[] = {
      .kind = "Eviction",
      .verbs = "create",
      .handle = pod_evict},
+    /* kubectl before 1.22 drains by deleting pods, and so stops VMs, unless there is a group of this name. */
+    {.group = "policy",
+     .version = "v1",
+     .resource = "pods",
+     .subresource = "eviction",
+     .namespaced = true,
+     .kind = "Eviction",
+     .verbs = "create",
+     .handle = pod_evict},
     {0},
 };

@@ -20,6 +20,7 @@
 struct eviction {
     struct rest_server *server;
     const struct rest_target *target;
+    const struct kind *pods;
     bool dry_run;
     yyjson_doc *body, *pod, *vmi;
 };
@@ -171,7 +172,7 @@ static int ask_vm(struct eviction *e, struct gw_error *err)
 
 static int delete_pod(const struct eviction *e, struct gw_error *err)
 {
-    _cleanup_free_ char *target = local_target(e->target->kind, e->target->namespace, e->target->name, NULL);
+    _cleanup_free_ char *target = local_target(e->pods, e->target->namespace, e->target->name, NULL);
     _cleanup_mut_doc_ yyjson_mut_doc *d = options_of(e) ? json_copy(options_of(e)) : json_object();
 
     json_set_str(d, "/apiVersion", "v1");
@@ -189,10 +190,11 @@ static int delete_pod(const struct eviction *e, struct gw_error *err)
 int pod_evict(struct rest_server *s, const struct api_request *q, const struct rest_target *t,
               struct api_response *response, struct gw_error *err)
 {
-    __attribute__((cleanup(eviction_done))) struct eviction e = {.server = s, .target = t};
+    const struct kind *pods = kinds_find_kind(s->kinds, "", NULL, "Pod");
+    __attribute__((cleanup(eviction_done))) struct eviction e = {.server = s, .target = t, .pods = pods};
     int r = read_request(&e, q, err);
 
-    r = r < 0 ? r : rest_read(s, t->kind, t->namespace, t->name, &e.pod, err);
+    r = r < 0 ? r : rest_read(s, pods, t->namespace, t->name, &e.pod, err);
     r = r < 0 ? r : ask_vm(&e, err);
     r = r < 0 ? r : delete_pod(&e, err);
     if (r == 0)

@@ -1,4 +1,4 @@
-/* The eviction of a pod: policy/v1 Eviction, posted to pods/NAME/eviction. */
+/* The eviction of a pod: policy/v1 Eviction, posted to pods/NAME/eviction of the core group or of policy. */
 #pragma once
 
 #include "apiserver/rest.h"

@@ -21,7 +21,31 @@ def pods_on(cluster, node):
     return [p["metadata"]["name"] for p in pods if p["spec"].get("nodeName") == node and p["status"].get("phase") != "Succeeded"]
 
 
-def test_drain_moves_all_vms(cluster, ns):
+def test_a_vm_that_cannot_move_stays_and_says_why(cluster, module_ns):
+    ns = module_ns
+    cluster.create({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "own"},
+                    "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "32Mi"}}}}, ns)
+    cluster.create(vm_manifest("vm1", disks=[("own", {"persistentVolumeClaim": {"claimName": "own"}})],
+                               terminationGracePeriodSeconds=0), ns)
+    machine = Vm(cluster, "vm1", ns)
+    machine.wait_running()
+    home = machine.node
+    try:
+        with pytest.raises(CommandError) as failed:
+            cluster.kubectl("drain", home, *DRAIN, "--timeout=1s", timeout=60)
+        assert ("VMI vm1 is configured with an eviction strategy but is not live-migratable (DisksNotLiveMigratable: "
+                "cannot migrate VMI: PVC own is not shared") in failed.value.stderr
+        assert "will retry after 5s" in failed.value.stderr
+    finally:
+        cluster.kubectl("uncordon", home)
+    assert machine.node == home and not machine.vmi["status"].get("evacuationNodeName")
+    assert machine.vmi["status"]["phase"] == "Running"
+    cluster.delete("vm", "vm1", ns)
+    cluster.delete("pvc", "own", ns)  # its volume goes while the next test runs
+
+
+def test_drain_moves_all_vms(cluster, module_ns):
+    ns = module_ns
     with cordoned(cluster, "node2"):
         cluster.create(vm_manifest("vm1"), ns)
         cluster.create(vm_manifest("vm2", evictionStrategy="LiveMigrateIfPossible"), ns)
@@ -47,26 +71,6 @@ def test_drain_moves_all_vms(cluster, ns):
     migrations = cluster.get("vmim", ns=ns)["items"]
     assert len(migrations) == 2 and all(m["metadata"]["generateName"] == "kubevirt-evacuation-" for m in migrations)
     wait_for("the taint goes", lambda: not cluster.get("node", "node1")["spec"].get("taints"))
-
-
-def test_a_vm_that_cannot_move_stays_and_says_why(cluster, ns):
-    cluster.create({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "own"},
-                    "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "32Mi"}}}}, ns)
-    cluster.create(vm_manifest("vm1", disks=[("own", {"persistentVolumeClaim": {"claimName": "own"}})],
-                               terminationGracePeriodSeconds=0), ns)
-    machine = Vm(cluster, "vm1", ns)
-    machine.wait_running()
-    home = machine.node
-    try:
-        with pytest.raises(CommandError) as failed:
-            cluster.kubectl("drain", home, *DRAIN, "--timeout=1s", timeout=60)
-        assert ("VMI vm1 is configured with an eviction strategy but is not live-migratable (DisksNotLiveMigratable: "
-                "cannot migrate VMI: PVC own is not shared") in failed.value.stderr
-        assert "will retry after 5s" in failed.value.stderr
-    finally:
-        cluster.kubectl("uncordon", home)
-    assert machine.node == home and not machine.vmi["status"].get("evacuationNodeName")
-    assert machine.vmi["status"]["phase"] == "Running"
 
 
 def test_taints(cluster):

@@ -214,6 +214,9 @@ static void test_evictions_are_announced(void **state)
     assert_string_equal(json_str(eviction, "/group"), "policy");
     assert_string_equal(json_str(eviction, "/version"), "v1");
     assert_string_equal(json_str(eviction, "/kind"), "Eviction");
+    _cleanup_answer_ struct answer groups = get("/apis", NULL);
+    assert_string_equal(json_str(find(json_at(root(&groups), "/groups"), "/name", "policy"), "/preferredVersion/groupVersion"),
+                        "policy/v1");
 }
 
 static void test_etags(void **state)

@@ -169,6 +169,14 @@ static void a_pod_without_its_vmi_is_kept(void **state)
     expect_denied(*state, "", "kubevirt failed getting the vmi: virtualmachineinstance.kubevirt.io \\\"vm2\\\" not found");
 }
 
+static void old_clients_find_the_group_policy(void **state)
+{
+    add_vmi(*state, "LiveMigrate", "True");
+    assert_int_equal(fixture_call(*state, "a", "system:masters", "POST", "/apis/policy/v1/namespaces/default/pods/p2/eviction",
+                                  "{\"apiVersion\":\"policy/v1beta1\",\"kind\":\"Eviction\"}", NULL), 429);
+    assert_true(has(*state, FIXTURE_VMIS "/vm2", MARK));
+}
+
 static void bad_requests(void **state)
 {
     static const struct {
@@ -204,6 +212,7 @@ int main(void)
         TEST(a_pod_that_the_guest_left_goes),
         TEST(a_migrations_target_stays),
         TEST(a_pod_without_its_vmi_is_kept),
+        TEST(old_clients_find_the_group_policy),
         TEST(bad_requests),
     };
 

@@ -1,6 +1,7 @@
 """One table of commands, run with the newest kubectl and with the oldest that is still about; and what is awkward:
 restarts under a watch, applies that conflict, pages while others write, kinds that come while somebody watches."""
 import concurrent.futures
+import contextlib
 import json
 import os
 import re
@@ -110,7 +111,7 @@ TABLE = [
     ("annotate vm vm1 note-", None, 0, r"vm1 annotated"),
     ("scale vm vm1 --replicas=2", None, 1, r"(?i)not ?found|could not find|the server does not allow|cannot be scaled"),
     # look
-    ("get vm", None, 0, r"NAME +AGE +STATUS +READY\nvm1 +\d+s +Stopped +False"),
+    ("get vm", None, 0, r"NAME +AGE +STATUS +READY\nvm1 +\d+[sm]\S* +Stopped +False"),
     ("get vm -o wide --show-labels", None, 0, r"vm1 .*tier=db"),
     ("get vm,cm -o name", None, 0, r"(?s)virtualmachine.kubevirt.io/vm1\n.*configmap/c1"),
     ("get all", None, 0, r"virtualmachine.kubevirt.io/vm1"),
@@ -227,6 +228,39 @@ def test_pages_are_of_one_moment(server):
     assert rest["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
 
 
+class Watching:
+    """A kubectl that watches; ready when its watch has begun."""
+
+    def __init__(self, client, *args):
+        self.child = subprocess.Popen([client.binary, *args, "-v=6"], env=client.env, stdout=subprocess.PIPE,
+                                      stderr=subprocess.PIPE, text=True)
+        self.said = ""
+        while "watch=true" not in self.said:
+            line = self.child.stderr.readline()
+            assert line, self.said
+            self.said += line
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.child.kill()
+        self.child.communicate()
+
+
+def test_watches_show_what_comes(server, clients):
+    def labelled(name, shown):
+        return json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": {"shown": shown}}})
+
+    with contextlib.ExitStack() as stack:
+        watches = [stack.enter_context(Watching(client, "get", "cm", "-w", "--no-headers", "-l", "shown=yes"))
+                   for client in clients.values()]
+        server.kubectl("create", "-f", "-", text=labelled("hidden", "no"))
+        server.kubectl("create", "-f", "-", text=labelled("seen", "yes"))
+        for watch in watches:
+            assert watch.child.stdout.readline().split()[:2] == ["seen", "0"]
+
+
 CRD = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "ships.example.org"},
        "spec": {"group": "example.org", "scope": "Namespaced",
                 "names": {"plural": "ships", "singular": "ship", "kind": "Ship", "listKind": "ShipList"},
@@ -264,16 +298,10 @@ def test_kinds_come_while_others_watch(server, clients):
 
 
 def test_waits_live_through_a_restart(server, clients):
-    client = clients["1.32"]
     server.kubectl("create", "cm", "goes")
-    wait = subprocess.Popen([client.binary, "wait", "cm", "goes", "--for=delete", "--timeout=30s", "-v=6"], env=client.env,
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    said = wait.stdout.readline()
-    while "watch=true" not in said:
-        said += wait.stdout.readline()
-        assert wait.poll() is None, said
-    assert server.stop() == 0
-    server.start()
-    server.kubectl("delete", "cm", "goes")
-    said += wait.communicate(timeout=40)[0]
-    assert wait.returncode == 0, said
+    with Watching(clients["1.32"], "wait", "cm", "goes", "--for=delete", "--timeout=30s") as wait:
+        assert server.stop() == 0
+        server.start()
+        server.kubectl("delete", "cm", "goes")
+        said = wait.child.communicate(timeout=40)[1]
+        assert wait.child.returncode == 0, said

@@ -266,6 +266,17 @@ static void test_vmi_spec_is_fixed(void **state)
     gw_error_done(&fine);
 }
 
+static void test_the_manifest_of_a_vmi_can_be_sent_again(void **state)
+{
+    _cleanup_doc_ yyjson_doc *old = accept(small), *manifest = NULL, *stored = NULL;
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+
+    assert_int_equal(yaml_parse(small, strlen(small), &manifest, NULL), 0);
+    stored = admit(&world, yyjson_doc_get_root(manifest), yyjson_doc_get_root(old), &err);
+    assert_int_equal(err.n_causes, 0);
+    assert_true(json_equal(json_at(yyjson_doc_get_root(stored), "/spec"), json_at(yyjson_doc_get_root(old), "/spec")));
+}
+
 #define VM_HEAD "apiVersion: kubevirt.io/v1\nkind: VirtualMachine\nmetadata: {name: vm, namespace: default}\nspec:\n"
 #define VM_TEMPLATE "  template:\n    metadata: {labels: {app: x}, creationTimestamp: null}\n    spec:\n" \
                     "      domain: {memory: {guest: 128Mi}, devices: {disks: [{name: root, disk: {}}]}}\n" \
@@ -412,6 +423,7 @@ int main(void)
         cmocka_unit_test_teardown(test_eviction_follows_the_number_of_nodes, world_tear_down),
         cmocka_unit_test_teardown(test_bad_vmis, world_tear_down),
         cmocka_unit_test_teardown(test_vmi_spec_is_fixed, world_tear_down),
+        cmocka_unit_test_teardown(test_the_manifest_of_a_vmi_can_be_sent_again, world_tear_down),
         cmocka_unit_test_teardown(test_vm_defaults, world_tear_down),
         cmocka_unit_test_teardown(test_bad_vms, world_tear_down),
         cmocka_unit_test_teardown(test_migration_refusals, world_tear_down),

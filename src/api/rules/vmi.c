@@ -76,13 +76,24 @@ static void keep_status(yyjson_mut_doc *d, yyjson_val *old)
         json_remove(d, "/status");
 }
 
+/* It may be the manifest that the object was made of, by replace or a server-side apply: with its defaults it is the
+ * same again. */
+static bool is_other_spec(yyjson_mut_doc *d, yyjson_val *old)
+{
+    _cleanup_doc_ yyjson_doc *spec = yyjson_mut_val_imut_copy(json_mut_at(d, "/spec"), NULL);
+
+    return !json_equal(yyjson_doc_get_root(spec), json_at(old, "/spec"));
+}
+
 static void set_defaults(struct rule_ctx *ctx, yyjson_mut_doc *d, yyjson_val *old)
 {
     if (old && !may_report(ctx))
         keep_status(d, old);
+    if (old && !asked_by_system(ctx) && is_other_spec(d, old))
+        vmi_spec_defaults(ctx, d, json_at(old, "/spec"));
     if (old)
         return;
-    vmi_spec_defaults(ctx, d);
+    vmi_spec_defaults(ctx, d, NULL);
     first_status(ctx, d);
     meta_add_finalizer(d, FINALIZER);
 }

@@ -243,12 +243,12 @@ static const char *eviction_default(struct rule_ctx *ctx)
     return nodes > 1 ? "LiveMigrate" : "None";
 }
 
-void vmi_spec_defaults(struct rule_ctx *ctx, yyjson_mut_doc *d)
+void vmi_spec_defaults(struct rule_ctx *ctx, yyjson_mut_doc *d, yyjson_val *old_spec)
 {
     yyjson_mut_val *spec = json_mut_at(d, "/spec"), *domain = yyjson_mut_obj_get(spec, "domain");
     yyjson_mut_val *devices = yyjson_mut_obj_get(domain, "devices");
 
-    vmi_template_defaults(ctx, d, "/spec", NULL);
+    vmi_template_defaults(ctx, d, "/spec", old_spec);
     if (!yyjson_mut_is_obj(devices))
         return;
     cpu_defaults(ctx, d, domain);

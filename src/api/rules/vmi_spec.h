@@ -8,8 +8,9 @@
  * d; the UUID of old_spec (may be NULL) stays. */
 void vmi_template_defaults(struct rule_ctx *ctx, yyjson_mut_doc *d, const char *spec, yyjson_val *old_spec);
 
-/* Everything else: processors, memory, devices, networks. For VirtualMachineInstances, once, at creation. */
-void vmi_spec_defaults(struct rule_ctx *ctx, yyjson_mut_doc *d);
+/* Everything else: processors, memory, devices, networks. For VirtualMachineInstances; old_spec (NULL: at
+ * creation) as above. */
+void vmi_spec_defaults(struct rule_ctx *ctx, yyjson_mut_doc *d, yyjson_val *old_spec);
 
 /* Appends the faults of a spec; base is its path: "spec" or "spec.template.spec". */
 void vmi_spec_check(yyjson_val *spec, const char *base, struct gw_error *err);

@@ -1,11 +1,15 @@
 """Who may do what, from the outside: kubeconfigs of people, service accounts, and the commands by which administrators say
-who may migrate. The whole table of rights is tests/unit/test-roles.c."""
+who may migrate."""
+import base64
+import contextlib
+import http.client
 import json
 import os
+import ssl
 import time
 
 import pytest
-from cluster import GODWIT, KUBECTL, run, vm_manifest, wait_for
+from cluster import GODWIT, KUBECTL, TOP, run, vm_manifest, wait_for
 
 TEMPORARY_ROLE = """
 apiVersion: rbac.authorization.k8s.io/v1
@@ -38,6 +42,24 @@ class Person:
             config = json.loads(self.file.read_text())
             config["users"][0]["user"] = {"token": token}
             self.file.write_text(json.dumps(config))
+
+    @contextlib.contextmanager
+    def connection(self):
+        """A function that posts JSON over one connection and returns the answer's object."""
+        config = json.loads(self.file.read_text())
+        user, server = config["users"][0]["user"], config["clusters"][0]["cluster"]
+        pem = self.home / "pair.pem"
+        pem.write_bytes(base64.b64decode(user["client-certificate-data"]) + base64.b64decode(user["client-key-data"]))
+        context = ssl.create_default_context(cadata=base64.b64decode(server["certificate-authority-data"]).decode())
+        context.load_cert_chain(pem)
+        connection = http.client.HTTPSConnection(server["server"].removeprefix("https://"), context=context, timeout=20)
+
+        def post(path, body):
+            connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+            return json.loads(connection.getresponse().read())
+
+        yield post
+        connection.close()
 
     def kubectl(self, *args, text=None):
         env = dict(os.environ, KUBECONFIG=str(self.file), HOME=str(self.home))
@@ -87,6 +109,31 @@ def test_strangers_see_nothing_but_themselves(cluster, ns, person):
     assert "kubevirt.io/v1" in alice.kubectl("api-versions").stdout
     assert alice.kubectl("get", "kubevirts", "-A").returncode == 0  # role kubevirt.io:default
     assert not alice.may("get", "vm", ns) and not alice.may("*", "*", ns)
+
+
+VERBS = {"g": "get", "l": "list", "w": "watch", "c": "create", "u": "update", "p": "patch", "d": "delete",
+         "D": "deletecollection"}
+RIGHTS = [line.split() for line in (TOP / "tests/unit/data/kubevirt-rights.txt").read_text().splitlines()
+          if not line.startswith("#")]
+
+
+@pytest.mark.parametrize("column, role", enumerate(("admin", "edit", "view", "kubevirt.io:migrate", None)))
+def test_every_right_of_a_role(cluster, module_ns, person, column, role):
+    """Each verb of each row of the table, allowed or refused, asked over TLS with the certificate of a user."""
+    user, ns = f"user{column}", module_ns
+    if role:
+        cluster.kubectl("create", "rolebinding", user, f"--clusterrole={role}", f"--user={user}", "-n", ns)
+    wrong = []
+    with person(user).connection() as ask:
+        for group, resource, *letters in RIGHTS:
+            for letter, verb in VERBS.items():
+                name, _, sub = resource.partition("/")
+                spec = {"resourceAttributes": {"namespace": ns, "verb": verb, "group": "" if group == "core" else group,
+                                               "resource": name, "subresource": sub}}
+                answer = ask("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", {"spec": spec})
+                if answer["status"]["allowed"] != (letter in letters[column]):
+                    wrong.append((verb, resource))
+    assert wrong == []
 
 
 def test_a_migrator_migrates_and_a_namespace_admin_does_not(cluster, ns, vm, person):

@@ -14,6 +14,7 @@
 #include "apiserver/impersonation.h"
 #include "apiserver/reviews.h"
 #include "apiserver/roles.h"
+#include "base/fs.h"
 #include "pki/jwt.h"
 #include "pki/pki.h"
 #include "server-fixture.h"
@@ -128,84 +129,49 @@ static const struct {
 } verbs[] = {{'g', "get"},    {'l', "list"},  {'w', "watch"},  {'c', "create"},
              {'u', "update"}, {'p', "patch"}, {'d', "delete"}, {'D', "deletecollection"}};
 
-/* Verbs that each role gives, in letters; the last column is what everybody who is identified has. */
-static const struct {
-    const char *group, *resource, *admin, *edit, *view, *migrate, *everybody;
-} rights[] = {
-    {SUB, "virtualmachineinstances/console", "g", "g", "", "", ""},
-    {SUB, "virtualmachineinstances/vnc", "g", "g", "", "", ""},
-    {SUB, "virtualmachineinstances/vnc/screenshot", "g", "", "", "", ""},
-    {SUB, "virtualmachineinstances/portforward", "g", "g", "", "", ""},
-    {SUB, "virtualmachineinstances/guestosinfo", "g", "g", "g", "", ""},
-    {SUB, "virtualmachineinstances/filesystemlist", "g", "g", "g", "", ""},
-    {SUB, "virtualmachineinstances/userlist", "g", "g", "g", "", ""},
-    {SUB, "virtualmachineinstances/sev/fetchcertchain", "g", "g", "g", "", ""},
-    {SUB, "virtualmachineinstances/sev/querylaunchmeasurement", "g", "g", "g", "", ""},
-    {SUB, "virtualmachineinstances/usbredir", "g", "g", "", "", ""},
-    {SUB, "virtualmachineinstances/objectgraph", "g", "g", "g", "", ""},
-    {SUB, "virtualmachines/expand-spec", "g", "g", "g", "", ""},
-    {SUB, "virtualmachines/portforward", "g", "g", "", "", ""},
-    {SUB, "virtualmachines/objectgraph", "g", "g", "g", "", ""},
-    {SUB, "virtualmachineinstances/pause", "u", "u", "", "", ""},
-    {SUB, "virtualmachineinstances/unpause", "u", "u", "", "", ""},
-    {SUB, "virtualmachineinstances/addvolume", "u", "u", "", "", ""},
-    {SUB, "virtualmachineinstances/removevolume", "u", "u", "", "", ""},
-    {SUB, "virtualmachineinstances/freeze", "u", "u", "", "", ""},
-    {SUB, "virtualmachineinstances/unfreeze", "u", "u", "", "", ""},
-    {SUB, "virtualmachineinstances/softreboot", "u", "u", "", "", ""},
-    {SUB, "virtualmachineinstances/reset", "u", "u", "", "", ""},
-    {SUB, "virtualmachineinstances/sev/setupsession", "u", "u", "", "", ""},
-    {SUB, "virtualmachineinstances/sev/injectlaunchsecret", "u", "u", "", "", ""},
-    {SUB, "virtualmachineinstances/evacuate/cancel", "u", "u", "", "", ""},
-    {SUB, "virtualmachines/start", "u", "u", "", "", ""},
-    {SUB, "virtualmachines/stop", "u", "u", "", "", ""},
-    {SUB, "virtualmachines/restart", "u", "u", "", "", ""},
-    {SUB, "virtualmachines/addvolume", "u", "u", "", "", ""},
-    {SUB, "virtualmachines/removevolume", "u", "u", "", "", ""},
-    {SUB, "virtualmachines/memorydump", "u", "u", "", "", ""},
-    {SUB, "virtualmachines/removememorydump", "u", "u", "", "", ""},
-    {SUB, "virtualmachines/evacuate/cancel", "u", "u", "", "", ""},
-    {SUB, "expand-vm-spec", "u", "u", "u", "", ""},
-    {SUB, "virtualmachines/migrate", "", "", "", "u", ""},
-    {SUB, "version", "gl", "gl", "gl", "gl", "gl"},
-    {SUB, "guestfs", "gl", "gl", "gl", "gl", "gl"},
-    {KV, "virtualmachines", "glwcupdD", "glwcupd", "glw", "", ""},
-    {KV, "virtualmachineinstances", "glwcupdD", "glwcupd", "glw", "", ""},
-    {KV, "virtualmachineinstancepresets", "glwcupdD", "glwcupd", "glw", "", ""},
-    {KV, "virtualmachineinstancereplicasets", "glwcupdD", "glwcupd", "glw", "", ""},
-    {KV, "virtualmachineinstancemigrations", "glw", "glw", "glw", "glwcupdD", ""},
-    {KV, "virtualmachines/status", "", "", "", "", ""},
-    {KV, "kubevirts", "gl", "gl", "gl", "gl", "gl"},
-    {"migrations.kubevirt.io", "migrationpolicies", "glw", "glw", "glw", "", ""},
-    {"snapshot.kubevirt.io", "virtualmachinesnapshots", "glwcupdD", "glwcupd", "glw", "", ""},
-    {"snapshot.kubevirt.io", "virtualmachinesnapshotcontents", "glwcupdD", "glwcupd", "glw", "", ""},
-    {"snapshot.kubevirt.io", "virtualmachinerestores", "glwcupdD", "glwcupd", "glw", "", ""},
-    {"backup.kubevirt.io", "virtualmachinebackups", "glwcupdD", "glwcupd", "glw", "", ""},
-    {"export.kubevirt.io", "virtualmachineexports", "glwcupdD", "glwcupd", "glw", "", ""},
-    {"clone.kubevirt.io", "virtualmachineclones", "glwcupdD", "glwcupd", "glw", "", ""},
-    {"pool.kubevirt.io", "virtualmachinepools", "glwcupdD", "glwcupd", "glw", "", ""},
-    {"instancetype.kubevirt.io", "virtualmachineinstancetypes", "glwcupdD", "glwcupd", "glw", "", ""},
-    {"instancetype.kubevirt.io", "virtualmachinepreferences", "glwcupdD", "glwcupd", "glw", "", ""},
-    {"instancetype.kubevirt.io", "virtualmachineclusterinstancetypes", "glwcupdD", "glwcupd", "glw", "glw", "glw"},
-    {"instancetype.kubevirt.io", "virtualmachineclusterpreferences", "glwcupdD", "glwcupd", "glw", "glw", "glw"},
-    {"hco.kubevirt.io", "hyperconvergeds", "", "", "", "", ""},
-    {"", "nodes", "", "", "", "", ""},
-};
+/* One row of data/kubevirt-rights.txt: the verbs that each role gives, in letters. */
+enum { ADMIN, EDIT, VIEW, MIGRATE, EVERYBODY, N_ROLES };
 
-static void expect_verbs(struct fixture *f, const char *user, size_t row, const char *letters)
+struct right {
+    char group[64], resource[64], letters[N_ROLES][16];
+};
+VEC_DEFINE(right_vec, struct right);
+
+static struct right_vec read_rights(void)
+{
+    struct right_vec rights = {0};
+    _cleanup_free_ char *text = NULL;
+
+    assert_int_equal(fs_read(SOURCE_DIR "/tests/unit/data/kubevirt-rights.txt", 0, &text, NULL, NULL), 0);
+    for (char *rest = text, *line; (line = strsep(&rest, "\n"));) {
+        struct right r;
+
+        if (!*line || *line == '#')
+            continue;
+        assert_int_equal(sscanf(line, "%63s %63s %15s %15s %15s %15s %15s", r.group, r.resource, r.letters[ADMIN],
+                                r.letters[EDIT], r.letters[VIEW], r.letters[MIGRATE], r.letters[EVERYBODY]), 7);
+        if (streq(r.group, "core"))
+            *r.group = '\0';
+        right_vec_push(&rights, r);
+    }
+    return rights;
+}
+
+static void expect_verbs(struct fixture *f, const char *user, const struct right *right, const char *letters)
 {
     for (size_t v = 0; v < ARRAY_SIZE(verbs); v++) {
         bool wanted = strchr(letters, verbs[v].letter) != NULL;
 
-        if (may(f, user, "demo", verbs[v].verb, rights[row].group, rights[row].resource) != wanted)
-            fail_msg("%s should %sbe allowed to %s %s.%s", user, wanted ? "" : "not ", verbs[v].verb, rights[row].resource,
-                     rights[row].group);
+        if (may(f, user, "demo", verbs[v].verb, right->group, right->resource) != wanted)
+            fail_msg("%s should %sbe allowed to %s %s.%s", user, wanted ? "" : "not ", verbs[v].verb, right->resource,
+                     right->group);
     }
 }
 
 static void kubevirt_roles_give_what_they_should(void **state)
 {
     struct fixture *f = *state;
+    struct right_vec rights = read_rights();
 
     bind_role(f, "demo", "a", "kubevirt.io:admin", "User", "kv-admin");
     bind_role(f, "demo", "e", "kubevirt.io:edit", "User", "kv-edit");
@@ -215,17 +181,19 @@ static void kubevirt_roles_give_what_they_should(void **state)
     bind_role(f, "demo", "ne", "edit", "User", "ns-edit");
     bind_role(f, "demo", "nv", "view", "User", "ns-view");
     bind_role(f, NULL, "root", "cluster-admin", "User", "chief");
-    for (size_t i = 0; i < ARRAY_SIZE(rights); i++) {
-        expect_verbs(f, "kv-admin", i, rights[i].admin);
-        expect_verbs(f, "kv-edit", i, rights[i].edit);
-        expect_verbs(f, "kv-view", i, rights[i].view);
-        expect_verbs(f, "kv-migrate", i, rights[i].migrate);
-        expect_verbs(f, "nobody-special", i, rights[i].everybody);
-        expect_verbs(f, "chief", i, "glwcupdD");
-        expect_verbs(f, "ns-admin", i, rights[i].admin); /* they collect these */
-        expect_verbs(f, "ns-edit", i, rights[i].edit);
-        expect_verbs(f, "ns-view", i, rights[i].view);
+    VEC_EACH (&rights, r) {
+        expect_verbs(f, "kv-admin", r, r->letters[ADMIN]);
+        expect_verbs(f, "kv-edit", r, r->letters[EDIT]);
+        expect_verbs(f, "kv-view", r, r->letters[VIEW]);
+        expect_verbs(f, "kv-migrate", r, r->letters[MIGRATE]);
+        expect_verbs(f, "nobody-special", r, r->letters[EVERYBODY]);
+        expect_verbs(f, "chief", r, "glwcupdD");
+        expect_verbs(f, "ns-admin", r, r->letters[ADMIN]); /* they collect these */
+        expect_verbs(f, "ns-edit", r, r->letters[EDIT]);
+        expect_verbs(f, "ns-view", r, r->letters[VIEW]);
     }
+    assert_true(rights.len > 50);
+    right_vec_done(&rights);
     assert_false(may(f, "ns-admin", "other", "get", KV, "virtualmachines"));
     assert_false(may(f, "ns-admin", NULL, "list", KV, "virtualmachines"));
 }

@@ -29,6 +29,10 @@ def test_the_life_of_a_vm(cluster, ns, virtctl):
         virtctl("start", "vm1")
     assert (failed.value.code, failed.value.stderr) == (1, "Error starting VirtualMachine Operation cannot be fulfilled on "
                                                         'virtualmachine.kubevirt.io "vm1": VM is already running\n')
+    assert virtctl("pause", "vm", "vm1").stdout == "VMI vm1 was scheduled to pause\n"
+    wait_for("it stands still", lambda: status(cluster, ns) == "Paused", 10)
+    assert virtctl("unpause", "vmi", "vm1").stdout == "VMI vm1 was scheduled to unpause\n"
+    wait_for("it goes on", lambda: status(cluster, ns) == "Running", 10)
     home = cluster.get("vmi", "vm1", ns)["status"]["nodeName"]
     other = next(n for n in cluster.nodes if n != home)
     done = virtctl("migrate", "vm1", f"--addedNodeSelector=kubernetes.io/hostname={other}")

@@ -91,6 +91,9 @@ static const struct {
               "parallelMigrationsPerCluster: 5, parallelOutboundMigrationsPerNode: 2, progressTimeout: 150, "
               "allowAutoConverge: true, allowPostCopy: false}}}"), NULL, ""},
     {KUBEVIRT("{configuration: {migrations: {disableTLS: true}}}"), NULL, "always encrypted"},
+    {KUBEVIRT("{configuration: {migrations: {nodeDrainTaintKey: example.com/empty}}}"), NULL, ""},
+    {KUBEVIRT("{configuration: {migrations: {nodeDrainTaintKey: 'two words'}}}"), NULL,
+     "spec.configuration.migrations.nodeDrainTaintKey: Invalid value"},
     {KUBEVIRT("{configuration: {migrations: {parallelMigrationsPerCluster: 0}}}"), NULL, "greater than or equal to 1"},
     {KUBEVIRT("{configuration: {cpuModel: 'a,b'}}"), NULL, "spec.configuration.cpuModel"},
     {"apiVersion: kubevirt.io/v1\nkind: KubeVirt\nmetadata: {name: mine, namespace: kubevirt}\nspec: {}\n", NULL,

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "api/meta.h"
+#include "api/names.h"
 #include "api/quantity.h"
 #include "api/rules/common.h"
 #include "api/rules/kinds.h"
@@ -73,6 +74,15 @@ static void check_words(struct where *w, yyjson_val *configuration)
         field_invalid(w->err, at(w, "machineType"), type_text, "must be q35 or pc-q35-VERSION");
 }
 
+static void check_taint_key(struct where *w, yyjson_val *migrations)
+{
+    const char *key = json_str_or(migrations, "/nodeDrainTaintKey", ""), *fault;
+    _cleanup_free_ char *text = xasprintf("\"%s\"", key);
+
+    if (*key && (fault = qualified_name_fault(key)))
+        field_invalid(w->err, at(w, "nodeDrainTaintKey"), text, "%s", fault);
+}
+
 static void validate_kubevirt(struct rule_ctx *ctx, yyjson_val *object, yyjson_val *old, struct gw_error *err)
 {
     struct where w = {.base = "spec.configuration", .err = err},
@@ -85,6 +95,7 @@ static void validate_kubevirt(struct rule_ctx *ctx, yyjson_val *object, yyjson_v
         return;
     check_words(&w, configuration);
     check_bandwidth(&m, json_at(configuration, "/migrations"));
+    check_taint_key(&m, json_at(configuration, "/migrations"));
     warn_gates(ctx, json_at(configuration, "/developerConfiguration/featureGates"));
 }
 

@@ -326,6 +326,39 @@ static void client_free(struct api_client *client)
 
 static const struct api_client_ops curl_ops = {.start = start, .cancel = cancel, .free = client_free};
 
+int client_curl_connect(struct api_client *client, void **ret_easy, char **ret_head, struct gw_error *err)
+{
+    struct curl_client *c = CONTAINER_OF(client, struct curl_client, client);
+    struct api_call call = {.method = "GET", .path = "/"};
+    struct transfer t = {.owner = c, .call = &call, .easy = curl_easy_init()};
+
+    if (!t.easy)
+        abort(); /* out of memory */
+    set_url(&t);
+    set_tls(&t);
+    curl_easy_setopt(t.easy, CURLOPT_CONNECT_ONLY, 1L);
+    curl_easy_setopt(t.easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(t.easy, CURLOPT_NOPROXY, "*");
+    curl_easy_setopt(t.easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(t.easy, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_TIMEOUT_MS);
+    curl_easy_setopt(t.easy, CURLOPT_SOCKOPTFUNCTION, on_socket_made);
+    curl_easy_setopt(t.easy, CURLOPT_ERRORBUFFER, t.error);
+    t.result = curl_easy_perform(t.easy);
+    curl_easy_setopt(t.easy, CURLOPT_ERRORBUFFER, NULL);
+    curl_easy_setopt(t.easy, CURLOPT_CONNECT_TO, NULL);
+    curl_slist_free_all(t.connect_to);
+    if (t.result != CURLE_OK) {
+        set_error(&t, err);
+        curl_easy_cleanup(t.easy);
+        return -ECONNREFUSED;
+    }
+    *ret_easy = t.easy;
+    *ret_head = c->cfg.token ? xasprintf("Host: %s\r\nAuthorization: Bearer %s\r\n", c->cfg.server + strlen("https://"),
+                                         c->cfg.token)
+                             : xasprintf("Host: %s\r\n", c->cfg.server + strlen("https://"));
+    return 0;
+}
+
 int client_curl_set_cert(struct api_client *client, const char *cert, const char *key, struct gw_error *err)
 {
     struct curl_client *c = CONTAINER_OF(client, struct curl_client, client);

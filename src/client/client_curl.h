@@ -24,5 +24,10 @@ void client_config_done(struct client_config *cfg);
 /* A client on loop, which is referenced. No connection is made before the first call. */
 int client_curl_new(sd_event *loop, const struct client_config *cfg, struct api_client **ret, struct gw_error *err);
 
+/* A connection of its own to c's server, with c's certificate shown, for what is not a request (channel.c). Blocks.
+ * *ret_easy is a CURL handle made with CURLOPT_CONNECT_ONLY, which the caller cleans up; *ret_head are the header lines
+ * Host and, with a token, Authorization, which the caller frees. */
+int client_curl_connect(struct api_client *c, void **ret_easy, char **ret_head, struct gw_error *err);
+
 /* Uses a new certificate and key from now on (rotation): later connections present them, open ones live on. */
 int client_curl_set_cert(struct api_client *c, const char *cert, const char *key, struct gw_error *err);

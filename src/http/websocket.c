@@ -68,17 +68,27 @@ static void on_chunk(wslay_event_context_ptr context, const struct wslay_event_o
 
 /* --- Life --- */
 
-struct websocket *websocket_new(void)
+/* A client's frames are masked. */
+static int on_mask(wslay_event_context_ptr context, uint8_t *buf, size_t len, void *userdata)
+{
+    return gnutls_rnd(GNUTLS_RND_NONCE, buf, len);
+}
+
+struct websocket *websocket_new(enum websocket_side side)
 {
     static const struct wslay_event_callbacks callbacks = {
         .recv_callback = on_recv,
         .send_callback = on_send,
+        .genmask_callback = on_mask,
         .on_frame_recv_start_callback = on_frame,
         .on_frame_recv_chunk_callback = on_chunk,
     };
     struct websocket *w = xnew(struct websocket);
 
-    if (wslay_event_context_server_init(&w->context, &callbacks, w) != 0)
+    int r = side == WEBSOCKET_SERVER ? wslay_event_context_server_init(&w->context, &callbacks, w)
+                                     : wslay_event_context_client_init(&w->context, &callbacks, w);
+
+    if (r != 0)
         abort();                                        /* out of memory, as everywhere */
     wslay_event_config_set_no_buffering(w->context, 1); /* messages may be of any length */
     return w;

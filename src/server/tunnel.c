@@ -245,7 +245,7 @@ void tunnel_offer(struct agents *a, struct agent_link *link, struct api_response
 {
     struct tunnel *t = xnew(struct tunnel);
 
-    *t = (struct tunnel){.agents = a, .link = link, .ws = websocket_new()};
+    *t = (struct tunnel){.agents = a, .link = link, .ws = websocket_new(WEBSOCKET_SERVER)};
     response->status = 101;
     response->handoff = (struct api_handoff){run, drop, t};
 }

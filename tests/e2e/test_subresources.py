@@ -1,10 +1,13 @@
 """What reaches a guest through the agent that has it: logs, pause, reset, console, port forwards."""
+import json
 import os
+import pty
+import select
 import subprocess
 import time
 
 import pytest
-from cluster import KUBECTL, CommandError, Vm, vm_manifest, wait_for
+from cluster import GODWIT, KUBECTL, CommandError, Vm, run, vm_manifest, wait_for
 from subresources import Refused, Subresources
 
 VMI = "virtualmachineinstances/vm1"
@@ -105,6 +108,64 @@ def test_console_both_ways_for_several(machine, sub):
     one.send(b"exit\n")
     one.read_until(b"login:")
     one.close()
+
+
+class Terminal:
+    """A command on a terminal of its own."""
+
+    def __init__(self, *command):
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.execv(command[0], [str(word) for word in command])
+        self.seen = ""
+
+    def expect(self, text: str, seconds=30):
+        end = time.monotonic() + seconds
+        while text not in self.seen:
+            assert time.monotonic() < end, self.seen
+            if select.select([self.fd], [], [], 0.2)[0]:
+                self.seen += os.read(self.fd, 4096).decode(errors="replace")
+        self.seen = self.seen.split(text, 1)[1]
+
+    def type(self, text: str):
+        os.write(self.fd, text.encode())
+
+    def end(self) -> int:
+        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        os.close(self.fd)
+        return code
+
+
+def test_console_of_virtctl_survives_a_migration(cluster, machine):
+    terminal = Terminal(GODWIT, "virtctl", "console", "vm1", "-n", machine.ns, "--kubeconfig", cluster.kubeconfig)
+    terminal.expect("Successfully connected to vm1 console. Press Ctrl+] or Ctrl+5 to exit console.")
+    terminal.type("\n")
+    terminal.expect("login:")
+    machine.migrate()
+    terminal.expect("The console was interrupted, and is connected again.")
+    terminal.type("\n")
+    terminal.expect("login:")
+    terminal.type("\x1d")
+    assert terminal.end() == 0
+
+
+def test_strangers_are_refused(cluster, machine, tmp_path):
+    config = tmp_path / "kubeconfig"
+    server = json.loads(cluster.kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
+    config.write_text(run(GODWIT, "kubeconfig", "--user", "eve", "--server", server, "--data-dir", cluster.dir / "server").stdout)
+    eve = Subresources(config, machine.ns)
+    for what, ask in (("console", eve.open), ("portforward/7000", eve.open), ("pause", eve.put), ("reset", eve.put)):
+        with pytest.raises(Refused, match='User .*eve.* cannot') as refused:
+            ask(f"{VMI}/{what}")
+        assert refused.value.status == 403 and f"virtualmachineinstances/{what.split('/')[0]}" in refused.value.text
+    done = run(KUBECTL, "--kubeconfig", config, "logs", pod_of(machine), "-n", machine.ns, check=False)
+    assert done.returncode and "forbidden" in done.stderr
+    role = ["--clusterrole=kubevirt.io:edit", "--user=eve", "-n", machine.ns]
+    cluster.kubectl("create", "rolebinding", "eve", *role)
+    tunnel = eve.open(f"{VMI}/portforward/7000")
+    tunnel.send(b"ping\n")
+    assert tunnel.read_until(b"ok") == b"ok\n"
+    tunnel.close()
 
 
 def test_port_forward_carries_much_both_ways(machine, sub):

@@ -7,7 +7,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct websocket *w = websocket_new();
+    struct websocket *w = websocket_new(WEBSOCKET_SERVER);
     _cleanup_str_ struct str in = {0}, out = {0};
     size_t portion = size ? 1 + data[0] % 64 : 1;
 

@@ -37,7 +37,7 @@ static void handshake_key_is_answered(void **state)
 
 static void messages_are_one_stream(void **state)
 {
-    struct websocket *w = websocket_new();
+    struct websocket *w = websocket_new(WEBSOCKET_SERVER);
     _cleanup_str_ struct str in = {0}, data = {0}, wire = {0};
     char big[1000];
 
@@ -64,7 +64,7 @@ static void messages_are_one_stream(void **state)
 
 static void closes_are_answered_and_end_it(void **state)
 {
-    struct websocket *w = websocket_new();
+    struct websocket *w = websocket_new(WEBSOCKET_SERVER);
     _cleanup_str_ struct str in = {0}, data = {0}, wire = {0};
 
     add_frame(&in, 0x88, "\x03\xe8", 2); /* 1000 */
@@ -80,9 +80,31 @@ static void closes_are_answered_and_end_it(void **state)
     websocket_free(w);
 }
 
+static void both_sides_understand_each_other(void **state)
+{
+    struct websocket *server = websocket_new(WEBSOCKET_SERVER), *client = websocket_new(WEBSOCKET_CLIENT);
+    _cleanup_str_ struct str wire = {0}, back = {0}, data = {0};
+
+    websocket_send(client, "question", 8, &wire);
+    assert_null(memmem(wire.data, wire.len, "question", 8)); /* masked */
+    websocket_feed(server, wire.data, wire.len, &data);
+    assert_string_equal(str_text(&data), "question");
+    websocket_send(server, "answer", 6, &back);
+    websocket_close(server, 1000, &back);
+    data.len = 0;
+    websocket_feed(client, back.data, back.len, &data);
+    assert_memory_equal(data.data, "answer", 6);
+    wire.len = 0;
+    websocket_flush(client, &wire);
+    websocket_feed(server, wire.data, wire.len, &data);
+    assert_true(websocket_over(client) && websocket_over(server));
+    websocket_free(server);
+    websocket_free(client);
+}
+
 static void nonsense_is_answered_by_a_close(void **state)
 {
-    struct websocket *w = websocket_new();
+    struct websocket *w = websocket_new(WEBSOCKET_SERVER);
     _cleanup_str_ struct str data = {0}, wire = {0};
 
     websocket_feed(w, "\xf2\x80 reserved bits", 16, &data);
@@ -98,6 +120,7 @@ int main(void)
         cmocka_unit_test(handshake_key_is_answered),
         cmocka_unit_test(messages_are_one_stream),
         cmocka_unit_test(closes_are_answered_and_end_it),
+        cmocka_unit_test(both_sides_understand_each_other),
         cmocka_unit_test(nonsense_is_answered_by_a_close),
     };
 

@@ -32,13 +32,14 @@ static const struct verb {
     {"guestosinfo", 1, 0, virtctl_guest_info, "VMI", "the guest's operating system, as its agent tells"},
     {"userlist", 1, 0, virtctl_guest_info, "VMI", "who is logged in"},
     {"fslist", 1, 0, virtctl_guest_info, "VMI", "mounted file systems"},
+    {"console", 1, FLAG_TIMEOUT, virtctl_console, "VMI", "the guest's serial console; Ctrl+] leaves it"},
     {"expand", 0, FLAG_VM | FLAG_FILE | FLAG_OUTPUT, virtctl_expand, "--vm VM | --file FILE",
      "a virtual machine with its whole spec"},
     {"version", 0, FLAG_CLIENT, virtctl_version, "", "versions of this program and of the server"},
 };
 
 /* Options by their letter, or a number above all letters. */
-enum { KUBECONFIG = 256, CONTEXT, DRY_RUN, PAUSED, FORCE, GRACE, SELECTOR, VM };
+enum { KUBECONFIG = 256, CONTEXT, DRY_RUN, PAUSED, FORCE, GRACE, SELECTOR, VM, TIMEOUT };
 
 static const struct option options[] = {
     {"namespace", required_argument, NULL, 'n'},
@@ -53,6 +54,7 @@ static const struct option options[] = {
     {"vm", required_argument, NULL, VM},
     {"file", required_argument, NULL, 'f'},
     {"output", required_argument, NULL, 'o'},
+    {"timeout", required_argument, NULL, TIMEOUT},
     {0},
 };
 
@@ -160,6 +162,7 @@ static int take(struct virtctl *v, struct line *line, int c, struct gw_error *er
         {VM, FLAG_VM, &v->vm, NULL, "vm"},
         {'f', FLAG_FILE, &v->file, NULL, "file"},
         {'o', FLAG_OUTPUT, &v->output, NULL, "output"},
+        {TIMEOUT, FLAG_TIMEOUT, &v->timeout, NULL, "timeout"},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -177,7 +180,7 @@ static int take(struct virtctl *v, struct line *line, int c, struct gw_error *er
 static const char *name_of_flag(unsigned flags)
 {
     static const char *const names[] = {"--dry-run", "--paused", "--force", "--grace-period", "--addedNodeSelector",
-                                        "--client",  "--vm",     "--file",  "--output"};
+                                        "--client",  "--vm",     "--file",  "--output",       "--timeout"};
     size_t i = 0;
 
     while (!(flags & (1u << i)))

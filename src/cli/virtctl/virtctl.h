@@ -14,6 +14,7 @@ enum virtctl_flag {
     FLAG_VM = 1 << 6,
     FLAG_FILE = 1 << 7,
     FLAG_OUTPUT = 1 << 8,
+    FLAG_TIMEOUT = 1 << 9,
 };
 
 /* One call of it. Texts belong to argv. */
@@ -23,7 +24,7 @@ struct virtctl {
     const char *verb;
     char **args; /* as many as the verb takes */
     bool dry_run, paused, force, client_only;
-    const char *grace_period, *selector, *vm, *file, *output; /* NULL: not given */
+    const char *grace_period, *selector, *vm, *file, *output, *timeout; /* NULL: not given */
 };
 
 /* 0 after printing what there is to say, or negative with the whole text for the user in err. */
@@ -32,6 +33,7 @@ typedef int virtctl_fn(struct virtctl *v, struct gw_error *err);
 virtctl_fn virtctl_start, virtctl_stop, virtctl_restart, virtctl_migrate, virtctl_migrate_cancel,
     virtctl_evacuate_cancel;
 virtctl_fn virtctl_pause, virtctl_unpause, virtctl_soft_reboot, virtctl_reset, virtctl_guest_info;
+virtctl_fn virtctl_console;
 virtctl_fn virtctl_version, virtctl_expand;
 
 /* PUT to (or, with method "GET", reading of) subresources.kubevirt.io: resource is "virtualmachines" or

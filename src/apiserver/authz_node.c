@@ -276,6 +276,8 @@ static const struct rule rules[] = {
     {"", "configmaps", NULL, READ, NULL, NULL, NULL},
     {"", "secrets", NULL, GET, is_needed_here, NULL, "an agent may only read Secrets that a VMI on its node names"},
     {"", "events", NULL, WRITE, NULL, NULL, NULL},
+    {"authentication.k8s.io", "selfsubjectreviews", NULL, CREATE, NULL, NULL, NULL},
+    {"authorization.k8s.io", "selfsubjectaccessreviews", NULL, CREATE, NULL, NULL, NULL},
     {"certificates.k8s.io", "certificatesigningrequests", NULL, CREATE | READ, is_own_request, selects_own_request,
      ONLY_REQUESTER},
 };

@@ -24,7 +24,7 @@ static char *first_kubeconfig(const char *list)
     return xstrdup(list);
 }
 
-static char *default_kubeconfig(void)
+char *cli_default_kubeconfig(void)
 {
     const char *named = getenv("KUBECONFIG"), *home = getenv("HOME");
 
@@ -39,7 +39,7 @@ int cli_api_open(struct cli_api *api, const char *kubeconfig, struct gw_error *e
 int cli_api_open_context(struct cli_api *api, const char *kubeconfig, const char *context, struct gw_error *err)
 {
     _cleanup_client_config_ struct client_config config = {0};
-    _cleanup_free_ char *path = kubeconfig ? xstrdup(kubeconfig) : default_kubeconfig();
+    _cleanup_free_ char *path = kubeconfig ? xstrdup(kubeconfig) : cli_default_kubeconfig();
     int r = kubeconfig_load(path, context, &config, err);
 
     *api = (struct cli_api){0};

@@ -11,6 +11,10 @@ struct cli_api {
     char *namespace_; /* of the kubeconfig's context */
 };
 
+/* The kubeconfig that counts when none is named: the first file of $KUBECONFIG that exists, else ~/.kube/config. Caller
+ * frees. */
+char *cli_default_kubeconfig(void);
+
 /* kubeconfig NULL: the first file of $KUBECONFIG that exists, else ~/.kube/config. */
 int cli_api_open(struct cli_api *api, const char *kubeconfig, struct gw_error *err);
 /* The same with one of its contexts; NULL: the current one. */

@@ -8,6 +8,7 @@
 #include "base/fs.h"
 #include "base/str.h"
 #include "base/vec.h"
+#include "cli/api.h"
 #include "cli/cli.h"
 #include "client/kubeconfig.h"
 #include "pki/pki.h"
@@ -63,7 +64,7 @@ static const struct {
     {"user", "NAME", set_user, "who it is for"},
     {"group", "GROUP", add_group, "a group of the user; may be repeated"},
     {"data-dir", "DIR", set_data_dir, "the server's data directory [/var/lib/godwit/server]"},
-    {"server", "URL", set_server, "https://HOST:PORT [that of DIR/admin.kubeconfig]"},
+    {"server", "URL", set_server, "https://HOST:PORT [as DIR/admin.kubeconfig or the kubeconfig in use says]"},
     {"days", "N", set_days, "how long the certificate is good [365]"},
 };
 
@@ -111,12 +112,16 @@ static int open_authority(const char *dir, struct pki_ca **ret, struct gw_error 
     return r < 0 ? r : pki_ca_from_pem(cert, key, ret, err);
 }
 
-static int find_server(const struct options *o, char **ret, struct gw_error *err)
+/* What the administrator's kubeconfig says: the one beside the data, or the one in use if it is of the same cluster. */
+static int find_server(const struct options *o, const struct pki_ca *ca, char **ret, struct gw_error *err)
 {
-    _cleanup_free_ char *path = xasprintf("%s/admin.kubeconfig", o->data_dir);
+    _cleanup_free_ char *beside = xasprintf("%s/admin.kubeconfig", o->data_dir);
+    _cleanup_free_ char *path = fs_exists(beside) ? xstrdup(beside) : cli_default_kubeconfig();
     _cleanup_client_config_ struct client_config admin = {0};
     int r = o->server ? 0 : kubeconfig_load(path, NULL, &admin, err);
 
+    if (r == 0 && !o->server && !str_same(admin.ca, pki_ca_cert_pem(ca)))
+        r = gw_error_set(err, GW_NOT_FOUND, "%s is of another cluster", path);
     if (r < 0)
         return gw_error_wrap(err, r, "where the server is (say it by --server)");
     *ret = xstrdup(o->server ? o->server : admin.server);
@@ -126,7 +131,7 @@ static int find_server(const struct options *o, char **ret, struct gw_error *err
 static int issue(const struct options *o, struct pki_ca *ca, struct client_config *ret, struct gw_error *err)
 {
     const struct pki_subject subject = {.cn = o->user, .o = o->groups.items};
-    int r = find_server(o, &ret->server, err);
+    int r = find_server(o, ca, &ret->server, err);
 
     r = r < 0 ? r : pki_issue_with_key(ca, &subject, PKI_CLIENT, o->days * DAY_S, &ret->cert, &ret->key, err);
     ret->ca = xstrdup(pki_ca_cert_pem(ca));

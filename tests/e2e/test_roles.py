@@ -35,9 +35,8 @@ class Person:
     def __init__(self, cluster, folder, name, *groups, token=None):
         self.cluster, self.file, self.home = cluster, folder / f"{name}.kubeconfig", folder
         options = [f"--group={group}" for group in groups]
-        server = json.loads(cluster.kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
-        self.file.write_text(run(GODWIT, "kubeconfig", "--user", name, *options, "--server", server, "--data-dir",
-                                 cluster.dir / "server").stdout)
+        self.file.write_text(run(GODWIT, "kubeconfig", "--user", name, *options, "--data-dir", cluster.dir / "server",
+                                 env=dict(os.environ, KUBECONFIG=str(cluster.kubeconfig))).stdout)
         if token:
             config = json.loads(self.file.read_text())
             config["users"][0]["user"] = {"token": token}

@@ -661,6 +661,11 @@ static void reviews_answer(void **state)
                   "\"incomplete\":false");
     expect_answer(f, "maria", AUTHENTICATION "selfsubjectreviews", "{}", 201,
                   "{\"username\":\"maria\",\"groups\":[\"x\",\"system:authenticated\"]}");
+    assert_int_equal(fixture_call(f, "system:node:n1", "system:nodes", "POST", AUTHENTICATION "selfsubjectreviews", "{}", NULL), 201);
+    assert_int_equal(fixture_call(f, "system:node:n1", "system:nodes", "POST", AUTHORIZATION "selfsubjectaccessreviews", ask, NULL),
+                     201);
+    assert_int_equal(fixture_call(f, "system:node:n1", "system:nodes", "POST", AUTHORIZATION "subjectaccessreviews", about, NULL),
+                     403);
     assert_int_equal(fixture_call(f, "root", "system:masters", "GET", AUTHORIZATION "subjectaccessreviews", NULL, NULL), 405);
     assert_int_equal(fixture_call(f, "root", "system:masters", "POST", AUTHENTICATION "namespaces/demo/tokenrequests",
                                   "{}", NULL), 404);

@@ -15,6 +15,7 @@ static const char *const types[] = {
     "application/merge-patch+json",
     "application/json-patch+json",
     "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
     "application/vnd.kubernetes.protobuf",
     NULL,
 };

@@ -77,31 +77,42 @@ static void add_parameter(struct writer *w, yyjson_mut_val *list, const char *in
     yyjson_mut_obj_add_str(w->doc, schema, "type", "string");
 }
 
+#define DRY_RUN "All: checks the request, but changes nothing."
+#define FIELD_MANAGER "Name of the program that makes the change."
+#define FIELD_VALIDATION "What happens with unknown and duplicate fields: Ignore, Warn or Strict."
+
 static const struct parameter {
     const char *name, *description;
-} write_parameters[] =
-    {
-        {"dryRun", "All: checks the request, but changes nothing."},
-        {"fieldManager", "Name of the program that makes the change."},
-        {"force", "Server-side apply takes fields from other managers."},
-        {"fieldValidation", "What happens with unknown and duplicate fields: Ignore, Warn or Strict."},
-        {NULL, NULL},
-},
-  list_parameters[] =
-      {
-          {"labelSelector", "Only objects whose labels fit."},
-          {"fieldSelector", "Only objects whose fields fit."},
-          {"limit", "At most so many objects; the answer tells how to go on."},
-          {"continue", "Where the list that this token is from goes on."},
-          {"resourceVersion", "How old the answer may be."},
-          {"watch", "Streams the changes instead of a list."},
-          {NULL, NULL},
-},
-  delete_parameters[] = {
-      {"dryRun", "All: checks the request, but changes nothing."},
-      {"gracePeriodSeconds", "Time in seconds that the object may take to end."},
-      {"propagationPolicy", "What happens with dependents: Orphan, Background or Foreground."},
-      {NULL, NULL},
+} write_parameters[] = {
+    {"dryRun", DRY_RUN},
+    {"fieldManager", FIELD_MANAGER},
+    {"fieldValidation", FIELD_VALIDATION},
+    {NULL, NULL},
+};
+
+static const struct parameter patch_parameters[] = {
+    {"dryRun", DRY_RUN},
+    {"fieldManager", FIELD_MANAGER},
+    {"fieldValidation", FIELD_VALIDATION},
+    {"force", "Server-side apply takes fields from other managers."},
+    {NULL, NULL},
+};
+
+static const struct parameter list_parameters[] = {
+    {"labelSelector", "Only objects whose labels fit."},
+    {"fieldSelector", "Only objects whose fields fit."},
+    {"limit", "At most so many objects; the answer tells how to go on."},
+    {"continue", "Where the list that this token is from goes on."},
+    {"resourceVersion", "How old the answer may be."},
+    {"watch", "Streams the changes instead of a list."},
+    {NULL, NULL},
+};
+
+static const struct parameter delete_parameters[] = {
+    {"dryRun", DRY_RUN},
+    {"gracePeriodSeconds", "Time in seconds that the object may take to end."},
+    {"propagationPolicy", "What happens with dependents: Orphan, Background or Foreground."},
+    {NULL, NULL},
 };
 
 static void add_parameters(struct writer *w, yyjson_mut_val *op, const struct parameter *p)
@@ -165,14 +176,14 @@ static const struct operation {
       {
           {"get", "get", NULL, "200", true, NULL},
           {"put", "put", write_parameters, "200", true, add_object_body},
-          {"patch", "patch", write_parameters, "200", true, add_patch_body},
+          {"patch", "patch", patch_parameters, "200", true, add_patch_body},
           {"delete", "delete", delete_parameters, "200", false, NULL},
           {0},
 },
   status_operations[] = {
       {"get", "get", NULL, "200", true, NULL},
       {"put", "put", write_parameters, "200", true, add_object_body},
-      {"patch", "patch", write_parameters, "200", true, add_patch_body},
+      {"patch", "patch", patch_parameters, "200", true, add_patch_body},
       {0},
 };
 

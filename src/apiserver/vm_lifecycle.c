@@ -57,13 +57,30 @@ static int set_running(struct vm_call *c, bool running, struct gw_error *err)
     return vm_patch(c, vm_of(c), NULL, patch, err);
 }
 
-static void add_request(yyjson_mut_doc *d, yyjson_mut_val *list, const char *action, yyjson_val *vmi)
+static bool wants_paused(struct vm_call *c)
+{
+    return json_bool(options_of(c), "/paused", false);
+}
+
+static yyjson_mut_val *add_request(yyjson_mut_doc *d, yyjson_mut_val *list, const char *action)
 {
     yyjson_mut_val *o = yyjson_mut_arr_add_obj(d, list);
 
     yyjson_mut_obj_add_str(d, o, "action", action);
-    if (vmi)
-        yyjson_mut_obj_add_strcpy(d, o, "uid", meta_uid(vmi));
+    return o;
+}
+
+static void add_stop(struct vm_call *c, yyjson_mut_doc *d, yyjson_mut_val *list)
+{
+    yyjson_mut_obj_add_strcpy(d, add_request(d, list, "Stop"), "uid", meta_uid(vmi_of(c)));
+}
+
+static void add_start(struct vm_call *c, yyjson_mut_doc *d, yyjson_mut_val *list)
+{
+    yyjson_mut_val *o = add_request(d, list, "Start");
+
+    if (wants_paused(c))
+        yyjson_mut_obj_add_str(d, yyjson_mut_obj_add_obj(d, o, "data"), "paused", "true");
 }
 
 /* Of this instance; then a start. A stop alone takes the place of what was asked for before. */
@@ -75,9 +92,9 @@ static int ask(struct vm_call *c, bool stop, bool start, struct gw_error *err)
     if (start && yyjson_arr_size(json_at(vm_of(c), "/status/stateChangeRequests")))
         return vm_internal(err, "unable to complete request: stop/start already underway");
     if (stop)
-        add_request(patch, list, "Stop", vmi_of(c));
+        add_stop(c, patch, list);
     if (start)
-        add_request(patch, list, "Start", NULL);
+        add_start(c, patch, list);
     json_set(patch, "/status/stateChangeRequests", list);
     json_set(patch, "/status/startFailure", yyjson_mut_null(patch));
     return vm_patch(c, vm_of(c), "status", patch, err);
@@ -114,11 +131,6 @@ static int hurry(struct vm_call *c, int64_t grace_s, struct gw_error *err)
 
 /* --- The acts --- */
 
-static int refuse_paused(struct gw_error *err)
-{
-    return gw_error_set(err, GW_BAD_REQUEST, "VMs cannot start paused yet: start it without \"paused\"");
-}
-
 static int start_on_request(struct vm_call *c, struct gw_error *err)
 {
     bool rerun = strategy_is(c, "RerunOnFailure", "RerunOnFailure");
@@ -136,10 +148,8 @@ int vm_start(struct vm_call *c, struct gw_error *err)
         return r;
     if (c->vmi && !is_over(c) && !has_phase(c, "Unknown") && !has_phase(c, ""))
         return vm_conflict(c, err, "VM is already running");
-    if (json_bool(options_of(c), "/paused", false))
-        return refuse_paused(err);
-    if (strategy_is(c, "Halted", "Halted"))
-        return set_running(c, true, err);
+    if (strategy_is(c, "Halted", "Halted")) /* a request can say "paused"; its controller makes it Always then */
+        return wants_paused(c) ? ask(c, false, true, err) : set_running(c, true, err);
     if (strategy_is(c, "Manual", "RerunOnFailure"))
         return start_on_request(c, err);
     return vm_conflict(c, err, "%s does not support manual start requests", strategy_of(vm_of(c)));

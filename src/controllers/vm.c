@@ -11,6 +11,14 @@
 
 #define FINALIZER "kubevirt.io/virtualMachineControllerFinalize"
 
+/* A start that was asked for with "paused" (KubeVirt: StartOptions). */
+static bool asked_paused(yyjson_val *vm)
+{
+    yyjson_val *start = json_find(json_at(vm, "/status/stateChangeRequests"), "/action", "Start");
+
+    return streq(json_str_or(start, "/data/paused", ""), "true");
+}
+
 /* --- the instance --- */
 
 static void copy(yyjson_mut_doc *d, const char *to, yyjson_val *value)
@@ -30,6 +38,8 @@ static yyjson_mut_doc *new_instance(yyjson_val *vm)
     meta_set_annotation(d, ANNOTATION_ADDRESS, NULL); /* who may write VMs may not choose other VMs' addresses */
     meta_add_owner(d, vm, true, true);
     copy(d, "/spec", json_at(vm, "/spec/template/spec"));
+    if (asked_paused(vm))
+        json_set_str(d, "/spec/startStrategy", "Paused");
     return d;
 }
 
@@ -90,6 +100,17 @@ static void stop(struct task *t, yyjson_val *vm, yyjson_val *vmi)
                "Stopped the virtual machine by deleting the virtual machine instance %s", meta_uid(vmi));
 }
 
+static void turn_on(struct task *t, yyjson_val *vm)
+{
+    yyjson_mut_doc *patch = json_object();
+
+    if (json_str(vm, "/spec/runStrategy"))
+        json_set_str(patch, "/spec/runStrategy", "Always");
+    else
+        json_set_bool(patch, "/spec/running", true);
+    task_patch(t, &API_VIRTUALMACHINES, vm, NULL, true, patch);
+}
+
 static void act(struct task *t, yyjson_val *vm, yyjson_val *vmi, enum vm_action action)
 {
     switch (action) {
@@ -104,6 +125,9 @@ static void act(struct task *t, yyjson_val *vm, yyjson_val *vmi, enum vm_action 
         break;
     case VM_STOP:
         stop(t, vm, vmi);
+        break;
+    case VM_TURN_ON:
+        turn_on(t, vm);
         break;
     case VM_RELEASE:
         remove_finalizer(t, &API_VIRTUALMACHINES, vm, FINALIZER);

@@ -15,7 +15,8 @@ static const char *const strategies[] = {
 static_assert(ARRAY_SIZE(strategies) == RUN_STRATEGY_MAX, "each strategy needs its name");
 
 static const char *const actions[] = {
-    [VM_KEEP] = "keep", [VM_START] = "start", [VM_STOP] = "stop", [VM_RERUN] = "rerun", [VM_RELEASE] = "release",
+    [VM_KEEP] = "keep",   [VM_START] = "start",     [VM_STOP] = "stop",
+    [VM_RERUN] = "rerun", [VM_TURN_ON] = "turn on", [VM_RELEASE] = "release",
 };
 static_assert(ARRAY_SIZE(actions) == VM_ACTION_MAX, "each action needs its name");
 
@@ -68,6 +69,8 @@ enum vm_action vm_next(const struct vm_view *v)
         return VM_KEEP;
     if (v->deleting)
         return v->instance == INSTANCE_NONE ? VM_RELEASE : VM_STOP;
+    if (v->instance == INSTANCE_NONE && v->strategy == RUN_HALTED && v->start_asked)
+        return VM_TURN_ON;
     if (v->instance == INSTANCE_NONE)
         return (v->strategy_new && starts_when_set) || (v->start_asked && starts_when_asked)
                    ? VM_START

@@ -37,6 +37,7 @@ enum vm_action {
     VM_START,   /* create the instance */
     VM_STOP,    /* delete it */
     VM_RERUN,   /* the same, and remember to start it again */
+    VM_TURN_ON, /* it was halted: Always from now on, and the instance is the next step */
     VM_RELEASE, /* the VM may go */
     VM_ACTION_MAX,
 };

@@ -23,7 +23,9 @@ def status(cluster, ns):
 def test_the_life_of_a_vm(cluster, ns, virtctl):
     cluster.create(vm_manifest("vm1", run_strategy="Manual", terminationGracePeriodSeconds=60), ns)
     assert virtctl("start", "vm1", "--dry-run").stdout == "Dry Run execution\nVM vm1 was scheduled to start\n"
-    assert virtctl("start", "vm1").stdout == "VM vm1 was scheduled to start\n"
+    assert virtctl("start", "vm1", "--paused").stdout == "VM vm1 was scheduled to start\n"
+    wait_for("it is there", lambda: status(cluster, ns) == "Paused", 60)
+    assert virtctl("unpause", "vm", "vm1").stdout == "VMI vm1 was scheduled to unpause\n"
     wait_for("it runs", lambda: status(cluster, ns) == "Running", 60)
     with pytest.raises(CommandError) as failed:
         virtctl("start", "vm1")

@@ -281,6 +281,24 @@ static void test_manual_follows_requests(void **state)
     assert_string_equal(vm(w, "/status/stateChangeRequests/0/action"), "");
 }
 
+static void test_starts_paused_on_request(void **state)
+{
+    struct world *w = *state;
+
+    make_vm(w, "Halted", "");
+    sim_patch(w->s, VMS "/vm1/status",
+              "{\"status\":{\"stateChangeRequests\":[{\"action\":\"Start\",\"data\":{\"paused\":\"true\"}}]}}");
+    sim_run(w->s, 1000);
+    assert_string_equal(vm(w, "/spec/runStrategy"), "Always");
+    assert_string_equal(vmi(w, "/spec/startStrategy"), "Paused");
+    assert_string_equal(vm(w, "/status/stateChangeRequests/0/action"), "");
+    run_vm(w);
+    sim_delete(w->s, VMIS "/vm1"); /* only this once */
+    sim_run(w->s, 1000);
+    end_pod(w, "Succeeded");
+    assert_string_equal(vmi(w, "/spec/startStrategy"), "");
+}
+
 /* A stop and a start at once: the start is not for the instance that goes. */
 static void test_manual_restarts_on_request(void **state)
 {
@@ -413,6 +431,7 @@ int main(void)
         TEST(test_reruns_on_failure_only),
         TEST(test_manual_follows_requests),
         TEST(test_manual_restarts_on_request),
+        TEST(test_starts_paused_on_request),
         TEST(test_failed_starts_wait_longer_and_longer),
         TEST(test_deleted_vm_waits_for_its_guest),
         TEST(test_ended_pod_ends_the_vmi),

@@ -29,6 +29,8 @@ static void test_halted(void **state)
     EXPECT(next(RUN_HALTED, INSTANCE_NONE), VM_KEEP);
     EXPECT(next(RUN_HALTED, INSTANCE_LIVE), VM_STOP);
     EXPECT(next(RUN_HALTED, INSTANCE_FAILED), VM_STOP);
+    EXPECT(vm_next(&(struct vm_view){.strategy = RUN_HALTED, .start_asked = true}), VM_TURN_ON);
+    EXPECT(vm_next(&(struct vm_view){.strategy = RUN_HALTED, .start_asked = true, .instance = INSTANCE_LIVE}), VM_STOP);
 }
 
 static void test_manual(void **state)

@@ -84,7 +84,8 @@ static void expect_state(struct fixture *f, const char *strategy, const char *re
     _cleanup_str_ struct str s = {0};
 
     json_each(json_at(vm, "/status/stateChangeRequests"), item)
-        str_printf(&s, "%s%s%s", s.len ? " " : "", json_str(item, "/action"), json_str(item, "/uid") ? "!" : "");
+        str_printf(&s, "%s%s%s%s", s.len ? " " : "", json_str(item, "/action"), json_str(item, "/uid") ? "!" : "",
+                   json_str(item, "/data/paused") ? " paused" : "");
     assert_string_equal(str_text(&s), requests);
     assert_string_equal(json_str_or(vm, "/spec/runStrategy", json_bool(vm, "/spec/running", false) ? "true" : "false"), strategy);
 }
@@ -102,7 +103,8 @@ struct row {
 static const struct row rows[] = {
     {STRATEGY("Halted"), NULL, "start", NULL, 202, "", "Always", ""},
     {STRATEGY("Halted"), NULL, "start", "{\"dryRun\":[\"All\"]}", 202, "", "Halted", ""},
-    {STRATEGY("Halted"), NULL, "start", "{\"paused\":true}", 400, "paused", "Halted", ""},
+    {STRATEGY("Halted"), NULL, "start", "{\"paused\":true}", 202, "", "Halted", "Start paused"},
+    {STRATEGY("Manual"), NULL, "start", "{\"paused\":true}", 202, "", "Manual", "Start paused"},
     {"\"running\":false", NULL, "start", "{}", 202, "", "true", ""},
     {STRATEGY("Always"), "Running", "start", NULL, 409, ON "VM is already running", "Always", ""},
     {STRATEGY("Always"), NULL, "start", NULL, 409, ON "Always does not support manual start requests", "Always", ""},

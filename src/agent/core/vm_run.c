@@ -184,6 +184,13 @@ static void on_cont(void *userdata, yyjson_val *result, const struct qmp_fault *
     vm_fail(vm, "FailedToRun", &err);
 }
 
+/* A QEMU that has never run cannot be paused, and as it is (prelaunch) it is neither running nor paused for anybody who
+ * looks. So the guest is let go and stopped in one breath. */
+static bool starts_paused(const struct vm *vm)
+{
+    return streq(json_str_or(yyjson_doc_get_root(vm->pod.vmi), "/spec/startStrategy", ""), "Paused");
+}
+
 /* The guest's address is announced and the fact noted before the first instruction, so that no guest has run without a
  * trace of it. A target only gets up. */
 void vm_run(struct vm *vm)
@@ -207,6 +214,8 @@ void vm_run(struct vm *vm)
     free(vm->run_state);
     vm->run_state = xstrdup("starting"); /* until the answer: not prelaunch any more */
     qmp_command(vm->session, "cont", NULL, on_cont, vm);
+    if (starts_paused(vm))
+        qmp_command(vm->session, "stop", NULL, NULL, NULL);
     if (first) {
         pod_event(&vm->pod, EVENT_NORMAL, "Created", "VirtualMachineInstance defined.");
         pod_event(&vm->pod, EVENT_NORMAL, "Started", "VirtualMachineInstance started.");

@@ -423,12 +423,16 @@ static void nobody_gives_what_he_lacks(void **state)
         {"POST", DEMO "rolebindings", BINDING("b4", "ClusterRole", "cluster-admin"), 403, "not currently held"},
         {"POST", DEMO "rolebindings", BINDING("b5", "ClusterRole", "absent"), 404,
          "clusterroles.rbac.authorization.k8s.io \\\"absent\\\" not found"},
+        {"PATCH", DEMO "rolebindings/by-root", "{\"subjects\":[{\"kind\":\"User\",\"name\":\"ann\"}]}", 403, "not currently held"},
+        {"PATCH", DEMO "rolebindings/a", "{\"metadata\":{\"labels\":{\"x\":\"y\"}}}", 200, ""}, /* she holds what it gives */
+        {"DELETE", DEMO "rolebindings/by-root", NULL, 200, ""},
         {"POST", RBAC "clusterrolebindings", BINDING("b6", "ClusterRole", "view"), 403, "cannot create resource"},
         {"POST", RBAC "namespaces/other/rolebindings", BINDING("b7", "ClusterRole", "view"), 403, "cannot create resource"},
     };
     struct fixture *f = *state;
 
     bind_role(f, "demo", "a", "admin", "User", "ann");
+    bind_role(f, "demo", "by-root", "kubevirt.io:migrate", "User", "maria");
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         _cleanup_free_ char *text = NULL;
         int status = fixture_call(f, "ann", "x", rows[i].method, rows[i].target, rows[i].body, &text);

@@ -16,6 +16,7 @@
 #include "api/schema.h"
 #include "base/json.h"
 
+#define FIELD_SET_SELF "."
 #define FIELD_SET_WIDTH 1000 /* lookups are linear */
 #define FIELD_SET_DEPTH 64   /* sets lie deeper in an object than what they name, and parsers have a limit */
 

@@ -132,19 +132,20 @@ static void collect(void *data, const char *name, const char *value)
         api_headers_push(data, (struct api_header){(char *)name, (char *)value}); /* they live as long as the request */
 }
 
-/* *who becomes the one that the request is to be made as; ret_own is what the caller frees. */
-static int impersonate(struct front *f, struct http_request *r, const struct identity **who, struct identity **ret_own,
-                       struct api_subject *ret_about, struct gw_error *err)
+/* ret: as whom the request is to be made, who may be somebody else than real; ret_own is what the caller frees. */
+static int impersonate(struct front *f, struct http_request *r, const struct identity *real,
+                       const struct identity **ret, struct identity **ret_own, struct api_subject *ret_about,
+                       struct gw_error *err)
 {
-    const struct api_user user = identity_user(*who);
+    const struct api_user user = identity_user(real);
     struct api_headers asked = {0};
     int result;
 
     http_each_header(r, collect, &asked);
     result = impersonation_apply(f->rest, &user, &asked, ret_own, ret_about, err);
     api_headers_done(&asked);
-    if (result == 0 && *ret_own)
-        *who = *ret_own;
+    if (result == 0)
+        *ret = *ret_own ? *ret_own : real;
     return result;
 }
 
@@ -192,7 +193,7 @@ void front_handle(struct http_request *r, void *userdata)
         /* The reason goes to nobody: it would help those who try keys. Kubernetes says the same word. */
         gw_error_set(&err, GW_UNAUTHORIZED, "Unauthorized");
         send_error(r, &err, NULL);
-    } else if (who = real, impersonate(f, r, &who, &other, &about, &err) < 0) {
+    } else if (impersonate(f, r, real, &who, &other, &about, &err) < 0) {
         send_error(r, &err, &about);
     } else {
         handle_api(f, r, who, real);

@@ -9,7 +9,6 @@
 #include "base/alloc.h"
 #include "base/str.h"
 #include "http/uri.h"
-#include "migration/evacuation.h"
 
 #define GROUP "subresources.kubevirt.io"
 #define KUBEVIRT "kubevirt.io"
@@ -19,7 +18,7 @@
 
 /* --- For the acts --- */
 
-static const struct kind *kind_of(const struct vm_call *c, const char *group, const char *kind)
+const struct kind *vm_kind(const struct vm_call *c, const char *group, const char *kind)
 {
     return kinds_find_kind(c->server->kinds, group, NULL, kind);
 }
@@ -28,7 +27,7 @@ static int read_one(struct vm_call *c, const char *kind, const char *resource, y
 {
     yyjson_doc_free(*ret);
     *ret = NULL;
-    if (rest_read(c->server, kind_of(c, KUBEVIRT, kind), c->target->namespace, c->target->name, ret, NULL) == 0)
+    if (rest_read(c->server, vm_kind(c, KUBEVIRT, kind), c->target->namespace, c->target->name, ret, NULL) == 0)
         return 0;
     c->about = resource;
     gw_error_set(err, GW_NOT_FOUND, "%s." KUBEVIRT " \"%s\" not found", resource, c->target->name);
@@ -73,16 +72,16 @@ int vm_internal(struct gw_error *err, const char *fmt, ...)
     return -EIO;
 }
 
-static const char *query(const struct vm_call *c)
+const char *vm_query(const struct vm_call *c)
 {
     return c->dry_run ? "?dryRun=All" : "";
 }
 
 int vm_patch(struct vm_call *c, yyjson_val *object, const char *sub, yyjson_mut_doc *patch, struct gw_error *err)
 {
-    const struct kind *kind = kind_of(c, KUBEVIRT, json_str_or(object, "/kind", ""));
+    const struct kind *kind = vm_kind(c, KUBEVIRT, json_str_or(object, "/kind", ""));
     _cleanup_free_ char *path = local_target(kind, c->target->namespace, meta_name(object), sub);
-    _cleanup_free_ char *target = xasprintf("%s%s", path, query(c));
+    _cleanup_free_ char *target = xasprintf("%s%s", path, vm_query(c));
     _cleanup_error_ struct gw_error fault = GW_ERROR_INIT;
 
     json_set_str(patch, "/metadata/uid", meta_uid(object));
@@ -94,79 +93,6 @@ int vm_patch(struct vm_call *c, yyjson_val *object, const char *sub, yyjson_mut_
         return vm_internal(err, "%s", gw_error_message(&fault));
     (void)vm_conflict(c, err, "the object has been modified; please try again");
     return -ESTALE;
-}
-
-/* --- Migration --- */
-
-static int create_migration(struct vm_call *c, struct gw_error *err)
-{
-    const struct kind *kind = kind_of(c, KUBEVIRT, "VirtualMachineInstanceMigration");
-    _cleanup_free_ char *path = local_target(kind, c->target->namespace, NULL, NULL);
-    _cleanup_free_ char *target = xasprintf("%s%s", path, query(c));
-    _cleanup_mut_doc_ yyjson_mut_doc *d = json_object();
-    _cleanup_error_ struct gw_error fault = GW_ERROR_INIT;
-    yyjson_val *selector = json_at(options_of(c), "/addedNodeSelector");
-
-    json_set_str(d, "/apiVersion", "kubevirt.io/v1");
-    json_set_str(d, "/kind", "VirtualMachineInstanceMigration");
-    json_set_str(d, "/metadata/generateName", "kubevirt-migrate-vm-");
-    json_set_str(d, "/spec/vmiName", c->target->name);
-    if (selector)
-        json_set(d, "/spec/addedNodeSelector", yyjson_val_mut_copy(d, selector));
-    _cleanup_blob_ struct blob *body = json_encode(d->root);
-    if (local_call(c->server, "POST", target, JSON_BODY, body, NULL, &fault) == 0)
-        return 0;
-    return vm_internal(err, "%s", gw_error_message(&fault));
-}
-
-static int migrate(struct vm_call *c, struct gw_error *err)
-{
-    int r = vm_read(c, err);
-
-    r = r < 0 ? r : vm_read_instance(c, true, err);
-    if (r < 0)
-        return r;
-    if (!streq(json_str_or(vmi_of(c), "/status/phase", ""), "Running"))
-        return vm_conflict(c, err, "VM is not running");
-    return create_migration(c, err);
-}
-
-static int check_drain_taint(struct vm_call *c, const char *name, struct gw_error *err)
-{
-    const struct kind *nodes = kind_of(c, "", "Node"), *settings = kind_of(c, KUBEVIRT, "KubeVirt");
-    _cleanup_doc_ yyjson_doc *node = NULL, *kubevirt = NULL;
-
-    if (!*name || rest_read(c->server, nodes, NULL, name, &node, NULL) < 0)
-        return 0;
-    (void)rest_read(c->server, settings, "kubevirt", "kubevirt", &kubevirt, NULL);
-    const char *key = evacuation_taint_key(yyjson_doc_get_root(kubevirt));
-    if (!evacuation_is_tainted(yyjson_doc_get_root(node), key))
-        return 0;
-    return gw_error_set(err, GW_BAD_REQUEST, "Node \"%s\" has NodeDrainTaintKey \"%s:NoSchedule\"", name, key);
-}
-
-static int cancel_evacuation(struct vm_call *c, struct gw_error *err)
-{
-    _cleanup_mut_doc_ yyjson_mut_doc *patch = json_object();
-    int r = streq(c->target->resource, "virtualmachines") ? vm_read(c, err) : 0;
-
-    r = r < 0 ? r : vm_read_instance(c, true, err);
-    if (r < 0)
-        return r;
-    const char *mark = json_str_or(vmi_of(c), "/status/evacuationNodeName", "");
-    const char *asked = json_str_or(options_of(c), "/evacuationNodeName", "");
-    r = check_drain_taint(c, *mark ? mark : json_str_or(vmi_of(c), "/status/nodeName", ""), err);
-    if (r < 0)
-        return r;
-    if (!*mark)
-        return 0;
-    if (!c->options)
-        return gw_error_set(err, GW_BAD_REQUEST, "No body");
-    if (!streq(mark, asked))
-        return vm_internal(err, "the VMI is to leave node \"%s\", not \"%s\": evacuationNodeName must name the first",
-                           mark, asked);
-    json_set(patch, "/status/evacuationNodeName", yyjson_mut_null(patch));
-    return vm_patch(c, vmi_of(c), NULL, patch, err);
 }
 
 /* --- Specs, version, health --- */
@@ -184,7 +110,7 @@ static int expand(struct vm_call *c, struct gw_error *err)
 static int expand_given(struct vm_call *c, struct gw_error *err)
 {
     _cleanup_error_ struct gw_error faults = GW_ERROR_INIT;
-    const struct kind *kind = kind_of(c, KUBEVIRT, "VirtualMachine");
+    const struct kind *kind = vm_kind(c, KUBEVIRT, "VirtualMachine");
 
     c->about = NULL;
     if (!c->options)
@@ -237,10 +163,10 @@ static const struct act {
     {"virtualmachines", "start", "update", vm_start, 202},
     {"virtualmachines", "stop", "update", vm_stop, 202},
     {"virtualmachines", "restart", "update", vm_restart, 202},
-    {"virtualmachines", "migrate", "update", migrate, 202},
-    {"virtualmachines", "evacuate/cancel", "update", cancel_evacuation, 200},
+    {"virtualmachines", "migrate", "update", vm_migrate, 202},
+    {"virtualmachines", "evacuate/cancel", "update", vm_cancel_evacuation, 200},
     {"virtualmachines", "expand-spec", "get", expand, 200},
-    {"virtualmachineinstances", "evacuate/cancel", "update", cancel_evacuation, 200},
+    {"virtualmachineinstances", "evacuate/cancel", "update", vm_cancel_evacuation, 200},
     {"expand-vm-spec", NULL, "update", expand_given, 200},
     {"version", NULL, "list", version, 200}, /* a GET without a name */
     {"healthz", NULL, "list", healthz, 200},

@@ -23,8 +23,8 @@ struct vm_call {
 /* One of them: 0, or negative with err filled; -ESTALE has it done again from the start. */
 typedef int vm_act_fn(struct vm_call *c, struct gw_error *err);
 
-/* vm_lifecycle.c */
-vm_act_fn vm_start, vm_stop, vm_restart;
+/* vm_lifecycle.c, vm_migration.c */
+vm_act_fn vm_start, vm_stop, vm_restart, vm_migrate, vm_cancel_evacuation;
 
 /* --- for the acts --- */
 
@@ -52,6 +52,10 @@ static inline yyjson_val *options_of(const struct vm_call *c)
 int vm_conflict(struct vm_call *c, struct gw_error *err, const char *fmt, ...) _printf_(3, 4);
 /* "Internal error occurred: ...", which is how KubeVirt passes on the refusals of others. -EIO. */
 int vm_internal(struct gw_error *err, const char *fmt, ...) _printf_(2, 3);
+
+/* The kind of that name; and what a target's query must be for the request's dry run. */
+const struct kind *vm_kind(const struct vm_call *c, const char *group, const char *kind);
+const char *vm_query(const struct vm_call *c);
 
 /* A merge patch of the object that was read, as long as nobody changed it since (else -ESTALE). sub: NULL or "status".
  */

@@ -16,6 +16,7 @@
 
 #define ANSWER_MS 30000 /* the server may look for the guest for a while */
 #define HEAD_MAX 16384
+#define TURN_BYTES (64UL << 10)
 
 struct api_channel {
     CURL *easy;
@@ -23,6 +24,7 @@ struct api_channel {
     struct websocket *ws;
     struct str wire;  /* to be sent */
     struct str early; /* came behind the head */
+    bool more;
 };
 
 struct api_channel *api_channel_free(struct api_channel *ch)
@@ -50,6 +52,11 @@ int api_channel_fd(const struct api_channel *ch)
 size_t api_channel_waiting(const struct api_channel *ch)
 {
     return ch->wire.len;
+}
+
+bool api_channel_more(const struct api_channel *ch)
+{
+    return ch->more;
 }
 
 /* --- Opening --- */
@@ -168,8 +175,12 @@ bool api_channel_turn(struct api_channel *ch, struct str *data)
 
     websocket_feed(ch->ws, ch->early.data, ch->early.len, data);
     ch->early.len = 0;
-    while ((r = curl_easy_recv(ch->easy, buf, sizeof(buf), &n)) == CURLE_OK && n > 0)
-        websocket_feed(ch->ws, buf, n, data);
+    do {
+        r = curl_easy_recv(ch->easy, buf, sizeof(buf), &n);
+        if (r == CURLE_OK)
+            websocket_feed(ch->ws, buf, n, data);
+    } while (r == CURLE_OK && n > 0 && data->len < TURN_BYTES);
+    ch->more = r == CURLE_OK && n > 0;
     websocket_flush(ch->ws, &ch->wire);
-    return flush(ch) && r == CURLE_AGAIN && !websocket_over(ch->ws);
+    return flush(ch) && (ch->more || r == CURLE_AGAIN) && !websocket_over(ch->ws);
 }

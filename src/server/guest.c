@@ -24,16 +24,23 @@ struct row {
     enum gw_reason not_running; /* GW_BAD_REQUEST has virtctl wait for the guest */
     int paused;                 /* the VMI must (1) or must not (0) be paused; -1: no matter */
     const char *otherwise;
-    bool changes; /* has a body that may say dryRun */
+    bool changes;        /* has a body that may say dryRun */
+    enum gw_reason not ; /* what a running VMI answers, because our guests have no such device; GW_OK: they have it */
 };
 
+#define NO_GUEST_AGENT "VMI does not have guest agent connected"
+
 static const struct row rows[] = {
-    {"pause", "PUT", false, GW_CONFLICT, 0, "VMI is already paused", true},
-    {"unpause", "PUT", false, GW_CONFLICT, 1, "VMI is not paused", true},
-    {"reset", "PUT", false, GW_CONFLICT, -1, NULL, true},
-    {"softreboot", "PUT", false, GW_CONFLICT, 0, "VMI is paused", true},
-    {"console", "GET", true, GW_BAD_REQUEST, -1, NULL, false},
-    {"portforward", "GET", true, GW_CONFLICT, 0, "VMI is paused", false},
+    {"pause", "PUT", false, GW_CONFLICT, 0, "VMI is already paused", true, GW_OK},
+    {"unpause", "PUT", false, GW_CONFLICT, 1, "VMI is not paused", true, GW_OK},
+    {"reset", "PUT", false, GW_CONFLICT, -1, NULL, true, GW_OK},
+    {"softreboot", "PUT", false, GW_CONFLICT, 0, "VMI is paused", true, GW_OK},
+    {"console", "GET", true, GW_BAD_REQUEST, -1, NULL, false, GW_OK},
+    {"portforward", "GET", true, GW_CONFLICT, 0, "VMI is paused", false, GW_OK},
+    {"vnc", "GET", false, GW_BAD_REQUEST, -1, "No graphics devices are present.", false, GW_BAD_REQUEST},
+    {"guestosinfo", "GET", false, GW_CONFLICT, -1, NO_GUEST_AGENT, false, GW_CONFLICT},
+    {"userlist", "GET", false, GW_CONFLICT, -1, NO_GUEST_AGENT, false, GW_CONFLICT},
+    {"filesystemlist", "GET", false, GW_CONFLICT, -1, NO_GUEST_AGENT, false, GW_CONFLICT},
 };
 
 static const struct row *row_of(const char *name)
@@ -68,6 +75,8 @@ static int check_vmi(const struct row *row, yyjson_val *vmi, const char *name, s
         return refuse(name, GW_BAD_REQUEST, "No serial consoles are present.", err);
     if (!streq(phase, "Running"))
         return refuse(name, row->not_running, "VM is not running", err);
+    if (row->not )
+        return refuse(name, row->not, row->otherwise, err);
     if (row->paused >= 0 && paused != (row->paused == 1))
         return refuse(name, GW_CONFLICT, row->otherwise, err);
     if (streq(row->name, "pause") && json_at(vmi, "/spec/livenessProbe") &&
@@ -213,7 +222,7 @@ static int handle(struct rest_server *s, const struct api_request *q, const stru
 {
     struct request request = {.server = s, .target = t, .row = row_of(t->subresource)};
     _cleanup_answer_ struct agent_answer answer = {0};
-    const char *verb = request.row->channel ? "get" : "update";
+    const char *verb = streq(request.row->method, "GET") ? "get" : "update";
     int r = 0;
 
     if (!streq(t->verb, verb) || !t->name)
@@ -249,6 +258,10 @@ const struct rest_extra guest_extras[] = {
     ROWS(VMIS, "reset", "update", false),
     ROWS(VMIS, "softreboot", "update", false),
     ROWS(VMIS, "console", "get", false),
+    ROWS(VMIS, "vnc", "get", false),
+    ROWS(VMIS, "guestosinfo", "get", false),
+    ROWS(VMIS, "userlist", "get", false),
+    ROWS(VMIS, "filesystemlist", "get", false),
     ROWS(VMIS, "portforward", "get", true),
     ROWS("virtualmachines", "portforward", "get", true),
     {0},

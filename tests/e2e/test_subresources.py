@@ -8,6 +8,7 @@ import time
 
 import pytest
 from cluster import GODWIT, KUBECTL, CommandError, Vm, run, vm_manifest, wait_for
+from guest import Guest, GuestError
 from subresources import Refused, Subresources
 
 VMI = "virtualmachineinstances/vm1"
@@ -15,7 +16,7 @@ VMI = "virtualmachineinstances/vm1"
 
 @pytest.fixture(scope="module")
 def machine(cluster, module_ns) -> Vm:
-    cluster.create(vm_manifest("vm1"), module_ns)
+    cluster.create(vm_manifest("vm1", kernel_boot=True), module_ns)
     made = Vm(cluster, "vm1", module_ns)
     made.wait_guest()
     return made
@@ -149,6 +150,29 @@ def test_console_of_virtctl_survives_a_migration(cluster, machine):
     assert terminal.end() == 0
 
 
+def test_port_forward_of_virtctl(cluster, machine):
+    options = ["-n", machine.ns, "--kubeconfig", str(cluster.kubeconfig)]
+    done = run(GODWIT, "virtctl", "port-forward", "--stdio", "vm/vm1", "7001x", *options, check=False)
+    assert done.returncode == 1 and "want [tcp/][LOCAL:]PORT" in done.stderr
+    with subprocess.Popen([str(GODWIT), "virtctl", "port-forward", "--stdio", "vmi/vm1", "7000", *options],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as piped:
+        piped.stdin.write(b"ping\n")
+        piped.stdin.flush()
+        assert piped.stdout.readline() == b"ok\n"
+        piped.terminate()
+    command = [str(GODWIT), "virtctl", "port-forward", "vm/vm1", "17000:7000", "tcp/17001:9", *options]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as forward:
+        assert forward.stderr.readline() == "forwarding tcp 127.0.0.1:17000 to 7000\n"
+        assert forward.stderr.readline() == "forwarding tcp 127.0.0.1:17001 to 9\n"
+        local = Guest("127.0.0.1", 17000)
+        assert local.ask("ping") == ""
+        assert local.ask("sh seq 1 20000 | tail -1") == "20000 exit=0"
+        with pytest.raises(GuestError):
+            Guest("127.0.0.1", 17001).ask("ping", timeout=5)
+        assert local.ask("ping") == ""
+        forward.terminate()
+
+
 def test_strangers_are_refused(cluster, machine, tmp_path):
     config = tmp_path / "kubeconfig"
     server = json.loads(cluster.kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
@@ -187,6 +211,10 @@ def test_port_forward_carries_much_both_ways(machine, sub):
         assert refused.value.status == status
     with pytest.raises(Refused, match="400.*websocket"):
         sub.call("GET", f"{VMI}/console")
+    with pytest.raises(Refused, match="409.*does not have guest agent connected"):
+        sub.call("GET", f"{VMI}/guestosinfo")
+    with pytest.raises(Refused, match="400.*No graphics devices"):
+        sub.call("GET", f"{VMI}/vnc")
 
 
 def test_reset_boots_the_guest_anew(machine, sub):

@@ -40,6 +40,7 @@ static void channel_free(struct channel *c)
     if (c->upgrade)
         http_upgrade_end(c->upgrade);
     close(c->guest);
+    c->g->channels--;
     free(c);
 }
 
@@ -161,8 +162,13 @@ static void on_cut(void *userdata)
 static void join(struct guest_services *g, const struct endpoint_call *call, int fd)
 {
     static const struct http_upgrade_handlers handlers = {on_open, on_cut};
-    struct channel *c = xnew(struct channel);
+    struct channel *c;
 
+    if (!guest_channel_begin(g, call)) {
+        close(fd);
+        return;
+    }
+    c = xnew(struct channel);
     c->g = g;
     c->guest = fd;
     http_upgrade(call->request, "godwit", &handlers, c);

@@ -4,6 +4,8 @@
 
 #include "base/alloc.h"
 
+#define CHANNELS_MAX 128 /* of the endpoint's 256 connections */
+
 static void on_changed(void *userdata, struct pod *p)
 {
     commands_look(userdata, p, false);
@@ -46,6 +48,17 @@ struct pod *guest_pod(const struct endpoint_call *call)
     else
         return p;
     return NULL;
+}
+
+bool guest_channel_begin(struct guest_services *g, const struct endpoint_call *call)
+{
+    if (g->channels < CHANNELS_MAX) {
+        g->channels++;
+        return true;
+    }
+    endpoint_refuse(call->request, 429, "%d consoles, port forwards and logs are open on node %s already", CHANNELS_MAX,
+                    call->agent->config.node);
+    return false;
 }
 
 struct guest_services *guest_start(struct agent *a)

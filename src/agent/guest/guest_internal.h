@@ -10,6 +10,7 @@ struct guest_services {
     struct agent *agent;
     struct command *commands; /* that wait for QEMU or for the server */
     struct log_reader *logs;  /* open ones */
+    unsigned channels;        /* open ones, logs included: other agents need connections to the endpoint as well */
     struct map *reboots;      /* pod uid -> struct wish of reboot.c */
 };
 
@@ -18,6 +19,9 @@ struct pod *guest_pod(const struct endpoint_call *call);
 
 /* log.c, channels.c, commands.c */
 extern const struct endpoint_route log_routes[], channel_routes[], command_routes[];
+
+/* Counts one more channel; false after a refusal, when there are too many. */
+bool guest_channel_begin(struct guest_services *g, const struct endpoint_call *call);
 
 /* The pod's QEMU has ended: nothing is written any more. */
 void logs_ended(struct guest_services *g, const struct pod *p);

@@ -42,6 +42,7 @@ static void reader_free(struct log_reader *l)
         http_upgrade_end(l->upgrade);
     if (l->file >= 0)
         close(l->file);
+    l->g->channels--;
     str_done(&l->pending);
     str_done(&l->partial);
     free(l->uid);
@@ -223,6 +224,8 @@ static void serve_log(void *userdata, const struct endpoint_call *call)
         endpoint_refuse(call->request, 400, "%s", gw_error_message(&err));
         return;
     }
+    if (!guest_channel_begin(g, call))
+        return;
     struct log_reader *l = xnew(struct log_reader);
     o.follow = o.follow && p->step < POD_ENDED;
     *l = (struct log_reader){.g = g, .next = g->logs, .file = -1, .uid = xstrdup(p->uid), .options = o};

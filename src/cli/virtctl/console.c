@@ -76,7 +76,7 @@ static enum outcome talk(struct api_channel *ch)
             fds[0].events |= POLLOUT;
         if (api_channel_waiting(ch) > WAITING_MAX)
             fds[1].events = 0;
-        if (poll(fds, 2, -1) < 0 && errno != EINTR)
+        if (poll(fds, 2, api_channel_more(ch) ? 0 : -1) < 0 && errno != EINTR)
             return LEFT;
         if (fds[1].revents && !take_input(ch))
             return LEFT;

@@ -33,13 +33,15 @@ static const struct verb {
     {"userlist", 1, 0, virtctl_guest_info, "VMI", "who is logged in"},
     {"fslist", 1, 0, virtctl_guest_info, "VMI", "mounted file systems"},
     {"console", 1, FLAG_TIMEOUT, virtctl_console, "VMI", "the guest's serial console; Ctrl+] leaves it"},
+    {"port-forward", 2, FLAG_ADDRESS | FLAG_STDIO | FLAG_MORE, virtctl_port_forward, "[vm/|vmi/]NAME [LOCAL:]PORT...",
+     "ports of the guest as ports of this host"},
     {"expand", 0, FLAG_VM | FLAG_FILE | FLAG_OUTPUT, virtctl_expand, "--vm VM | --file FILE",
      "a virtual machine with its whole spec"},
     {"version", 0, FLAG_CLIENT, virtctl_version, "", "versions of this program and of the server"},
 };
 
 /* Options by their letter, or a number above all letters. */
-enum { KUBECONFIG = 256, CONTEXT, DRY_RUN, PAUSED, FORCE, GRACE, SELECTOR, VM, TIMEOUT };
+enum { KUBECONFIG = 256, CONTEXT, DRY_RUN, PAUSED, FORCE, GRACE, SELECTOR, VM, TIMEOUT, ADDRESS, STDIO };
 
 static const struct option options[] = {
     {"namespace", required_argument, NULL, 'n'},
@@ -55,6 +57,8 @@ static const struct option options[] = {
     {"file", required_argument, NULL, 'f'},
     {"output", required_argument, NULL, 'o'},
     {"timeout", required_argument, NULL, TIMEOUT},
+    {"address", required_argument, NULL, ADDRESS},
+    {"stdio", optional_argument, NULL, STDIO},
     {0},
 };
 
@@ -163,6 +167,8 @@ static int take(struct virtctl *v, struct line *line, int c, struct gw_error *er
         {'f', FLAG_FILE, &v->file, NULL, "file"},
         {'o', FLAG_OUTPUT, &v->output, NULL, "output"},
         {TIMEOUT, FLAG_TIMEOUT, &v->timeout, NULL, "timeout"},
+        {ADDRESS, FLAG_ADDRESS, &v->address, NULL, "address"},
+        {STDIO, FLAG_STDIO, NULL, &v->stdio, "stdio"},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -180,7 +186,8 @@ static int take(struct virtctl *v, struct line *line, int c, struct gw_error *er
 static const char *name_of_flag(unsigned flags)
 {
     static const char *const names[] = {"--dry-run", "--paused", "--force", "--grace-period", "--addedNodeSelector",
-                                        "--client",  "--vm",     "--file",  "--output",       "--timeout"};
+                                        "--client",  "--vm",     "--file",  "--output",       "--timeout",
+                                        "--address", "--stdio"};
     size_t i = 0;
 
     while (!(flags & (1u << i)))
@@ -202,7 +209,7 @@ static int check(const struct verb *verb, const struct line *line, size_t n_args
 
     if (foreign)
         return gw_error_set(err, GW_BAD_REQUEST, "unknown flag: %s", name_of_flag(foreign));
-    if (n_args != verb->n_args)
+    if (n_args < verb->n_args || (n_args > verb->n_args && !(verb->flags & FLAG_MORE)))
         return gw_error_set(err, GW_BAD_REQUEST, "accepts %zu arg(s), received %zu", verb->n_args, n_args);
     return 0;
 }
@@ -223,6 +230,7 @@ static int parse(struct virtctl *v, struct line *line, int argc, char **argv, co
         return gw_error_set(err, GW_BAD_REQUEST, "which verb? virtctl --help lists them");
     v->verb = argv[optind];
     v->args = argv + optind + 1;
+    v->n_args = (size_t)(argc - optind - 1);
     *ret = find_verb(v->verb);
     if (!*ret)
         return gw_error_set(err, GW_BAD_REQUEST, "unknown command \"%s\" for \"virtctl\"", v->verb);

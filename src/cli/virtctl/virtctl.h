@@ -15,6 +15,9 @@ enum virtctl_flag {
     FLAG_FILE = 1 << 7,
     FLAG_OUTPUT = 1 << 8,
     FLAG_TIMEOUT = 1 << 9,
+    FLAG_ADDRESS = 1 << 10,
+    FLAG_STDIO = 1 << 11,
+    FLAG_MORE = 1 << 12, /* no option: takes any number of further arguments */
 };
 
 /* One call of it. Texts belong to argv. */
@@ -23,8 +26,9 @@ struct virtctl {
     const char *ns;
     const char *verb;
     char **args; /* as many as the verb takes */
-    bool dry_run, paused, force, client_only;
-    const char *grace_period, *selector, *vm, *file, *output, *timeout; /* NULL: not given */
+    size_t n_args;
+    bool dry_run, paused, force, client_only, stdio;
+    const char *grace_period, *selector, *vm, *file, *output, *timeout, *address; /* NULL: not given */
 };
 
 /* 0 after printing what there is to say, or negative with the whole text for the user in err. */
@@ -33,7 +37,7 @@ typedef int virtctl_fn(struct virtctl *v, struct gw_error *err);
 virtctl_fn virtctl_start, virtctl_stop, virtctl_restart, virtctl_migrate, virtctl_migrate_cancel,
     virtctl_evacuate_cancel;
 virtctl_fn virtctl_pause, virtctl_unpause, virtctl_soft_reboot, virtctl_reset, virtctl_guest_info;
-virtctl_fn virtctl_console;
+virtctl_fn virtctl_console, virtctl_port_forward;
 virtctl_fn virtctl_version, virtctl_expand;
 
 /* PUT to (or, with method "GET", reading of) subresources.kubevirt.io: resource is "virtualmachines" or

@@ -1,16 +1,10 @@
 #include "api/managed_fields.h"
 
-#include <errno.h>
 #include <string.h>
 
+#include "api/managed_entry.h"
 #include "base/alloc.h"
-#include "base/str.h"
-#include "base/strv.h"
 
-#define APPLY "Apply"
-#define UPDATE "Update"
-/* Clients may send sets back; those that this module makes are narrower. */
-#define WIDTH_MAX (16 * FIELD_SET_WIDTH)
 #define BEFORE_FIRST_APPLY "before-first-apply"
 
 /* Objects that many programs write would otherwise grow with each of them: the oldest entries become one. */
@@ -18,84 +12,6 @@
 #define ANCIENT "ancient-changes"
 
 /* --- Entries --- */
-
-static const char *text_of(yyjson_mut_val *entry, const char *key)
-{
-    const char *text = yyjson_mut_get_str(yyjson_mut_obj_get(entry, key));
-
-    return text ? text : "";
-}
-
-static yyjson_mut_val *set_of(yyjson_mut_val *entry)
-{
-    return yyjson_mut_obj_get(entry, "fieldsV1");
-}
-
-static bool is_apply(yyjson_mut_val *entry)
-{
-    return streq(text_of(entry, "operation"), APPLY);
-}
-
-static bool is_set(yyjson_val *node)
-{
-    yyjson_val *key, *value;
-
-    if (!yyjson_is_obj(node) || yyjson_obj_size(node) > WIDTH_MAX)
-        return false;
-    json_each_member(node, key, value)
-        if (!is_set(value))
-            return false;
-    return true;
-}
-
-static bool is_valid(yyjson_val *entry)
-{
-    const char *operation = json_str_or(entry, "/operation", ""), *type = json_str_or(entry, "/fieldsType", "");
-
-    return (streq(operation, APPLY) || streq(operation, UPDATE)) && streq(type, "FieldsV1") &&
-           is_set(yyjson_obj_get(entry, "fieldsV1"));
-}
-
-yyjson_mut_val *managed_read(yyjson_mut_doc *d, yyjson_val *entries)
-{
-    yyjson_val *entry;
-
-    json_each(entries, entry)
-        if (!is_valid(entry))
-            return yyjson_mut_arr(d);
-    return yyjson_is_arr(entries) ? yyjson_val_mut_copy(d, entries) : yyjson_mut_arr(d);
-}
-
-bool managed_is_reset(yyjson_val *entries)
-{
-    yyjson_val *only = yyjson_arr_size(entries) == 1 ? yyjson_arr_get_first(entries) : NULL, *key, *value;
-
-    json_each_member(only, key, value)
-        if (!yyjson_is_null(value))
-            return false;
-    return yyjson_is_obj(only);
-}
-
-static const char *const unmanaged[] = {"f:apiVersion", "f:kind"};
-static const char *const unmanaged_metadata[] = {
-    "f:name",          "f:namespace",         "f:uid",
-    "f:generation",    "f:creationTimestamp", "f:deletionTimestamp",
-    "f:selfLink",      "f:resourceVersion",   "f:deletionGracePeriodSeconds",
-    "f:managedFields",
-};
-
-void managed_forget(yyjson_mut_val *set)
-{
-    yyjson_mut_val *metadata = yyjson_mut_obj_get(set, "f:metadata");
-
-    for (size_t i = 0; i < ARRAY_SIZE(unmanaged); i++)
-        yyjson_mut_obj_remove_key(set, unmanaged[i]);
-    for (size_t i = 0; metadata && i < ARRAY_SIZE(unmanaged_metadata); i++)
-        yyjson_mut_obj_remove_key(metadata, unmanaged_metadata[i]);
-    yyjson_mut_obj_remove_key(metadata, "."); /* every object has metadata */
-    if (metadata && field_set_empty(metadata))
-        yyjson_mut_obj_remove_key(set, "f:metadata");
-}
 
 static yyjson_mut_val *new_entry(yyjson_mut_doc *d, const struct managed_writer *w, const char *operation)
 {
@@ -223,77 +139,11 @@ bool managed_update(yyjson_mut_doc *d, yyjson_mut_val *entries, const struct man
 
 /* --- Apply --- */
 
-struct conflicts {
-    struct gw_error *err;
-    struct str message;
-    char *with; /* the manager at hand, as messages name it */
-    size_t n;
-    char *only; /* the field, while there is one conflict */
-};
-
-static void add_conflict(void *data, const char *path)
-{
-    struct conflicts *c = data;
-
-    gw_error_add_cause(c->err, "FieldManagerConflict", path, "conflict with %s", c->with);
-    str_printf(&c->message, "\n- %s", path);
-    free(c->only);
-    c->only = xstrdup(path);
-    c->n++;
-}
-
-/* `"kubectl-edit" with subresource "status" using v1` */
-static char *name_of(yyjson_mut_val *entry)
-{
-    const char *subresource = text_of(entry, "subresource");
-    struct str name = {0};
-
-    str_printf(&name, "\"%s\"", text_of(entry, "manager"));
-    if (*subresource)
-        str_printf(&name, " with subresource \"%s\"", subresource);
-    if (!is_apply(entry))
-        str_printf(&name, " using %s", text_of(entry, "apiVersion"));
-    return str_take(&name);
-}
-
-static int refuse_conflicts(yyjson_mut_doc *d, yyjson_mut_val *entries, yyjson_mut_val *own, yyjson_mut_val *set,
-                            struct gw_error *err)
-{
-    struct conflicts c = {.err = err};
-    yyjson_mut_val *entry;
-    size_t i, n;
-    int r = 0;
-
-    yyjson_mut_arr_foreach(entries, i, n, entry) {
-        yyjson_mut_val *common = entry == own ? NULL : field_set_common(d, set_of(entry), set);
-        _cleanup_free_ char *with = NULL;
-
-        if (!common || field_set_empty(common))
-            continue;
-        c.with = with = name_of(entry);
-        str_printf(&c.message, "%sconflicts with %s:", c.message.len ? "\n" : "", with);
-        field_set_each(common, add_conflict, &c);
-        if (c.n == 1) { /* in case it stays the only one */
-            _cleanup_free_ char *text = xasprintf("conflict with %s: %s", with, c.only);
-
-            free(c.only);
-            c.only = TAKE_PTR(text);
-        }
-    }
-    if (c.n == 1)
-        r = gw_error_set(err, GW_CONFLICT, "Apply failed with 1 conflict: %s", c.only);
-    else if (c.n > 1)
-        r = gw_error_set(err, GW_CONFLICT, "Apply failed with %zu conflicts: %s", c.n, str_text(&c.message));
-    str_done(&c.message);
-    free(c.only);
-    return r;
-}
-
 int managed_apply(yyjson_mut_doc *d, yyjson_mut_val *entries, const struct managed_writer *w, yyjson_mut_val *named,
                   const struct field_changes *changes, bool force, struct gw_error *err)
 {
     yyjson_mut_val *own = find_own(entries, w, APPLY);
-    int r = force ? 0 : refuse_conflicts(d, entries, own, changes->set, err);
+    int r = force ? 0 : managed_check(d, entries, own, changes->set, err);
 
     if (r < 0)
         return r;

@@ -5,6 +5,10 @@
 
 #include "base/alloc.h"
 
+/* libcurl counts watches and requests under way among these: above it every answer closes its connection, and the next
+ * request begins with a handshake, which costs more than the request itself. */
+#define CONNECTIONS_KEPT 256L
+
 struct curl_loop {
     sd_event *loop;
     CURLM *multi;
@@ -77,7 +81,7 @@ static void set_options(struct curl_loop *cl)
     curl_multi_setopt(cl->multi, CURLMOPT_SOCKETDATA, cl);
     curl_multi_setopt(cl->multi, CURLMOPT_TIMERFUNCTION, on_timeout_change);
     curl_multi_setopt(cl->multi, CURLMOPT_TIMERDATA, cl);
-    curl_multi_setopt(cl->multi, CURLMOPT_MAXCONNECTS, 32L);
+    curl_multi_setopt(cl->multi, CURLMOPT_MAXCONNECTS, CONNECTIONS_KEPT);
 }
 
 int curl_loop_new(sd_event *loop, void (*turned)(void *userdata), void *userdata, struct curl_loop **ret,

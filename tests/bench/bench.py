@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """./dev bench [migration] [--rounds N]: Godwit's live migration beside bare QEMU's, with the same guest on this machine.
+./dev bench api: the API server under load (api.py); BENCH_VMS="100 1000" for fewer VMs.
 
 In each round every variant moves its guest once, in rotated order, first with an idle guest, then with a writing one.
 total: from `kubectl create` to phase Succeeded, or from the start of the target QEMU to the end of the source. blackout: the
@@ -17,6 +18,7 @@ import time
 
 TOP = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(TOP / "tests/lib"))
+from api import bench_api  # noqa: E402
 from barelab import BareLab  # noqa: E402
 from cluster import ECHO, KUBECTL, Cluster, Vm, vm_manifest  # noqa: E402
 
@@ -127,7 +129,7 @@ def bench_migration(rounds: int):
             godwit.down()
 
 
-BENCHES = {"migration": bench_migration}
+BENCHES = {"migration": bench_migration, "api": bench_api}
 
 
 def main() -> int:

@@ -72,7 +72,6 @@ install_yyjson() {
 }
 
 install_kubectl() {
-    mkdir -p "$tools/bin"
     [ -x "$tools/bin/kubectl" ] && return
     if [ "$(. /etc/os-release && echo "$VERSION_ID")" != 12 ]; then
         ln -sf /usr/bin/kubectl "$tools/bin/kubectl"; return
@@ -92,7 +91,7 @@ install_old_kubectl() {
     cp "$dir/usr/bin/kubectl" "$tools/bin/kubectl-1.20"
 }
 
-mkdir -p "$private" "$tools"
+mkdir -p "$private" "$tools/bin"
 install_base
 install_yyjson
 install_qemu

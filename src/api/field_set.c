@@ -157,6 +157,12 @@ static void compare_field(struct field_changes *c, const struct schema *s, const
     }
 }
 
+/* By the whole name, should there be a NUL in it. */
+static yyjson_val *member_of(yyjson_val *object, yyjson_val *key)
+{
+    return yyjson_obj_getn(object, yyjson_get_str(key), yyjson_get_len(key));
+}
+
 static struct field_changes compare_objects(const struct schema *s, yyjson_val *before, yyjson_val *after,
                                             unsigned depth, yyjson_mut_doc *d)
 {
@@ -164,9 +170,9 @@ static struct field_changes compare_objects(const struct schema *s, yyjson_val *
     yyjson_val *key, *value;
 
     json_each_member(after, key, value)
-        compare_field(&c, s, yyjson_get_str(key), yyjson_obj_get(before, yyjson_get_str(key)), value, depth + 1, d);
+        compare_field(&c, s, yyjson_get_str(key), member_of(before, key), value, depth + 1, d);
     json_each_member(before, key, value)
-        if (!yyjson_obj_get(after, yyjson_get_str(key)))
+        if (!member_of(after, key))
             compare_field(&c, s, yyjson_get_str(key), value, NULL, depth + 1, d);
     return c;
 }

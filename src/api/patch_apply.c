@@ -64,14 +64,14 @@ static yyjson_mut_val *merge_object(struct applier *a, const struct schema *s, y
         _cleanup_free_ char *element = field_set_name(name);
         struct owned below = step(o, element);
 
-        new = yyjson_obj_get(wanted, name);
+        new = yyjson_obj_getn(wanted, name, yyjson_get_len(key));
         if (new)
             put(a, result, key, merge(a, child, value, new, below));
         else
             put(a, result, key, leave(a, child, value, old == a->root && streq(name, "metadata"), below));
     }
     json_each_member(wanted, key, value)
-        if (!yyjson_obj_get(old, yyjson_get_str(key)))
+        if (!yyjson_obj_getn(old, yyjson_get_str(key), yyjson_get_len(key)))
             put(a, result, key,
                 merge(a, s ? schema_child(s, yyjson_get_str(key)) : NULL, NULL, value, (struct owned){0}));
     return result;

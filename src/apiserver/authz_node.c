@@ -59,6 +59,12 @@ static bool is_own_request(const struct check *c, yyjson_val *csr)
     return streq(json_str_or(csr, "/spec/username", ""), c->user->name);
 }
 
+/* What every agent needs of the authorities. No volume of a VMI is made from a ConfigMap. */
+static bool is_authorities(const struct check *c, yyjson_val *config_map)
+{
+    return streq(meta_namespace(config_map), "kube-system") && streq(meta_name(config_map), "godwit-ca");
+}
+
 static bool vmi_concerns(const struct check *c, yyjson_val *vmi)
 {
     return authz_vmi_concerns(c->s, c->node, vmi);
@@ -273,7 +279,7 @@ static const struct rule rules[] = {
     {"", "persistentvolumeclaims", NULL, READ, NULL, NULL, NULL},
     {"", "persistentvolumes", NULL, READ, NULL, NULL, NULL},
     {"storage.k8s.io", "storageclasses", NULL, READ, NULL, NULL, NULL},
-    {"", "configmaps", NULL, READ, NULL, NULL, NULL},
+    {"", "configmaps", NULL, GET, is_authorities, NULL, "an agent may only read ConfigMap kube-system/godwit-ca"},
     {"", "secrets", NULL, GET, is_needed_here, NULL, "an agent may only read Secrets that a VMI on its node names"},
     {"", "events", NULL, WRITE, NULL, NULL, NULL},
     {"authentication.k8s.io", "selfsubjectreviews", NULL, CREATE, NULL, NULL, NULL},

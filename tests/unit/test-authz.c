@@ -187,7 +187,7 @@ static void an_agent_reads_secrets_that_its_vmis_name(void **state)
         {NODE_A, "GET", SECRETS, NULL, 403},
         {NODE_A, "GET", SECRETS "?fieldSelector=metadata.name%3Dneeded", NULL, 403},
         {NODE_A, "PATCH", SECRETS "/needed", "{}", 403},
-        {NODE_A, "GET", "/api/v1/namespaces/default/configmaps/c", NULL, 200},
+        {NODE_A, "GET", "/api/v1/namespaces/default/configmaps/c", NULL, 403},
         {NODE_A, "PATCH", "/api/v1/namespaces/default/configmaps/c", "{}", 403},
     };
 

@@ -37,7 +37,7 @@ static const struct row rows[] = {
     {"softreboot", "PUT", false, GW_CONFLICT, 0, "VMI is paused", true, GW_OK},
     {"console", "GET", true, GW_BAD_REQUEST, -1, NULL, false, GW_OK},
     {"portforward", "GET", true, GW_CONFLICT, 0, "VMI is paused", false, GW_OK},
-    {"vnc", "GET", false, GW_BAD_REQUEST, -1, "No graphics devices are present.", false, GW_BAD_REQUEST},
+    {"vnc", "GET", true, GW_BAD_REQUEST, -1, NULL, false, GW_OK},
     {"guestosinfo", "GET", false, GW_CONFLICT, -1, NO_GUEST_AGENT, false, GW_CONFLICT},
     {"userlist", "GET", false, GW_CONFLICT, -1, NO_GUEST_AGENT, false, GW_CONFLICT},
     {"filesystemlist", "GET", false, GW_CONFLICT, -1, NO_GUEST_AGENT, false, GW_CONFLICT},
@@ -73,6 +73,8 @@ static int check_vmi(const struct row *row, yyjson_val *vmi, const char *name, s
         return refuse(name, GW_CONFLICT, "VM is in failed status", err);
     if (streq(row->name, "console") && !json_bool(vmi, "/spec/domain/devices/autoattachSerialConsole", true))
         return refuse(name, GW_BAD_REQUEST, "No serial consoles are present.", err);
+    if (streq(row->name, "vnc") && !json_bool(vmi, "/spec/domain/devices/autoattachGraphicsDevice", false))
+        return refuse(name, GW_BAD_REQUEST, "No graphics devices are present.", err);
     if (!streq(phase, "Running"))
         return refuse(name, row->not_running, "VM is not running", err);
     if (row->not )

@@ -16,7 +16,9 @@ VMI = "virtualmachineinstances/vm1"
 
 @pytest.fixture(scope="module")
 def machine(cluster, module_ns) -> Vm:
-    cluster.create(vm_manifest("vm1", kernel_boot=True), module_ns)
+    manifest = vm_manifest("vm1", kernel_boot=True)
+    manifest["spec"]["template"]["spec"]["domain"]["devices"]["autoattachGraphicsDevice"] = True
+    cluster.create(manifest, module_ns)
     made = Vm(cluster, "vm1", module_ns)
     made.wait_guest()
     return made
@@ -150,6 +152,18 @@ def test_console_of_virtctl_survives_a_migration(cluster, machine):
     assert terminal.end() == 0
 
 
+def test_vnc_answers(machine, sub):
+    viewer = sub.open(f"{VMI}/vnc?preserveSession=false")
+    assert viewer.read_until(b"\n") == b"RFB 003.008\n"
+    viewer.send(b"RFB 003.008\n")
+    assert viewer.read_until(b"\x01") == b"\x01\x01"  # one kind of security, none: the server has asked who it is
+    viewer.send(b"\x01")
+    assert viewer.read_until(b"\0\0\0\0") == b"\0\0\0\0"
+    viewer.send(b"\x01")
+    assert b"QEMU" in viewer.read_until(b"QEMU")
+    viewer.close()
+
+
 def test_port_forward_of_virtctl(cluster, machine):
     options = ["-n", machine.ns, "--kubeconfig", str(cluster.kubeconfig)]
     done = run(GODWIT, "virtctl", "port-forward", "--stdio", "vm/vm1", "7001x", *options, check=False)
@@ -213,8 +227,6 @@ def test_port_forward_carries_much_both_ways(machine, sub):
         sub.call("GET", f"{VMI}/console")
     with pytest.raises(Refused, match="409.*does not have guest agent connected"):
         sub.call("GET", f"{VMI}/guestosinfo")
-    with pytest.raises(Refused, match="400.*No graphics devices"):
-        sub.call("GET", f"{VMI}/vnc")
 
 
 def test_reset_boots_the_guest_anew(machine, sub):
@@ -239,7 +251,8 @@ def test_agents_believe_the_server_only(cluster, machine):
 
 
 def test_not_running(cluster, ns):
-    cluster.create(vm_manifest("vm1", nodeSelector={"kubernetes.io/hostname": "nowhere"}), ns)
+    manifest = vm_manifest("vm1", nodeSelector={"kubernetes.io/hostname": "nowhere"})
+    cluster.create(manifest, ns)
     wait_for("the VMI is there", lambda: cluster.get("vmi", "vm1", ns, check=False), 10)
     sub = Subresources(cluster.kubeconfig, ns)
     for what, status in (("pause", 409), ("unpause", 409), ("reset", 409)):
@@ -248,6 +261,8 @@ def test_not_running(cluster, ns):
         assert refused.value.status == status
     with pytest.raises(Refused, match="400"):  # so that virtctl waits
         sub.open(f"{VMI}/console")
+    with pytest.raises(Refused, match="400.*No graphics devices"):
+        sub.open(f"{VMI}/vnc")
 
 
 def test_softreboot_lets_the_guest_shut_down_first(cluster, machine, sub):

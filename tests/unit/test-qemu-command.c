@@ -140,11 +140,23 @@ static void test_what_a_spec_can_turn_off_or_set(void **state)
     assert_words(&out, "-kernel", "-chardev",
                  "-kernel /images/a,b/vmlinuz -initrd /images/a,b/initrd -append console=ttyS0");
     assert_false(has_word(&out, "console-dev"));
+    assert_false(has_word(&out, "-vnc") || has_word(&out, "video-dev"));
     assert_false(has_word(&out, "balloon"));
     assert_words(&out, "-incoming", NULL, "-incoming defer");
 }
 
 #define DISKS(list) SMALL ",'devices':{'autoattachMemBalloon':false,'disks':[" list "]}}}}"
+
+static void test_graphics_where_they_are_asked_for(void **state)
+{
+    _cleanup_strv_ struct strv out = {0};
+
+    build("{'metadata':{'name':'v'},'spec':{'domain':{'resources':{'requests':{'memory':'1G'}},"
+          "'devices':{'autoattachGraphicsDevice':true}}}}",
+          &base_setup, &out);
+    assert_words(&out, "-vnc", "-object",
+                 "-vnc unix:vnc.sock -device {'driver':'VGA','id':'video-dev','bus':'pcie.0','addr':'0x1.0x0'}");
+}
 
 static void test_disks_of_all_kinds(void **state)
 {
@@ -393,6 +405,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_smallest_machine),
         cmocka_unit_test(test_what_a_spec_can_turn_off_or_set),
+        cmocka_unit_test(test_graphics_where_they_are_asked_for),
         cmocka_unit_test(test_disks_of_all_kinds),
         cmocka_unit_test(test_a_given_boot_order_is_the_only_one),
         cmocka_unit_test(test_thirty_disks_have_thirty_places),

@@ -10,6 +10,7 @@
 #include "agent/guest/guest_internal.h"
 #include "agent/launcher/spec.h"
 #include "agent/network/pod_network.h"
+#include "agent/qemu/command.h"
 #include "base/alloc.h"
 #include "base/unix.h"
 
@@ -176,18 +177,32 @@ static void join(struct guest_services *g, const struct endpoint_call *call, int
 
 /* --- Where they lead --- */
 
+static void join_socket(void *userdata, const struct endpoint_call *call, const struct pod *p, const char *folder,
+                        const char *name)
+{
+    _cleanup_free_ char *path = xasprintf("%s/%s", folder, name);
+    int fd = unix_connect(path);
+
+    if (fd < 0)
+        endpoint_refuse(call->request, 503, "%s of %s/%s: %s", call->what, p->ns, p->vmi_name, strerror(-fd));
+    else
+        join(userdata, call, fd);
+}
+
 static void serve_console(void *userdata, const struct endpoint_call *call)
 {
     struct pod *p = guest_pod(call);
 
-    if (!p)
-        return;
-    _cleanup_free_ char *path = xasprintf("%s/" LAUNCHER_CONSOLE_SOCKET, p->dir);
-    int fd = unix_connect(path);
-    if (fd < 0)
-        endpoint_refuse(call->request, 503, "the console of %s/%s: %s", p->ns, p->vmi_name, strerror(-fd));
-    else
-        join(userdata, call, fd);
+    if (p)
+        join_socket(userdata, call, p, p->dir, LAUNCHER_CONSOLE_SOCKET);
+}
+
+static void serve_vnc(void *userdata, const struct endpoint_call *call)
+{
+    struct pod *p = guest_pod(call);
+
+    if (p)
+        join_socket(userdata, call, p, p->run_dir, QEMU_VNC_SOCKET);
 }
 
 /* A connection under way, or a negative errno. */
@@ -222,6 +237,7 @@ static void serve_port(void *userdata, const struct endpoint_call *call)
 
 const struct endpoint_route channel_routes[] = {
     {"GET", "vmis", "console", CALLER_SERVER, serve_console},
+    {"GET", "vmis", "vnc", CALLER_SERVER, serve_vnc},
     {"GET", "vmis", "portforward", CALLER_SERVER, serve_port},
     {0},
 };

@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/str.h"
 
+#define SLOT_VIDEO 0x01
 #define SLOT_RNG 0x02
 #define SLOT_BALLOON 0x03
 #define SLOT_NETWORK 0x04
@@ -122,6 +123,20 @@ static void add_console(yyjson_val *vmi, const struct qemu_setup *s, struct strv
     strv_printf(out, "socket,id=console,fd=%d", s->console_fd);
     d = device("isa-serial", "console-dev");
     json_set_str(d, "/chardev", "console");
+    add_json(out, "-device", d);
+}
+
+/* Only where it is asked for: its memory is copied by every migration. Keyboard and mouse are the machine's PS/2 ones.
+ */
+static void add_graphics(yyjson_val *vmi, struct strv *out)
+{
+    yyjson_mut_doc *d;
+
+    if (!json_bool(vmi, "/spec/domain/devices/autoattachGraphicsDevice", false))
+        return;
+    add_option(out, "-vnc", "unix:" QEMU_VNC_SOCKET);
+    d = device("VGA", "video-dev");
+    set_address(d, SLOT_VIDEO, 1, 0);
     add_json(out, "-device", d);
 }
 
@@ -394,6 +409,7 @@ int qemu_command(yyjson_val *vmi, const struct qemu_setup *s, struct strv *ret, 
     add_kernel(vmi, s, ret);
     add_monitors(s, ret);
     add_console(vmi, s, ret);
+    add_graphics(vmi, ret);
     add_small_devices(vmi, ret);
     for (size_t i = 0; i < s->n_nics && r == 0; i++)
         r = add_nic(vmi, s, i, ret, err);

@@ -17,6 +17,7 @@
 
 /* Sockets in QEMU's working folder, the pod's run_dir. */
 #define QEMU_QMP_SOCKET "qmp.sock"             /* the agent's */
+#define QEMU_VNC_SOCKET "vnc.sock"             /* of VMs with a graphics device */
 #define QEMU_QMP_SPARE_SOCKET "qmp-tools.sock" /* for tools and people */
 
 struct qemu_nic {

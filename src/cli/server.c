@@ -73,6 +73,12 @@ static int set_audit_log(struct options *o, const char *value)
     return 0;
 }
 
+static int set_encryption_keys(struct options *o, const char *value)
+{
+    o->config.encryption_keys = value;
+    return 0;
+}
+
 static int set_debug(struct options *o, const char *value)
 {
     o->level = LOG_DEBUG_;
@@ -91,6 +97,8 @@ static const struct {
     {"kubeconfig", "FILE", set_kubeconfig, "where to write the administrator's kubeconfig [DIR/admin.kubeconfig]"},
     {"token-file", "FILE", set_token_file, "static bearer tokens: lines TOKEN,USER,UID[,\"GROUP,GROUP\"]"},
     {"audit-log", "FILE", set_audit_log, "record every write: who, what, when; one line of JSON each"},
+    {"encryption-key-file", "FILE", set_encryption_keys,
+     "encrypt Secrets on disk: lines of 32 random bytes in base64; the first encrypts"},
     {"debug", NULL, set_debug, "log more"},
 };
 

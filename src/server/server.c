@@ -31,6 +31,7 @@
 #include "server/front.h"
 #include "server/guest.h"
 #include "server/objects.h"
+#include "store/sealed_store.h"
 
 #define DRAIN_MS 10000
 #define RENEW_US (6 * 3600 * 1000000ULL)
@@ -133,10 +134,29 @@ static int64_t wall_clock(void *data)
 static const struct rest_extra *const extras[] = {account_token_extras, approval_extras, guest_extras, pod_log_extras,
                                                   review_extras,        vm_extras,       NULL};
 
+static int open_store(struct server *s, struct gw_error *err)
+{
+    static const char secrets[] = "/registry/core/secrets/"; /* kept as encrypted, if there are keys */
+    const char *keys_path = s->config->encryption_keys;
+    _cleanup_free_ char *path = state_path(&s->state, "store.db");
+    _cleanup_seal_keys_ struct seal_keys *keys = NULL;
+    _cleanup_store_ struct store *plain = NULL;
+    int r = keys_path ? seal_keys_read(keys_path, &keys, err) : 0;
+
+    r = r < 0 ? r : store_open_sqlite(path, &plain, err);
+    if (r < 0)
+        return r;
+    r = store_open_sealed(plain, secrets, keys, &s->store, err);
+    if (r < 0)
+        return gw_error_wrap(err, r, "Secrets (--encryption-key-file)");
+    plain = NULL;
+    keys = NULL;
+    return 0;
+}
+
 static int open_core(struct server *s, struct gw_error *err)
 {
-    _cleanup_free_ char *path = state_path(&s->state, "store.db");
-    int r = store_open_sqlite(path, &s->store, err);
+    int r = open_store(s, err);
 
     r = r < 0 ? r : kinds_new(&s->kinds, err);
     r = r < 0 ? r : watch_hub_new(s->store, s->kinds, &s->hub, err);

@@ -14,6 +14,7 @@ struct server_config {
     const char *kubeconfig;    /* where the administrator's goes; NULL: DATA_DIR/admin.kubeconfig */
     const char *static_tokens; /* file of static tokens, or NULL */
     const char *audit_log;     /* file that writes are recorded in (audit.h), or NULL */
+    const char *encryption_keys; /* file of keys for Secrets at rest, or NULL */
 };
 
 /* Serves until SIGTERM or SIGINT. Signals must be handled by nobody else; call it in a process with one thread. */

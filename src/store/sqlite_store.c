@@ -118,6 +118,7 @@ static const struct store_backend sqlite_backend = {
     .write = sqlite_write,
     .revision = sqlite_revision,
     .compact = sqlite_compact,
+    .wipe = sqlite_wipe,
     .watch_open = sqlite_watch_open,
     .watch_next = sqlite_watch_next,
     .watch_close = sqlite_watch_close,

@@ -67,6 +67,9 @@ int sqlite_write(struct store *s, const char *key, struct blob *value, int64_t e
                  struct gw_error *err);
 int sqlite_compact(struct store *s, int64_t revision, struct gw_error *err);
 
+/* sqlite_wipe.c */
+int sqlite_wipe(struct store *s, struct gw_error *err);
+
 /* sqlite_checkpoint.c. Before the stop the writer's thread must be over and `closing` set. */
 int sqlite_checkpoint_start(struct sqlite_store *s, struct gw_error *err);
 void sqlite_checkpoint_stop(struct sqlite_store *s);

@@ -77,6 +77,11 @@ int store_compact(struct store *s, int64_t revision, struct gw_error *err)
     return s->backend->compact(s, revision, err);
 }
 
+int store_wipe(struct store *s, struct gw_error *err)
+{
+    return s->backend->wipe(s, err);
+}
+
 int store_watch_open(struct store *s, int64_t from, struct store_watch **ret, struct gw_error *err)
 {
     return s->backend->watch_open(s, from, ret, err);

@@ -85,6 +85,10 @@ int store_check_reached(struct store *s, int64_t revision, struct gw_error *err)
  * already: nothing happens. Runs in small steps between changes of others. */
 int store_compact(struct store *s, int64_t revision, struct gw_error *err);
 
+/* Forgets all versions but the present ones, and writes the files anew, so that they hold no byte of what was replaced
+ * or removed. Takes as long as copying them; nobody else may use the store meanwhile. */
+int store_wipe(struct store *s, struct gw_error *err);
+
 /* --- Watches --- */
 
 struct store_event {

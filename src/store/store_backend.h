@@ -11,6 +11,7 @@ struct store_backend {
                  struct gw_error *err);
     int64_t (*revision)(struct store *s, struct gw_error *err);
     int (*compact)(struct store *s, int64_t revision, struct gw_error *err);
+    int (*wipe)(struct store *s, struct gw_error *err);
     int (*watch_open)(struct store *s, int64_t from, struct store_watch **ret, struct gw_error *err);
     int (*watch_next)(struct store_watch *w, struct store_event *ret, struct gw_error *err);
     void (*watch_close)(struct store_watch *w);

@@ -63,6 +63,8 @@ static const char *subject_node(const struct csr *c)
 static int check_client(const struct csr *c, struct gw_error *err)
 {
     static const char *const never[] = {GROUP_MASTERS, GROUP_CONTROLLERS, GROUP_NODES, GROUP_BOOTSTRAPPERS};
+    /* By these names agents know each other and this server, without any group. */
+    static const char *const reserved[] = {NODE_USER_PREFIX, "system:godwit:"};
 
     if (!*c->info.cn)
         return refuse(err, "the subject must have a common name: the user");
@@ -72,6 +74,9 @@ static int check_client(const struct csr *c, struct gw_error *err)
         for (size_t k = 0; k < ARRAY_SIZE(never); k++)
             if (streq(c->info.o[i], never[k]))
                 return refuse(err, "no certificate for group %s is signed on request", never[k]);
+    for (size_t i = 0; i < ARRAY_SIZE(reserved); i++)
+        if (str_starts(c->info.cn, reserved[i]))
+            return refuse(err, "no certificate for users %s... is signed on request", reserved[i]);
     return 0;
 }
 

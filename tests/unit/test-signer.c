@@ -211,6 +211,10 @@ static void people_get_a_certificate_when_it_is_approved(void **state)
     assert_condition(b, "root", "Denied", "no certificate for group system:masters");
     ask(b, "agent", "root", "system:masters", PERSON, &(struct pki_subject){NODE_A, nodes, NULL});
     assert_condition(b, "agent", "Denied", "no certificate for group system:nodes");
+    ask(b, "node", "root", "system:masters", PERSON, &(struct pki_subject){NODE_A, NULL, NULL});
+    assert_condition(b, "node", "Denied", "no certificate for users system:node:");
+    ask(b, "server", "root", "system:masters", PERSON, &(struct pki_subject){"system:godwit:apiserver", NULL, NULL});
+    assert_condition(b, "server", "Denied", "no certificate for users system:godwit:");
     ask(b, "sans", "root", "system:masters", PERSON, &(struct pki_subject){"alice", NULL, sans});
     assert_condition(b, "sans", "Denied", "no subject alternative names");
 }

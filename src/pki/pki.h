@@ -62,6 +62,14 @@ int pki_csr_read(const char *csr_pem, struct pki_info *ret, struct gw_error *err
 int pki_cert_read(const char *cert_pem, struct pki_info *ret, struct gw_error *err);
 int pki_cert_read_der(const void *der, size_t len, struct pki_info *ret, struct gw_error *err);
 
+/* When a certificate should be replaced: about two thirds into its life. Which certificate it is decides on up to a
+ * tenth less, so that those that were issued together are not renewed together, and every look gives the same answer.
+ */
+int64_t pki_renew_at_ms(const struct pki_info *info);
+/* How long to wait, at wall_ms, before looking at that again: never very long, because clocks are set. 0: it is to be
+ * renewed now, or can't be read. */
+int64_t pki_renew_wait_ms(const char *cert_pem, int64_t wall_ms);
+
 /* True if key and (first) certificate belong together. */
 bool pki_cert_matches_key(const char *cert_pem, const char *key_pem);
 

@@ -18,7 +18,6 @@
 #define DAY_S 86400LL
 #define CA_LIFETIME_S (3650 * DAY_S)
 #define LEAF_LIFETIME_S (365 * DAY_S)
-#define RENEW_BEFORE_MS (30 * DAY_S * 1000)
 
 VEC_DEFINE(name_vec, char *);
 
@@ -114,7 +113,7 @@ static bool has_all(const struct pki_info *info, struct name_vec *names)
 
 /* --- Certificates --- */
 
-/* Whether cert (of key) is one of the cluster's authority for a month to come; ret gets what it says. */
+/* Whether cert (of key) is one of the cluster's authority, and need not be renewed yet; ret gets what it says. */
 static bool is_good(const struct server_state *s, const char *cert, const char *key, unsigned purpose,
                     struct pki_info *ret)
 {
@@ -125,7 +124,7 @@ static bool is_good(const struct server_state *s, const char *cert, const char *
     if (pki_trust_new(pki_ca_cert_pem(s->cluster_ca), &trust, NULL) < 0)
         return false;
     good = pki_cert_matches_key(cert, key) && pki_trust_verify_pem(trust, cert, purpose, now, ret, NULL) == 0 &&
-           ret->not_after_ms > now + RENEW_BEFORE_MS;
+           pki_renew_at_ms(ret) > now;
     pki_trust_free(trust);
     return good;
 }
@@ -264,12 +263,12 @@ static char *server_url(const char *address, uint16_t port)
     return xasprintf("https://%s%s%s:%u", v6 ? "[" : "", address, v6 ? "]" : "", port);
 }
 
-static int user_config(struct server_state *s, const char *url, const char *user, const char *group,
+static int user_config(struct server_state *s, const char *url, const char *user, const char *group, int64_t lifetime_s,
                        struct client_config *ret, struct gw_error *err)
 {
     const char *const groups[] = {group, NULL};
     const struct pki_subject subject = {.cn = user, .o = groups};
-    int r = pki_issue_with_key(s->cluster_ca, &subject, PKI_CLIENT, LEAF_LIFETIME_S, &ret->cert, &ret->key, err);
+    int r = pki_issue_with_key(s->cluster_ca, &subject, PKI_CLIENT, lifetime_s, &ret->cert, &ret->key, err);
 
     if (r < 0)
         return r;
@@ -298,7 +297,7 @@ int state_write_admin(struct server_state *s, uint16_t port, struct gw_error *er
 
     if (kubeconfig_is_good(s, path, url))
         return 0;
-    r = user_config(s, url, "kubernetes-admin", GROUP_MASTERS, &config, err);
+    r = user_config(s, url, "kubernetes-admin", GROUP_MASTERS, LEAF_LIFETIME_S, &config, err);
     if (r < 0)
         return r;
     text = kubeconfig_write(&config, "godwit", "kubernetes-admin");
@@ -309,6 +308,6 @@ int state_controllers_config(struct server_state *s, uint16_t port, struct clien
 {
     _cleanup_free_ char *url = server_url(own_address(s->config), port);
 
-    /* Made anew at each start, and kept in memory only. */
-    return user_config(s, url, "system:godwit:controllers", GROUP_CONTROLLERS, ret, err);
+    /* Made anew at each start, and kept in memory only: it need not end before the process does. */
+    return user_config(s, url, "system:godwit:controllers", GROUP_CONTROLLERS, CA_LIFETIME_S, ret, err);
 }

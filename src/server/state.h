@@ -20,11 +20,12 @@ struct server_state {
 int state_open(const struct server_config *config, struct server_state *ret, struct gw_error *err);
 void state_done(struct server_state *s);
 
-/* Issues the server's certificate anew if it ends within a month or lacks a name that this machine has now. 1: it did.
+/* Issues the server's certificate anew after two thirds of its life, or if it lacks a name that this machine has now.
+ * 1: it did.
  */
 int state_renew(struct server_state *s, struct gw_error *err);
 
-/* Writes the administrator's kubeconfig unless the one there is good for this server for another month. */
+/* Writes the administrator's kubeconfig unless the one there is good for this server and not two thirds through. */
 int state_write_admin(struct server_state *s, uint16_t port, struct gw_error *err);
 
 /* How the controllers of this server reach it: a certificate of their own in system:godwit:controllers. */

@@ -283,6 +283,50 @@ static void tampered_tokens_are_refused(void **state)
     assert_true(is_believed(key, token));
 }
 
+static void certificates_are_renewed_at_two_thirds(void **state)
+{
+    static const struct {
+        const char *fingerprint;
+        int64_t at;
+    } rows[] = {{"0000", 660000}, {"ffff", 570000}, {"7fff", 615001}}; /* of a life of 900 s */
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct pki_info info = {.not_before_ms = 60000, .not_after_ms = 960000};
+
+        memcpy(info.fingerprint, rows[i].fingerprint, 4);
+        assert_int_equal(pki_renew_at_ms(&info), rows[i].at);
+    }
+}
+
+/* A life of 305 s, since certificates count from five minutes ago: it is due at once, and one of a day later. */
+static void short_lived_ones_are_due_at_once(void **state)
+{
+    int64_t now = clock_wall_ms();
+
+    for (int i = 0; i < 2; i++) {
+        _cleanup_free_ char *cert = NULL;
+        _cleanup_key_ char *key = NULL;
+        _cleanup_pki_info_ struct pki_info info = {0};
+
+        assert_int_equal(pki_issue_with_key(ca, &(struct pki_subject){.cn = "x"}, PKI_CLIENT, i ? DAY_S : 5, &cert, &key,
+                                            NULL), 0);
+        assert_int_equal(pki_cert_read(cert, &info, NULL), 0);
+        if (i == 0) {
+            assert_int_equal(pki_renew_wait_ms(cert, now), 0);
+            continue;
+        }
+        int64_t at = pki_renew_at_ms(&info);
+
+        assert_in_range(at, now + DAY_S * 560, now + DAY_S * 670);
+        assert_int_equal(pki_renew_wait_ms(cert, now), 3600000);
+        assert_int_equal(pki_renew_wait_ms(cert, at - 7), 7);
+        assert_int_equal(pki_renew_wait_ms(cert, at), 0);
+        assert_int_equal(pki_renew_wait_ms(cert, at + 1), 0);
+    }
+    assert_int_equal(pki_renew_wait_ms(NULL, now), 0);
+    assert_int_equal(pki_renew_wait_ms("no certificate", now), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -293,6 +337,8 @@ int main(void)
         cmocka_unit_test(verification_checks_authority_time_and_purpose),
         cmocka_unit_test(a_leaf_can_not_issue),
         cmocka_unit_test(nothing_outlives_the_authority),
+        cmocka_unit_test(certificates_are_renewed_at_two_thirds),
+        cmocka_unit_test(short_lived_ones_are_due_at_once),
         cmocka_unit_test(signatures_bind_message_and_key),
         cmocka_unit_test(an_authority_is_made_once),
         cmocka_unit_test(tokens_are_read_back),

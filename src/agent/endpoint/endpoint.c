@@ -159,8 +159,11 @@ int endpoint_listen(struct endpoint *e, const char *ca_pem, const char *cert_pem
         .max_body = 64 << 10,
         .max_connections = 256,
     };
-    int r = e->trust ? 0 : pki_trust_new(ca_pem, &e->trust, err);
+    int r;
 
+    if (e->http)
+        return http_server_set_identity(e->http, cert_pem, key_pem, err);
+    r = e->trust ? 0 : pki_trust_new(ca_pem, &e->trust, err);
     if (r == 0)
         r = http_server_new(e->agent->loop, &config, &e->http, err);
     return r < 0 ? gw_error_wrap(err, r, "endpoint on %s:%d", c->address, c->listen_port) : 0;

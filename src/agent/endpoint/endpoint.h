@@ -41,7 +41,8 @@ struct endpoint *endpoint_free(struct endpoint *e);
 /* Adds a table of routes, which must outlive the endpoint. */
 void endpoint_add(struct endpoint *e, const struct endpoint_route *routes, void *userdata);
 
-/* Listens, on the configured address and port, with this serving certificate; callers must show one of the CA. */
+/* Listens, on the configured address and port, with this serving certificate; callers must show one of the CA. Once it
+ * listens: later connections see this certificate, open ones live on. */
 int endpoint_listen(struct endpoint *e, const char *ca_pem, const char *cert_pem, const char *key_pem,
                     struct gw_error *err);
 

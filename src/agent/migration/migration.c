@@ -12,6 +12,7 @@
 #include "base/str.h"
 
 #define RETRY_MS 1000
+#define PAUSE_MS 10000 /* between a certificate and the next, should that be as old as the authority allows */
 
 /* --- the pods --- */
 
@@ -116,23 +117,46 @@ static void on_grant(void *userdata, const char *node, yyjson_val *grant)
 /* --- the authorities and our serving certificate --- */
 
 static void fetch_authorities(void *userdata);
+static void get_serving(struct mover_services *s);
 
 static void retry(struct mover_services *s, const char *what, const struct gw_error *err)
 {
     log_warn("%s: %s; trying again", what, gw_error_message(err));
-    s->retry = env_timer(s->agent->env, RETRY_MS, fetch_authorities, s);
+    s->timer = env_timer(s->agent->env, RETRY_MS, fetch_authorities, s);
+}
+
+/* Whether it is time for the next one. */
+static void look_at_serving(void *userdata)
+{
+    struct mover_services *s = userdata;
+    int64_t wait = pki_renew_wait_ms(s->serving_cert, clock_wall_ms());
+
+    s->timer = NULL;
+    if (wait == 0)
+        get_serving(s);
+    else
+        s->timer = env_timer(s->agent->env, wait, look_at_serving, s);
 }
 
 static void have_serving(void *userdata, const char *cert_pem, const char *key_pem, const struct gw_error *failure)
 {
     struct mover_services *s = userdata;
     _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+    bool first;
 
     s->serving_call = NULL;
-    if (failure || endpoint_listen(s->agent->endpoint, s->cluster_ca, cert_pem, key_pem, &err) < 0)
+    if (failure || endpoint_listen(s->agent->endpoint, s->cluster_ca, cert_pem, key_pem, &err) < 0) {
         retry(s, "endpoint", failure ? failure : &err);
-    else
+        return;
+    }
+    first = s->serving_cert == NULL;
+    free(s->serving_cert);
+    s->serving_cert = xstrdup(cert_pem);
+    s->timer = env_timer(s->agent->env, PAUSE_MS, look_at_serving, s);
+    if (first)
         s->listening(s->userdata);
+    else
+        log_info("certificate of the endpoint: renewed");
 }
 
 static void get_serving(struct mover_services *s)
@@ -170,7 +194,7 @@ static void fetch_authorities(void *userdata)
 {
     struct mover_services *s = userdata;
 
-    s->retry = NULL;
+    s->timer = NULL;
     if (s->migration_ca)
         get_serving(s);
     else
@@ -207,7 +231,8 @@ struct mover_services *migration_stop(struct mover_services *s)
         return NULL;
     api_cancel(s->ca_call);
     credentials_cancel(s->serving_call);
-    env_timer_cancel(s->agent->env, &s->retry);
+    env_timer_cancel(s->agent->env, &s->timer);
+    free(s->serving_cert);
     pki_trust_free(s->migration_trust);
     free(s->cluster_ca);
     free(s->migration_ca);

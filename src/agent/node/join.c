@@ -12,8 +12,7 @@
 #include "client/client_curl.h"
 
 #define RETRY_MS 2000
-#define LOOK_MS (60 * 60 * 1000)
-#define KEEP_MS (30LL * 24 * 60 * 60 * 1000) /* renewed when less than this is left, or a third of its life */
+#define PAUSE_MS 10000 /* between a certificate and the next, should that be as old as the authority allows */
 
 struct identity {
     struct agent *agent;
@@ -120,7 +119,10 @@ static void begin_again(void *userdata)
     id->timer = NULL;
     if (upgrade(id, &err) < 0)
         log_failure(-1, &err, "API client");
-    step(id);
+    if (id->told)
+        wait_for(id, PAUSE_MS);
+    else
+        step(id);
 }
 
 static void ask(struct identity *id)
@@ -137,29 +139,21 @@ static void ask(struct identity *id)
                                on_certificate, id);
 }
 
-static bool is_ending(const struct agent *a)
-{
-    _cleanup_pki_info_ struct pki_info info = {0};
-
-    if (!a->cert_pem || pki_cert_read(a->cert_pem, &info, NULL) < 0)
-        return true;
-    int64_t life = info.not_after_ms - info.not_before_ms, left = info.not_after_ms - clock_wall_ms();
-    return left < MIN(KEEP_MS, life / 3);
-}
-
 static void step(void *userdata)
 {
     struct identity *id = userdata;
+    int64_t wait;
 
     id->timer = NULL;
     if (id->agent->cert_pem && !id->told) {
         id->told = true;
         id->ready(id->userdata);
     }
-    if (is_ending(id->agent))
+    wait = pki_renew_wait_ms(id->agent->cert_pem, clock_wall_ms());
+    if (wait == 0)
         ask(id);
     else
-        wait_for(id, LOOK_MS);
+        wait_for(id, wait);
 }
 
 static int read_token(struct identity *id, struct gw_error *err)

@@ -19,6 +19,7 @@
 #include "agent/node/join.h"
 #include "agent/node/reclaim.h"
 #include "agent/node/registration.h"
+#include "agent/node/usage.h"
 #include "agent/qemu/facts.h"
 #include "base/alloc.h"
 #include "base/fs.h"
@@ -31,6 +32,7 @@ struct daemon {
     struct node_network *node_network;
     struct mover_services *migration;
     struct reclaim *reclaim;
+    struct usage_meter *usage;
     struct guest_services *guests;
     struct gw_error failure;
 };
@@ -78,10 +80,12 @@ static void on_registered(void *userdata, const char *pod_cidr)
         r = migration_start(&d->agent, on_listening, d, &d->migration, &err);
     if (r == 0)
         r = core_start(&d->agent, &err);
-    if (r < 0)
+    if (r < 0) {
         give_up(d, &err);
-    else
-        d->reclaim = reclaim_start(&d->agent);
+        return;
+    }
+    d->reclaim = reclaim_start(&d->agent);
+    d->usage = usage_start(&d->agent);
 }
 
 static void on_identity(void *userdata)
@@ -154,6 +158,7 @@ static void stop(struct daemon *d)
 {
     struct agent *a = &d->agent;
 
+    d->usage = usage_stop(d->usage);
     d->reclaim = reclaim_stop(d->reclaim);
     a->endpoint = endpoint_free(a->endpoint);
     d->guests = guest_stop(d->guests);

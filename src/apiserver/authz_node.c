@@ -266,6 +266,7 @@ struct rule {
 static const struct rule rules[] = {
     {"", "nodes", NULL, READ | WRITE, is_own_name, selects_own_name, ONLY_OWN},
     {"", "nodes", "status", GET | UPDATE | PATCH, is_own_name, NULL, ONLY_OWN},
+    {"metrics.k8s.io", "nodes", "status", UPDATE, NULL, NULL, NULL}, /* server/metrics.c looks whose it is */
     {"coordination.k8s.io", "leases", NULL, GET | WRITE | DELETE, is_own_lease, NULL,
      "an agent may only do this for the Lease of its own node in kube-node-lease"},
     {"godwit.io", "nodenetworks", NULL, READ, NULL, NULL, NULL},

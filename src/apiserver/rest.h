@@ -15,6 +15,7 @@
 struct agents;
 struct authn;
 struct jwt_key;
+struct metrics;
 struct pki_trust;
 struct roles;
 struct rest_server;
@@ -76,6 +77,7 @@ struct rest_server {
     struct authn *authn;                     /* for TokenReview; NULL: no token is known */
     struct roles *roles;                     /* who may do what (authz.h); NULL: nobody has a role */
     struct agents *agents;                   /* how extras reach the nodes' agents; NULL: they are out of reach */
+    struct metrics *metrics;                 /* what agents measured (server/metrics.h); NULL where it is not served */
     void *data;                              /* for now and authorize */
 };
 

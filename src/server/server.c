@@ -30,6 +30,7 @@
 #include "server/controllers.h"
 #include "server/front.h"
 #include "server/guest.h"
+#include "server/metrics.h"
 #include "server/objects.h"
 #include "store/sealed_store.h"
 
@@ -132,7 +133,7 @@ static int64_t wall_clock(void *data)
 
 /* The subresources and resources with handlers of their own, besides those of the core. */
 static const struct rest_extra *const extras[] = {account_token_extras, approval_extras, guest_extras, pod_log_extras,
-                                                  review_extras,        vm_extras,       NULL};
+                                                  metrics_extras,       review_extras,   vm_extras,    NULL};
 
 static int open_store(struct server *s, struct gw_error *err)
 {
@@ -172,6 +173,7 @@ static int open_core(struct server *s, struct gw_error *err)
         .migration_trust = s->migration_trust,
         .token_key = s->state.token_key,
         .agents = s->agents,
+        .metrics = metrics_new(),
         .data = &s->rest,
     };
     return r < 0 ? r : roles_new(s->store, s->kinds, &s->rest.roles, err);
@@ -244,6 +246,7 @@ static void stop(struct server *s)
     sd_event_source_disable_unref(s->hub_timer);
     watch_hub_free(s->hub);
     pki_trust_free(s->migration_trust);
+    metrics_free(s->rest.metrics);
     roles_free(s->rest.roles);
     kinds_free(s->kinds);
     store_close(s->store);

@@ -245,7 +245,7 @@ static void test_create_whose_answer_was_lost(void **state)
     sim_run(test.s, 20000); /* made, but nobody knows */
     cfg.lose_answer = 0;
     sim_configure(test.s, &cfg);
-    sim_run(test.s, 60000);
+    sim_run(test.s, 200000); /* the latest event has come by then */
     assert_int_equal(sim_count(test.s, SECRETS, NULL, NULL), 1);
     assert_true(test.count > 0);
     stop();

@@ -260,7 +260,7 @@ struct rule {
 #define ONLY_CONCERNED \
     "an agent may only do this for VMIs on its node or on their way from or to it (list and watch them by the label " \
     "kubevirt.io/nodeName or kubevirt.io/migrationTargetNodeName)"
-#define ONLY_REQUESTER "an agent may only read its own certificate requests"
+#define ONLY_REQUESTER "an agent may only see to its own certificate requests"
 #define VMIS "virtualmachineinstances"
 
 static const struct rule rules[] = {
@@ -285,8 +285,8 @@ static const struct rule rules[] = {
     {"", "events", NULL, WRITE, NULL, NULL, NULL},
     {"authentication.k8s.io", "selfsubjectreviews", NULL, CREATE, NULL, NULL, NULL},
     {"authorization.k8s.io", "selfsubjectaccessreviews", NULL, CREATE, NULL, NULL, NULL},
-    {"certificates.k8s.io", "certificatesigningrequests", NULL, CREATE | READ, is_own_request, selects_own_request,
-     ONLY_REQUESTER},
+    {"certificates.k8s.io", "certificatesigningrequests", NULL, CREATE | READ | DELETE, is_own_request,
+     selects_own_request, ONLY_REQUESTER},
 };
 
 static unsigned verb_bit(const char *verb)

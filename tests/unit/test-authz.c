@@ -244,7 +244,10 @@ static void joining_nodes_ask_for_a_certificate(void **state)
         {NODE_C, "GET", CSRS "?fieldSelector=metadata.name%3Dn1", NULL, 403},
         {NODE_A, "GET", CSRS "/j1", NULL, 403},
         {NODE_A, "PATCH", CSRS "/n1/status", "{}", 403},
+        {NODE_C, "DELETE", CSRS "/n1", NULL, 403},
         {NODE_A, "PATCH", CSRS "/n1/approval", "{}", 404}, /* not served by this core */
+        {NODE_A, "DELETE", CSRS "/n1", NULL, 200},
+        {NODE_A, "DELETE", CSRS "/j1", NULL, 403},
     };
 
     run(*state, "system:bootstrappers", joining, ARRAY_SIZE(joining));

@@ -21,7 +21,12 @@ static const struct {
 
 const char *rest_target_namespace(const struct rest_target *t)
 {
-    return !t->path && !*t->group && streq(t->resource, "namespaces") && t->name ? t->name : t->namespace;
+    static const char *const homes[][2] = {{"", "namespaces"}, {"project.openshift.io", "projects"}};
+
+    for (size_t i = 0; i < ARRAY_SIZE(homes) && !t->path && t->name; i++)
+        if (streq(t->group, homes[i][0]) && streq(t->resource, homes[i][1]))
+            return t->name;
+    return t->namespace;
 }
 
 int rest_forbid(const struct api_user *user, const struct rest_target *t, const char *why, struct gw_error *err)

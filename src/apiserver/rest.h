@@ -93,7 +93,8 @@ int rest_decode(struct rest_server *s, const struct api_request *request, const 
  * "kubevirt.io" in the namespace "default"', and ": why" behind it unless why is NULL. */
 int rest_forbid(const struct api_user *user, const struct rest_target *target, const char *why, struct gw_error *err);
 
-/* The namespace by which a target is judged: a Namespace counts as lying in itself. NULL = none. */
+/* The namespace by which a target is judged: a Namespace (and a project, which is one) counts as lying in itself. NULL
+ * = none. */
 const char *rest_target_namespace(const struct rest_target *target);
 
 /* Reads one object (whole, with apiVersion of its storage version); -ENOENT (NotFound) when absent. The caller frees

@@ -32,6 +32,7 @@
 #include "server/guest.h"
 #include "server/metrics.h"
 #include "server/objects.h"
+#include "server/openshift.h"
 #include "store/sealed_store.h"
 
 #define DRAIN_MS 10000
@@ -132,8 +133,9 @@ static int64_t wall_clock(void *data)
 }
 
 /* The subresources and resources with handlers of their own, besides those of the core. */
-static const struct rest_extra *const extras[] = {account_token_extras, approval_extras, guest_extras, pod_log_extras,
-                                                  metrics_extras,       review_extras,   vm_extras,    NULL};
+static const struct rest_extra *const extras[] = {
+    account_token_extras, approval_extras, guest_extras, metrics_extras, pod_log_extras,
+    project_extras,       review_extras,   user_extras,  vm_extras,      NULL};
 
 static int open_store(struct server *s, struct gw_error *err)
 {

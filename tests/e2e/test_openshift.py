@@ -1,0 +1,37 @@
+"""What oc asks for beyond Kubernetes, by raw requests: projects, project requests, who one is."""
+import json
+
+import pytest
+from server import Server
+
+PROJECTS = "/apis/project.openshift.io/v1/projects"
+REQUEST = {"apiVersion": "project.openshift.io/v1", "kind": "ProjectRequest", "metadata": {"name": "mine"}, "displayName": "Mine"}
+
+
+@pytest.fixture
+def server(tmp_path):
+    one = Server(tmp_path)
+    one.start()
+    yield one
+    one.stop()
+
+
+def test_projects(server):
+    def raw(path, user) -> dict:
+        return json.loads(server.kubectl("get", "--raw", path, f"--as={user}"))
+
+    def names(user) -> list:
+        return [item["metadata"]["name"] for item in raw(PROJECTS, user)["items"]]
+
+    server.kubectl("create", "rolebinding", "look", "-n", "default", "--clusterrole=view", "--user=ann")
+    assert names("ann") == ["default"] and names("bea") == []
+    assert raw("/apis/user.openshift.io/v1/users/~", "ann")["metadata"]["name"] == "ann"
+
+    request = ["create", "-f", "-", "--as=bea", "--validate=false"]
+    assert "forbidden" in server.kubectl(*request, text=json.dumps(REQUEST), ok=False).lower()
+    server.kubectl("create", "clusterrolebinding", "makers", "--clusterrole=self-provisioner", "--user=bea")
+    assert "mine created" in server.kubectl(*request, text=json.dumps(REQUEST))
+    assert names("bea") == ["mine"] and names("ann") == ["default"]
+    assert server.kubectl("auth", "can-i", "create", "virtualmachines", "-n", "mine", "--as=bea") == "yes\n"
+    assert "mine" in server.kubectl("get", "projects", "--as=bea")
+    server.kubectl("delete", "project.project.openshift.io", "mine", "--wait=false")

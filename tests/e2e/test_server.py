@@ -141,6 +141,40 @@ def test_watches_resume_after_a_restart(make_server):
     assert again.next()["object"]["metadata"]["name"] == "two"
 
 
+def test_secrets_are_encrypted_on_disk(make_server, tmp_path):
+    keys = tmp_path / "keys"
+    keys.write_text(base64.b64encode(os.urandom(32)).decode() + "\n")
+    server = make_server()
+
+    def make(name, marker):
+        server.kubectl("create", "--raw", "/api/v1/namespaces/default/secrets", "-f", "-", text=json.dumps(
+            {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": {"a": "b"}, "type": marker}))
+
+    def on_disk(marker):
+        return any(marker.encode() in file.read_bytes() for file in server.dir.glob("store.db*"))
+
+    make("before", "marker-before")
+    assert on_disk("marker-before")
+    assert server.stop() == 0
+    server.options = (f"--encryption-key-file={keys}",)
+    server.start()
+    watch = Watch(server, "/api/v1/namespaces/default/secrets?watch=true&resourceVersion=0")
+    assert watch.next()["object"]["type"] == "marker-before"
+    make("after", "marker-after")
+    event = watch.next()
+    assert event["object"]["type"] == "marker-after" and event["object"]["data"] == {"a": "Yg=="}
+    assert server.kubectl("get", "secrets", "-o", "name").split() == ["secret/after", "secret/before"]
+    assert server.stop() == 0
+    assert not on_disk("marker-before") and not on_disk("marker-after")
+
+    server.options = ()
+    with pytest.raises(AssertionError, match="encryption-key-file.*are encrypted, and no key was given"):
+        server.start()
+    server.options = (f"--encryption-key-file={keys}",)
+    server.start()
+    assert server.kubectl("get", "secret", "before", "-o", "jsonpath={.type}") == "marker-before"
+
+
 def test_nothing_acknowledged_is_lost_when_killed(make_server):
     server = make_server()
     token, kubeconfig = ((server.dir / name).read_text() for name in ("bootstrap-token", "admin.kubeconfig"))

@@ -17,7 +17,8 @@ int api_channel_fd(const struct api_channel *ch);
 size_t api_channel_waiting(const struct api_channel *ch);
 
 /* Appends what has come to data, some 64 KiB at most; keeps on sending what waits. False when the channel is over (data
- * may have come). When api_channel_more() is true behind it, there is more to come that the descriptor may not tell of. */
+ * may have come). When api_channel_more() is true behind it, there is more to come that the descriptor may not tell of.
+ */
 bool api_channel_more(const struct api_channel *ch);
 bool api_channel_turn(struct api_channel *ch, struct str *data);
 

@@ -40,7 +40,7 @@ int64_t launcher_overhead(yyjson_val *vmi)
 {
     int64_t bytes = guest_memory(vmi) / 512 + (25 + 100 + 25 + 40 + 50) * MI + vcpus(vmi) * 8 * MI + 8 * MI;
 
-    if (json_bool(vmi, "/spec/domain/devices/autoattachGraphicsDevice", true))
+    if (json_bool(vmi, "/spec/domain/devices/autoattachGraphicsDevice", false))
         bytes += 32 * MI;
     return bytes + bytes_at(vmi, "/spec/domain/memory/reservedOverhead", 0);
 }

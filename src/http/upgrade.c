@@ -1,6 +1,6 @@
-/* Upgrades. The connection stays suspended, so MHD leaves socket and TLS session alone, and we use both ourselves: MHD's
- * own upgrades copy through a buffer of what memory the connection has left, which may be a few bytes. At the end the
- * connection is resumed, and refusing the request has MHD close it.
+/* Upgrades. The connection stays suspended, so MHD leaves socket and TLS session alone, and we use both ourselves:
+ * MHD's own upgrades copy through a buffer of what memory the connection has left, which may be a few bytes. At the end
+ * the connection is resumed, and refusing the request has MHD close it.
  *
  * Clients send nothing behind a request before its 101 has come, as RFC 9110 wants it; what MHD may have read of it
  * nevertheless is lost. */
@@ -38,8 +38,8 @@ static ssize_t outcome(const struct http_upgrade *u, ssize_t n)
 
 ssize_t http_upgrade_read(struct http_upgrade *u, void *buf, size_t len)
 {
-    return outcome(u, u->session ? gnutls_record_recv(u->session, buf, len)
-                                 : recv(u->r->c->fd, buf, len, MSG_DONTWAIT));
+    return outcome(u,
+                   u->session ? gnutls_record_recv(u->session, buf, len) : recv(u->r->c->fd, buf, len, MSG_DONTWAIT));
 }
 
 ssize_t http_upgrade_write(struct http_upgrade *u, const void *data, size_t len)
@@ -76,8 +76,7 @@ static void give_back(struct http_upgrade *u)
 
 void upgrade_start(struct http_upgrade *u)
 {
-    const union MHD_ConnectionInfo *tls =
-        MHD_get_connection_info(u->r->c->mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+    const union MHD_ConnectionInfo *tls = MHD_get_connection_info(u->r->c->mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION);
     struct http_server *s = u->r->c->s;
 
     u->session = s->identity && tls ? tls->tls_session : NULL;

@@ -1,6 +1,7 @@
 /* One side of a websocket (RFC 6455) as a codec between bytes of the wire and bytes of the channel; without
  * sockets. Frame boundaries mean nothing here: what the other side sends in whatever messages is one stream
- * of bytes, and what is sent goes out in binary messages. Pings are answered, and a close is answered and ends both directions. */
+ * of bytes, and what is sent goes out in binary messages. Pings are answered, and a close is answered and ends both
+ * directions. */
 #pragma once
 
 #include <stdbool.h>
@@ -17,8 +18,8 @@ enum websocket_side { WEBSOCKET_SERVER, WEBSOCKET_CLIENT };
 struct websocket *websocket_new(enum websocket_side side);
 struct websocket *websocket_free(struct websocket *w);
 
-/* Takes bytes of the wire, in any portions; the other side's data are appended to data. After a violation of the protocol
- * the rest is dropped, and a close that says so goes out. */
+/* Takes bytes of the wire, in any portions; the other side's data are appended to data. After a violation of the
+ * protocol the rest is dropped, and a close that says so goes out. */
 void websocket_feed(struct websocket *w, const void *bytes, size_t len, struct str *data);
 
 /* What is to go out, appended to wire: len bytes of data in one message; a ping; a close with a code of the RFC (1000:

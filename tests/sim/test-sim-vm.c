@@ -161,8 +161,8 @@ static void test_starts(void **state)
     assert_string_equal(pod(w, "/metadata/labels/kubevirt.io"), "virt-launcher");
     assert_string_equal(pod(w, "/metadata/annotations/kubevirt.io~1domain"), "vm1");
     assert_string_equal(pod(w, "/spec/nodeSelector/kubevirt.io~1schedulable"), "true");
-    /* 128 Mi + 128 Mi / 512 + 240 Mi + 8 Mi for a processor + 8 Mi + 32 Mi */
-    assert_string_equal(pod(w, "/spec/containers/0/resources/requests/memory"), "426240Ki");
+    /* 128 Mi + 128 Mi / 512 + 240 Mi + 8 Mi for a processor + 8 Mi */
+    assert_string_equal(pod(w, "/spec/containers/0/resources/requests/memory"), "393472Ki");
     assert_string_equal(vm(w, "/status/printableStatus"), "Starting");
     run_vm(w);
     assert_string_equal(vm(w, "/status/printableStatus"), "Running");

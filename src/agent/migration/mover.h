@@ -31,7 +31,7 @@ struct mover_services {
     void (*listening)(void *userdata); /* the endpoint does */
     void *userdata;
     struct credentials_call *serving_call; /* the endpoint's certificate is being made */
-    char *serving_cert; /* what it shows; NULL: it does not listen yet */
+    char *serving_cert;                    /* what it shows; NULL: it does not listen yet */
     struct api_call *ca_call;
     struct env_timer *timer;
 };

@@ -125,6 +125,7 @@ struct http_server {
     uint16_t port;
     int wake_fd; /* eventfd: something is in the post */
     sd_event_source *daemon_source, *wake_source, *turn_timer, *janitor;
+    unsigned idle_turns; /* L: in a row, asked for by MHD though nothing had come */
     sd_event_source *drain_timer;
     void (*drained)(void *userdata);
     void *drained_data;

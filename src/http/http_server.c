@@ -94,12 +94,23 @@ static void finish_drain(struct http_server *s)
         drained(s->drained_data);
 }
 
+/* MHD asks to be run again at once as long as a handshake is under way, also while the peer is silent. What arrives
+ * wakes us anyway (on_daemon, on_wake): so after some turns in which nothing did, there is a pause before each. */
+#define EAGER_TURNS 64
+#define PAUSE_MS 1
+
+static unsigned pause_ms(struct http_server *s)
+{
+    return ++s->idle_turns > EAGER_TURNS ? PAUSE_MS : 0;
+}
+
 static void turn(struct http_server *s)
 {
     MHD_UNSIGNED_LONG_LONG ms;
 
     (void)MHD_run(s->daemon);
     if (MHD_get_timeout(s->daemon, &ms) == MHD_YES) {
+        ms = ms ? ms : pause_ms(s);
         (void)sd_event_source_set_time_relative(s->turn_timer, (uint64_t)ms * 1000);
         (void)sd_event_source_set_enabled(s->turn_timer, SD_EVENT_ONESHOT);
     } else {
@@ -111,6 +122,7 @@ static void turn(struct http_server *s)
 
 static int on_daemon(sd_event_source *source, int fd, uint32_t events, void *userdata)
 {
+    ((struct http_server *)userdata)->idle_turns = 0;
     turn(userdata);
     return 0;
 }
@@ -126,6 +138,7 @@ static int on_wake(sd_event_source *source, int fd, uint32_t events, void *userd
     eventfd_t n;
 
     (void)eventfd_read(fd, &n);
+    ((struct http_server *)userdata)->idle_turns = 0;
     read_post(userdata);
     turn(userdata);
     return 0;

@@ -195,7 +195,8 @@ def test_the_table_with_both(clients):
 
 
 def test_every_kind_is_explained(server, clients):
-    kinds = server.kubectl("api-resources", "--verbs=list", "-o", "name").split()
+    views = "metrics.k8s.io", "project.openshift.io"  # made for the question, without a schema (docs/status.md)
+    kinds = [k for k in server.kubectl("api-resources", "--verbs=list", "-o", "name").split() if not k.endswith(views)]
     assert len(kinds) > 15
 
     def explain(client, kind):

@@ -3,13 +3,19 @@
  * Pause and unpause are answered when three things agree: QEMU stands still (or runs), this node still owns the guest,
  * and the server's VMI says so. From then on the state is safe: QEMU keeps it while the agent is away, and a migration
  * hands it on with the grant, or with the VMI (docs/handover.md). While QEMU is at the switch-over of a migration the
- * answer is 503: whoever asks asks again, here or at the new owner. */
+ * answer is 503: whoever asks asks again, here or at the new owner.
+ *
+ * `cont` would run a guest whose migration is complete (QEMU's state `postmigrate`), and QEMU completes by itself. So
+ * unpause waits for the end of a migration: none that this agent began (the epoch, looked at in the instant in which
+ * `cont` is sent, on the session on which `migrate` would follow it), and none of an earlier life (query-migrate, asked
+ * before query-status: what completes in between is no longer `paused`). */
 #include <string.h>
 
 #include "agent/guest/guest_internal.h"
 #include "api/meta.h"
 #include "base/alloc.h"
 #include "base/log.h"
+#include "migration/epoch.h"
 
 #define PATIENCE_MS 8000
 
@@ -193,6 +199,14 @@ static void on_done(void *userdata, yyjson_val *result, const struct qmp_fault *
         ask(c, "query-status", on_state_after);
 }
 
+static bool is_migrating(const struct pod *p)
+{
+    struct epoch e;
+
+    epoch_read(p && p->vmi ? yyjson_doc_get_root(p->vmi) : NULL, &e);
+    return !epoch_settled(e.state);
+}
+
 static void on_state_before(void *userdata, yyjson_val *result, const struct qmp_fault *fault)
 {
     struct command *c = answered(userdata, fault);
@@ -203,6 +217,8 @@ static void on_state_before(void *userdata, yyjson_val *result, const struct qmp
         return;
     if (!paused && !runs && !streq(state, "io-error"))
         finish(c, 503, moving);
+    else if (c->row->paused == 0 && paused && is_migrating(pod_of(c)))
+        finish(c, 503, moving);
     else if (c->row->already && runs == (c->row->paused == 0))
         finish(c, 409, c->row->already);
     else {
@@ -212,6 +228,23 @@ static void on_state_before(void *userdata, yyjson_val *result, const struct qmp
             c->row->prepare(c->g, p);
         ask(c, c->row->qmp, on_done);
     }
+}
+
+static void on_copy_before(void *userdata, yyjson_val *result, const struct qmp_fault *fault)
+{
+    static const char *const over[] = {"none", "completed", "failed", "cancelled"};
+    struct command *c = answered(userdata, fault);
+    const char *state = json_str_or(result, "/status", "none");
+    size_t i = 0;
+
+    if (!c)
+        return;
+    while (i < ARRAY_SIZE(over) && !streq(over[i], state))
+        i++;
+    if (i == ARRAY_SIZE(over))
+        finish(c, 503, moving);
+    else
+        ask(c, "query-status", on_state_before);
 }
 
 static const struct row *row_of(const char *name)
@@ -238,7 +271,10 @@ static void serve(void *userdata, const struct endpoint_call *call)
     g->commands = c;
     c->timer = env_timer(g->agent->env, PATIENCE_MS, on_timeout, c);
     http_later(call->request);
-    ask(c, "query-status", on_state_before);
+    if (c->row->paused == 0)
+        ask(c, "query-migrate", on_copy_before);
+    else
+        ask(c, "query-status", on_state_before);
 }
 
 const struct endpoint_route command_routes[] = {

@@ -21,7 +21,7 @@
 struct agent;
 struct pod_network;
 
-/* In order; each is left for a later one only (pod_table in core/pod_steps.c). */
+/* In order; each is left for a later one only (core/steps.c). */
 enum pod_step {
     POD_NEW,     /* bound to this node, nothing done */
     POD_VOLUMES, /* disks are being prepared */

@@ -88,14 +88,19 @@ void vm_free(struct vm *vm);
 void vm_kick(struct vm *vm);
 /* A failure that is tried again: shown in the pod's status as waiting. */
 void vm_fail(struct vm *vm, const char *reason, const struct gw_error *err);
+/* How it ended, for good. */
+void vm_conclude(struct vm *vm, bool succeeded, const char *reason, const char *message);
+
+/* vm_objects.c */
 /* Takes the VMI (takes *doc); hooks hear of it. */
 void vm_set_vmi(struct vm *vm, yyjson_doc **doc);
 void vm_set_object(struct vm *vm, yyjson_val *object);
 void vm_refresh_vmi(struct vm *vm);
+/* Takes a Pod out of the server at once, if it is still the one of that uid. */
+struct api_call *pod_object_delete(struct core *core, const char *ns, const char *name, const char *uid,
+                                   api_done_fn done, void *userdata);
 /* Both statuses may have changed. */
 void vm_touch(struct vm *vm);
-/* How it ended, for good. */
-void vm_conclude(struct vm *vm, bool succeeded, const char *reason, const char *message);
 
 /* vm_note.c: pod.json and vmi.json. */
 int vm_note_write(struct vm *vm, struct gw_error *err);

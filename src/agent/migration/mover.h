@@ -161,7 +161,7 @@ void mover_refused(struct mover *m, const char *why);
 /* Gives up the copy for a reason that a user can act on (the first one stays). */
 void mover_fail(struct mover *m, const char *reason);
 
-/* Asks for the certificate of this migration and side, stores it and gives it to QEMU, as the act under way. */
+/* tls.c: asks for the certificate of this migration and side, stores it and gives it to QEMU, as the act under way. */
 void mover_get_credentials(struct mover *m);
 
 /* Writes the TLS files of this side for QEMU: ca-cert.pem, SIDE-cert.pem, SIDE-key.pem in m->tls_dir. */

@@ -25,6 +25,15 @@ def test_the_life_of_a_vm(cluster, ns, virtctl):
     assert virtctl("start", "vm1", "--dry-run").stdout == "Dry Run execution\nVM vm1 was scheduled to start\n"
     assert virtctl("start", "vm1", "--paused").stdout == "VM vm1 was scheduled to start\n"
     wait_for("it is there", lambda: status(cluster, ns) == "Paused", 60)
+    home = cluster.get("vmi", "vm1", ns)["status"]["nodeName"]
+    other = next(n for n in cluster.nodes if n != home)
+    done = virtctl("migrate", "vm1", f"--addedNodeSelector=kubernetes.io/hostname={other}")
+    assert done.stdout == "VM vm1 was scheduled to migrate\n"
+    wait_for("it moved", lambda: cluster.get("vmi", "vm1", ns)["status"]["nodeName"] == other, 60)
+    migration = cluster.get("vmim", ns=ns)["items"][0]
+    assert migration["metadata"]["name"].startswith("kubevirt-migrate-vm-")
+    wait_for("it is over", lambda: cluster.get("vmim", ns=ns)["items"][0]["status"]["phase"] == "Succeeded", 30)
+    assert status(cluster, ns) == "Paused"  # it has not run yet, on either node
     assert virtctl("unpause", "vm", "vm1").stdout == "VMI vm1 was scheduled to unpause\n"
     wait_for("it runs", lambda: status(cluster, ns) == "Running", 60)
     with pytest.raises(CommandError) as failed:
@@ -35,14 +44,6 @@ def test_the_life_of_a_vm(cluster, ns, virtctl):
     wait_for("it stands still", lambda: status(cluster, ns) == "Paused", 10)
     assert virtctl("unpause", "vmi", "vm1").stdout == "VMI vm1 was scheduled to unpause\n"
     wait_for("it goes on", lambda: status(cluster, ns) == "Running", 10)
-    home = cluster.get("vmi", "vm1", ns)["status"]["nodeName"]
-    other = next(n for n in cluster.nodes if n != home)
-    done = virtctl("migrate", "vm1", f"--addedNodeSelector=kubernetes.io/hostname={other}")
-    assert done.stdout == "VM vm1 was scheduled to migrate\n"
-    wait_for("it moved", lambda: cluster.get("vmi", "vm1", ns)["status"]["nodeName"] == other, 60)
-    migration = cluster.get("vmim", ns=ns)["items"][0]
-    assert migration["metadata"]["name"].startswith("kubevirt-migrate-vm-")
-    wait_for("it is over", lambda: cluster.get("vmim", ns=ns)["items"][0]["status"]["phase"] == "Succeeded", 30)
     done = virtctl("migrate-cancel", "vm1", check=False)
     assert (done.returncode, done.stderr) == (1, "Found no migration to cancel for vm1\n")
     assert virtctl("evacuate-cancel", "vm", "vm1").stdout == f"VM {ns}/vm1 was canceled evacuation\n"

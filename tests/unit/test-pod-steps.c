@@ -60,6 +60,24 @@ static void test_a_target_is_not_run(void **state)
     assert_next(v, POD_DO_RUN);
 }
 
+/* startStrategy Paused: got ready once in each life of the agent, and then left to its user. */
+static void test_a_held_guest_is_not_run(void **state)
+{
+    struct pod_view v = {.step = POD_UP,
+                         .object = OBJECT_PRESENT,
+                         .has_vmi = true,
+                         .launcher = LAUNCHER_ALIVE,
+                         .session = true,
+                         .may_run = true,
+                         .prelaunch = true};
+
+    assert_next(v, POD_DO_RUN);
+    v.held = true;
+    assert_next(v, POD_DO_WAIT);
+    v.stop_wanted = true; /* there is nobody to ask */
+    assert_next(v, POD_DO_KILL);
+}
+
 static void test_stops(void **state)
 {
     struct pod_view up = {.step = POD_UP,
@@ -270,6 +288,7 @@ int main(void)
         cmocka_unit_test(test_a_start_in_order),
         cmocka_unit_test(test_whoever_is_busy_waits),
         cmocka_unit_test(test_a_target_is_not_run),
+        cmocka_unit_test(test_a_held_guest_is_not_run),
         cmocka_unit_test(test_stops),
         cmocka_unit_test(test_ends),
         cmocka_unit_test(test_every_life_ends_clean),

@@ -69,7 +69,7 @@ static enum pod_action next_up(const struct pod_view *v)
 {
     if (!v->session && !v->quits)
         return POD_DO_CONNECT;
-    return v->prelaunch && v->may_run ? POD_DO_RUN : POD_DO_WAIT;
+    return v->prelaunch && v->may_run && !v->held ? POD_DO_RUN : POD_DO_WAIT;
 }
 
 /* A guest that never ran is not asked to switch off. An agent that comes back while a guest stops knows neither its

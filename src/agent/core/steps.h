@@ -33,6 +33,7 @@ struct pod_view {
     bool control;        /* the launcher is connected: it hears us, and we its end */
     bool may_run;        /* owner of the guest, and not a target that still receives it */
     bool prelaunch;      /* QEMU holds a guest that has never run */
+    bool held;           /* and is to hold it until its user lets it run */
     bool stop_wanted;    /* and no hook has put it off */
     bool powerdown_sent; /* within the last seconds: guests may miss it while they boot */
     bool grace_over;

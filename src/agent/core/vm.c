@@ -40,6 +40,7 @@ static struct pod_view look(const struct vm *vm)
         .control = vm->control != NULL,
         .may_run = may_run(vm),
         .prelaunch = vm->run_state && streq(vm->run_state, "prelaunch"),
+        .held = vm->held,
         .stop_wanted = vm->stop_wanted && !vm->stop_deferred,
         .powerdown_sent = vm->powerdown_ms && now < vm->powerdown_ms + POWERDOWN_AGAIN_MS,
         .grace_over = grace_over,

@@ -58,6 +58,7 @@ struct vm {
     /* The guest */
     char *run_state;              /* QEMU's, NULL while unknown */
     bool started;                 /* the guest has been run here, or arrived running: noted in pod.json */
+    bool held;                    /* all is ready, and its user lets it run; found anew by each life of the agent */
     int64_t started_ms, ended_ms; /* wall clock */
 
     /* Its end */

@@ -71,7 +71,7 @@ static void set_run_state(struct vm *vm, const char *state)
     }
     if (streq(state, "running")) {
         vm->pod.paused_reason = NULL;
-    } else if (streq(state, "paused") && vm->started) {
+    } else if ((streq(state, "paused") && vm->started) || (streq(state, "prelaunch") && vm->held)) {
         vm->pod.paused_reason = "PausedByUser";
     } else if (streq(state, "io-error")) {
         vm->pod.paused_reason = "PausedIOError";
@@ -184,15 +184,29 @@ static void on_cont(void *userdata, yyjson_val *result, const struct qmp_fault *
     vm_fail(vm, "FailedToRun", &err);
 }
 
-/* A QEMU that has never run cannot be paused, and as it is (prelaunch) it is neither running nor paused for anybody who
- * looks. So the guest is let go and stopped in one breath. */
+/* Such a guest is never let go by us: QEMU stays as -S leaves it (prelaunch), through migrations too, until its user's
+ * `cont`. So nobody can be killed between two commands and leave it running. */
 static bool starts_paused(const struct vm *vm)
 {
     return streq(json_str_or(yyjson_doc_get_root(vm->pod.vmi), "/spec/startStrategy", ""), "Paused");
 }
 
+static void hold(struct vm *vm)
+{
+    vm->held = true;
+    set_run_state(vm, "prelaunch"); /* which is a pause from now on */
+}
+
+static void let_go(struct vm *vm)
+{
+    free(vm->run_state);
+    vm->run_state = xstrdup("starting"); /* until the answer: not prelaunch any more */
+    qmp_command(vm->session, "cont", NULL, on_cont, vm);
+}
+
 /* The guest's address is announced and the fact noted before the first instruction, so that no guest has run without a
- * trace of it. A target only gets up. */
+ * trace of it. A target only gets up: what its migration did not run has arrived paused before its first instruction.
+ */
 void vm_run(struct vm *vm)
 {
     _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
@@ -200,8 +214,12 @@ void vm_run(struct vm *vm)
 
     vm->failures = 0;
     vm->started_ms = vm->started_ms ? vm->started_ms : env_wall_ms(vm->core->agent->env);
-    if (!prelaunch || !vm->pod.owner || vm->pod.migration_uid)
+    if (!prelaunch || !vm->pod.owner)
         return;
+    if (vm->pod.migration_uid) {
+        hold(vm);
+        return;
+    }
     bool first = !vm->started;
     vm->started = true;
     int r = vm_note_write(vm, &err);
@@ -211,11 +229,10 @@ void vm_run(struct vm *vm)
         vm_fail(vm, "FailedToRun", &err);
         return;
     }
-    free(vm->run_state);
-    vm->run_state = xstrdup("starting"); /* until the answer: not prelaunch any more */
-    qmp_command(vm->session, "cont", NULL, on_cont, vm);
     if (starts_paused(vm))
-        qmp_command(vm->session, "stop", NULL, NULL, NULL);
+        hold(vm);
+    else
+        let_go(vm);
     if (first) {
         pod_event(&vm->pod, EVENT_NORMAL, "Created", "VirtualMachineInstance defined.");
         pod_event(&vm->pod, EVENT_NORMAL, "Started", "VirtualMachineInstance started.");

@@ -207,11 +207,17 @@ static bool is_migrating(const struct pod *p)
     return !epoch_settled(e.state);
 }
 
+/* Paused, or not yet run because it is to start paused. */
+static bool stands_still(const struct pod *p, const char *state)
+{
+    return streq(state, "paused") || (p && p->paused_reason && streq(state, "prelaunch"));
+}
+
 static void on_state_before(void *userdata, yyjson_val *result, const struct qmp_fault *fault)
 {
     struct command *c = answered(userdata, fault);
     const char *state = json_str_or(result, "/status", "");
-    bool paused = streq(state, "paused"), runs = streq(state, "running");
+    bool paused = c && stands_still(pod_of(c), state), runs = streq(state, "running");
 
     if (!c)
         return;

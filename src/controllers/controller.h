@@ -60,6 +60,11 @@ void keys_add_ns(struct keys *out, const char *ns, const char *name);
 /* All keys of a kind's cache: for changes that may concern everybody. */
 void keys_add_all(struct keys *out, const struct api_resource *r);
 struct informer *keys_informer(struct keys *out, const struct api_resource *r);
+/* Iteration over the kinds that the controller watches, users' own among them: begin with *at = 0, NULL ends it. */
+const struct api_resource *keys_next_resource(struct keys *out, size_t *at);
+/* One of them by group ("" = legacy) and kind; NULL if it is not known. The resource stays valid; when the definition
+ * of a user's kind has gone, it reads as empty. */
+const struct api_resource *keys_resource(struct keys *out, const char *group, const char *kind);
 void *keys_state(struct keys *out); /* what the controller's start returned */
 
 struct controller_watch {
@@ -74,6 +79,9 @@ struct controller_watch {
 struct controller {
     const char *name; /* "scheduler": work queue, logs; events come from "godwit-NAME" */
     const struct controller_watch *watches;
+    /* How the kinds of CustomResourceDefinitions are watched, each as if it stood in the table above; its resource is
+     * NULL. NULL: they are not. */
+    const struct controller_watch *custom;
     void (*reconcile)(struct task *t, const char *key);
     unsigned parallel; /* keys at a time, 0 = 8 */
     const void
@@ -91,7 +99,12 @@ void *task_state(struct task *t);
 const void *task_options(struct task *t);
 int64_t task_now_ms(struct task *t); /* monotonic */
 int64_t task_wall_ms(struct task *t);
-struct informer *task_informer(struct task *t, const struct api_resource *r); /* of a watched kind; aborts on others */
+struct informer *task_informer(struct task *t, const struct api_resource *r); /* NULL: a user's kind that is gone */
+/* As for keys. Reading a kind that is not watched aborts. */
+const struct api_resource *task_next_resource(struct task *t, size_t *at);
+const struct api_resource *task_resource(struct task *t, const char *group, const char *kind);
+/* Absence in the cache means absence. Always true when reconcile runs, but for users' own kinds. */
+bool task_has_synced(struct task *t, const struct api_resource *r);
 yyjson_val *task_get(struct task *t, const struct api_resource *r, const char *key);
 yyjson_val *task_get_ns(struct task *t, const struct api_resource *r, const char *ns, const char *name);
 void task_select(struct task *t, const struct api_resource *r, const char *index, const char *value,

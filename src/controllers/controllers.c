@@ -41,16 +41,37 @@ struct informer *controllers_informer(const struct controllers *cs, const struct
     VEC_EACH(&cs->shared, s)
         if (s->resource == r)
             return s->informer;
+    VEC_EACH(&cs->custom, c)
+        if (&(*c)->resource == r)
+            return (*c)->informer;
     return NULL;
+}
+
+struct informer *running_informer(const struct running *r, const struct api_resource *resource)
+{
+    struct informer *inf = controllers_informer(r->all, resource);
+
+    if (inf)
+        return inf;
+    VEC_EACH(&r->all->custom, c)
+        if (&(*c)->resource == resource)
+            return NULL;
+    abort(); /* not in the controller's table of watches */
 }
 
 struct informer *keys_informer(struct keys *out, const struct api_resource *r)
 {
-    struct informer *inf = controllers_informer(out->running->all, r);
+    return running_informer(out->running, r);
+}
 
-    if (!inf)
-        abort(); /* not in the controller's table of watches */
-    return inf;
+const struct api_resource *keys_next_resource(struct keys *out, size_t *at)
+{
+    return running_next_resource(out->running, at);
+}
+
+const struct api_resource *keys_resource(struct keys *out, const char *group, const char *kind)
+{
+    return running_resource(out->running, group, kind);
 }
 
 void *keys_state(struct keys *out)
@@ -68,7 +89,7 @@ static void map_owner(struct keys *out, yyjson_val *obj, const char *kind)
         keys_add_ns(out, meta_namespace(obj), json_str(owner, "/name"));
 }
 
-static void changed(void *userdata, const char *key, yyjson_val *old, yyjson_val *obj)
+void link_changed(void *userdata, const char *key, yyjson_val *old, yyjson_val *obj)
 {
     const struct link *l = userdata;
     struct keys out = {.running = l->running};
@@ -130,6 +151,8 @@ static void start_informers(struct controllers *cs, const struct controller *con
     for (const struct controller *const *c = table; *c; c++)
         for (const struct controller_watch *w = (*c)->watches; w->resource; w++)
             share(cs, w);
+    if (custom_wanted(table))
+        share(cs, &custom_definitions);
     VEC_EACH(&cs->shared, s)
         s->informer = informer_new(cs->env, &(struct informer_config){.resource = s->resource, .keep = s->keep});
     for (const struct controller *const *c = table; *c; c++)
@@ -169,8 +192,9 @@ static void connect(struct controllers *cs)
             struct link *l = xnew(struct link);
             *l = (struct link){.running = *r, .watch = w};
             link_vec_push(&cs->links, l);
-            informer_add_handler(controllers_informer(cs, w->resource), changed, l);
+            informer_add_handler(controllers_informer(cs, w->resource), link_changed, l);
         }
+    custom_start(cs);
 }
 
 static bool all_filled(const struct controllers *cs)
@@ -224,6 +248,7 @@ struct controllers *controllers_stop(struct controllers *cs)
     env_timer_cancel(cs->env, &cs->sync_timer);
     VEC_EACH(&cs->shared, s)
         informer_free(s->informer);
+    custom_stop(cs);
     VEC_EACH(&cs->running, r)
         running_free(*r);
     VEC_EACH(&cs->links, l)
@@ -233,6 +258,7 @@ struct controllers *controllers_stop(struct controllers *cs)
     shared_vec_done(&cs->shared);
     running_vec_done(&cs->running);
     link_vec_done(&cs->links);
+    custom_vec_done(&cs->custom);
     free(cs);
     return NULL;
 }

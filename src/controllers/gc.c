@@ -9,7 +9,8 @@
  *   - Its deletion waits with finalizer orphan: references to it are removed from its dependents, then the finalizer.
  *
  * That an owner is gone is asked of the server before anything is deleted, because the caches of two kinds fill
- * independently of each other. Owners of unknown kinds are taken to be there. */
+ * independently of each other. Owners of unknown kinds are taken to be there. Kinds that users define are collected
+ * like all others. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,20 +21,28 @@
 #define FINALIZER_FOREGROUND "foregroundDeletion"
 #define FINALIZER_ORPHAN "orphan"
 
-static const struct api_resource *const collected[] = {
-#define X(r) &r,
-    GC_EACH(X)
-#undef X
-};
-
 /* --- keys: "KIND.GROUP:NS/NAME" --- */
 
-static const struct api_resource *resource_of(yyjson_val *v)
+static char *group_of(yyjson_val *v)
 {
     const char *version = json_str_or(v, "/apiVersion", ""), *slash = strchr(version, '/');
-    _cleanup_free_ char *group = slash ? xstrndup(version, (size_t)(slash - version)) : xstrdup("");
 
-    return api_resource_find(group, json_str_or(v, "/kind", ""));
+    return slash ? xstrndup(version, (size_t)(slash - version)) : xstrdup("");
+}
+
+/* What an object, or a reference, names by apiVersion and kind. */
+static const struct api_resource *resource_of(struct task *t, yyjson_val *v)
+{
+    _cleanup_free_ char *group = group_of(v);
+
+    return task_resource(t, group, json_str_or(v, "/kind", ""));
+}
+
+static const struct api_resource *resource_for(struct keys *out, yyjson_val *v)
+{
+    _cleanup_free_ char *group = group_of(v);
+
+    return keys_resource(out, group, json_str_or(v, "/kind", ""));
 }
 
 static void add_key(struct keys *out, const struct api_resource *r, const char *ns, const char *name)
@@ -49,18 +58,18 @@ static void add_key(struct keys *out, const struct api_resource *r, const char *
 
 static void add_object(struct keys *out, yyjson_val *obj)
 {
-    add_key(out, resource_of(obj), meta_namespace(obj), meta_name(obj));
+    add_key(out, resource_for(out, obj), meta_namespace(obj), meta_name(obj));
 }
 
 /* The object of a key; *ret_key points behind the prefix. */
-static const struct api_resource *split_key(const char *key, const char **ret_key)
+static const struct api_resource *split_key(struct task *t, const char *key, const char **ret_key)
 {
     const char *colon = strchr(key, ':'), *dot = strchr(key, '.');
     _cleanup_free_ char *kind = xstrndup(key, (size_t)(dot - key));
     _cleanup_free_ char *group = xstrndup(dot + 1, (size_t)(colon - dot - 1));
 
     *ret_key = colon + 1;
-    return api_resource_find(group, kind);
+    return task_resource(t, group, kind);
 }
 
 /* --- from changes to keys --- */
@@ -72,9 +81,11 @@ static bool waits_with(yyjson_val *obj, const char *finalizer)
 
 static void add_dependents(struct keys *out, const char *uid)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(collected); i++) {
+    const struct api_resource *r;
+
+    for (size_t at = 0; (r = keys_next_resource(out, &at));) {
         _cleanup_val_vec_ struct val_vec v = {0};
-        informer_select(keys_informer(out, collected[i]), INDEX_OWNER, uid, &v);
+        informer_select(keys_informer(out, r), INDEX_OWNER, uid, &v);
         VEC_EACH(&v, obj)
             add_object(out, *obj);
     }
@@ -85,7 +96,7 @@ static void add_owners(struct keys *out, yyjson_val *obj)
     yyjson_val *ref;
 
     json_each(json_at(obj, "/metadata/ownerReferences"), ref)
-        add_key(out, resource_of(ref), meta_namespace(obj), json_str_or(ref, "/name", ""));
+        add_key(out, resource_for(out, ref), meta_namespace(obj), json_str_or(ref, "/name", ""));
 }
 
 static bool references_changed(yyjson_val *old, yyjson_val *obj)
@@ -117,10 +128,10 @@ enum owner_state { OWNER_THERE, OWNER_GONE, OWNER_WAITS };
 
 static enum owner_state owner_state(struct task *t, yyjson_val *obj, yyjson_val *ref)
 {
-    const struct api_resource *r = resource_of(ref);
+    const struct api_resource *r = resource_of(t, ref);
     yyjson_val *owner;
 
-    if (!r || r == &API_EVENTS)
+    if (!r)
         return OWNER_THERE;
     owner = task_get_ns(t, r, r->namespaced ? meta_namespace(obj) : NULL, json_str_or(ref, "/name", ""));
     if (!owner || !streq(meta_uid(owner), json_str_or(ref, "/uid", "")))
@@ -130,7 +141,7 @@ static enum owner_state owner_state(struct task *t, yyjson_val *obj, yyjson_val 
 
 static void require_gone(struct task *t, yyjson_val *obj, yyjson_val *ref)
 {
-    const struct api_resource *r = resource_of(ref);
+    const struct api_resource *r = resource_of(t, ref);
 
     task_require_absent(t, r, r->namespaced ? meta_namespace(obj) : NULL, json_str_or(ref, "/name", ""),
                         json_str_or(ref, "/uid", ""));
@@ -152,8 +163,10 @@ static void drop_references(struct task *t, const struct api_resource *r, yyjson
 
 static void collect_dependents(struct task *t, const char *uid, struct val_vec *ret)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(collected); i++)
-        task_select(t, collected[i], INDEX_OWNER, uid, ret);
+    const struct api_resource *r;
+
+    for (size_t at = 0; (r = task_next_resource(t, &at));)
+        task_select(t, r, INDEX_OWNER, uid, ret);
 }
 
 static bool blocks(yyjson_val *obj, const char *owner_uid)
@@ -225,7 +238,7 @@ static void orphan(struct task *t, yyjson_val *dependent, const char *owner_uid)
         if (!streq(json_str_or(ref, "/uid", ""), owner_uid))
             yyjson_mut_arr_append(kept, yyjson_val_mut_copy(patch, ref));
     json_set(patch, "/metadata/ownerReferences", kept);
-    task_patch(t, resource_of(dependent), dependent, NULL, true, patch);
+    task_patch(t, resource_of(t, dependent), dependent, NULL, true, patch);
 }
 
 static void finish_orphaning(struct task *t, const struct api_resource *r, yyjson_val *obj)
@@ -241,7 +254,7 @@ static void finish_orphaning(struct task *t, const struct api_resource *r, yyjso
 static void reconcile(struct task *t, const char *key)
 {
     const char *object;
-    const struct api_resource *r = split_key(key, &object);
+    const struct api_resource *r = split_key(t, key, &object);
     yyjson_val *obj = r ? task_get(t, r, object) : NULL;
 
     if (!obj)
@@ -263,4 +276,5 @@ const struct controller gc_controller = {
 #undef X
                 {0},
         },
+    .custom = &(const struct controller_watch){.map = map},
 };

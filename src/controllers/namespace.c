@@ -9,11 +9,14 @@
 #include "controllers/kubernetes.h"
 
 #define INDEX_NAMESPACE "namespace"
+#define LOOK_AGAIN_MS 500
 
 static void by_namespace(yyjson_val *obj, struct index_values *out)
 {
     index_value(out, json_str(obj, "/metadata/namespace"));
 }
+
+static const struct informer_index indexes[] = {{INDEX_NAMESPACE, by_namespace}, {0}};
 
 /* Of a namespace that is going, everything that goes (or comes) in it matters. */
 static void map_object(struct keys *out, yyjson_val *old, yyjson_val *obj)
@@ -25,25 +28,34 @@ static void map_object(struct keys *out, yyjson_val *old, yyjson_val *obj)
         keys_add(out, ns);
 }
 
-/* Asks for the deletion of all that is there; how many objects are left, and which in words. */
-static size_t empty(struct task *t, const char *ns, struct str *left)
+/* Asks for the deletion of all objects of one kind; what is left in words. A user's kind that was not heard of yet may
+ * have some. */
+static bool empty_kind(struct task *t, const struct api_resource *r, const char *ns, struct str *left)
 {
-    size_t total = 0;
+    _cleanup_val_vec_ struct val_vec v = {0};
 
-    for (const struct api_resource *const *r = api_resources; *r; r++) {
-        _cleanup_val_vec_ struct val_vec v = {0};
-        if (!(*r)->namespaced || *r == &API_EVENTS)
-            continue;
-        task_select(t, *r, INDEX_NAMESPACE, ns, &v);
-        if (v.len)
-            str_printf(left, "%s%s%s%s has %zu resource instances", total ? ", " : "", (*r)->plural,
-                       *(*r)->group ? "." : "", (*r)->group, v.len);
-        total += v.len;
-        VEC_EACH(&v, obj)
-            if (!meta_deleting(*obj))
-                task_delete(t, *r, *obj, "Background");
-    }
-    return total;
+    task_select(t, r, INDEX_NAMESPACE, ns, &v);
+    if (!task_has_synced(t, r))
+        task_requeue(t, LOOK_AGAIN_MS);
+    else if (!v.len)
+        return true;
+    str_printf(left, "%s%s%s%s has %zu resource instances", left->len ? ", " : "", r->plural, *r->group ? "." : "",
+               r->group, v.len);
+    VEC_EACH(&v, obj)
+        if (!meta_deleting(*obj))
+            task_delete(t, r, *obj, "Background");
+    return false;
+}
+
+static bool empty(struct task *t, const char *ns, struct str *left)
+{
+    const struct api_resource *r;
+    bool all = true;
+
+    for (size_t at = 0; (r = task_next_resource(t, &at));)
+        if (r->namespaced)
+            all = empty_kind(t, r, ns, left) && all;
+    return all;
 }
 
 static void say_what_is_left(struct task *t, yyjson_val *ns, const char *left)
@@ -65,7 +77,7 @@ static void reconcile(struct task *t, const char *key)
 
     if (!ns || !meta_deleting(ns) || !yyjson_arr_size(json_at(ns, "/spec/finalizers")))
         return;
-    if (empty(t, key, &left)) {
+    if (!empty(t, key, &left)) {
         say_what_is_left(t, ns, str_text(&left));
         return;
     }
@@ -82,13 +94,10 @@ const struct controller namespace_controller = {
         (const struct controller_watch[]){
             {.resource = &API_NAMESPACES,
              .keep = (const char *const[]){"/spec/finalizers", "/status/conditions", NULL}},
-#define X(r) \
-    {.resource = &r, \
-     .map = map_object, \
-     .indexes = (const struct informer_index[]){{INDEX_NAMESPACE, by_namespace}, {0}}, \
-     .keep = (const char *const[]){NULL}},
+#define X(r) {.resource = &r, .map = map_object, .indexes = indexes, .keep = (const char *const[]){NULL}},
             GC_EACH(X)
 #undef X
                 {0},
         },
+    .custom = &(const struct controller_watch){.map = map_object, .indexes = indexes},
 };

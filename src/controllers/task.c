@@ -440,29 +440,49 @@ int64_t task_wall_ms(struct task *t)
     return env_wall_ms(task_env(t));
 }
 
+const struct api_resource *task_next_resource(struct task *t, size_t *at)
+{
+    return running_next_resource(t->running, at);
+}
+
+const struct api_resource *task_resource(struct task *t, const char *group, const char *kind)
+{
+    return running_resource(t->running, group, kind);
+}
+
 struct informer *task_informer(struct task *t, const struct api_resource *r)
 {
-    struct informer *inf = controllers_informer(t->running->all, r);
+    return running_informer(t->running, r);
+}
 
-    if (!inf)
-        abort(); /* not in the controller's table of watches */
-    return inf;
+bool task_has_synced(struct task *t, const struct api_resource *r)
+{
+    struct informer *inf = task_informer(t, r);
+
+    return !inf || informer_has_synced(inf);
 }
 
 yyjson_val *task_get(struct task *t, const struct api_resource *r, const char *key)
 {
-    return informer_get(task_informer(t, r), key);
+    struct informer *inf = task_informer(t, r);
+
+    return inf ? informer_get(inf, key) : NULL;
 }
 
 yyjson_val *task_get_ns(struct task *t, const struct api_resource *r, const char *ns, const char *name)
 {
-    return informer_get_ns(task_informer(t, r), ns, name);
+    struct informer *inf = task_informer(t, r);
+
+    return inf ? informer_get_ns(inf, ns, name) : NULL;
 }
 
 void task_select(struct task *t, const struct api_resource *r, const char *index, const char *value,
                  struct val_vec *ret)
 {
-    informer_select(task_informer(t, r), index, value, ret);
+    struct informer *inf = task_informer(t, r);
+
+    if (inf)
+        informer_select(inf, index, value, ret);
 }
 
 const struct gw_error *task_error(struct task *t)

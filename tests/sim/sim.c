@@ -7,6 +7,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "api/crd.h"
 #include "api/initial.h"
 #include "api/meta.h"
 #include "base/alloc.h"
@@ -185,6 +186,32 @@ size_t sim_count(struct sim *s, const char *target, const char *path, const char
     json_each(json_at(yyjson_doc_get_root(doc), "/items"), item)
         n += !path || streq(json_str_or(item, path, ""), want);
     return n;
+}
+
+#define DEFINITIONS "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+
+void sim_define(struct sim *s, const char *definition)
+{
+    _cleanup_doc_ yyjson_doc *crd = sim_do(s, 201, "POST", DEFINITIONS, definition);
+    _cleanup_free_ char *status =
+        xasprintf(DEFINITIONS "/%s/status", json_str(yyjson_doc_get_root(crd), "/metadata/name"));
+
+    assert_int_equal(crd_register(s->rest.kinds, yyjson_doc_get_root(crd), NULL), 0);
+    sim_patch(s, status, "{\"status\":{\"conditions\":[{\"type\":\"Established\",\"status\":\"True\"}]}}");
+}
+
+void sim_undefine(struct sim *s, const char *name)
+{
+    _cleanup_free_ char *target = xasprintf(DEFINITIONS "/%s", name);
+    _cleanup_doc_ yyjson_doc *crd = sim_get(s, target);
+    yyjson_val *root = yyjson_doc_get_root(crd);
+    _cleanup_free_ char *objects =
+        xasprintf("/apis/%s/%s/namespaces/default/%s", json_str(root, "/spec/group"),
+                  json_str(root, "/spec/versions/0/name"), json_str(root, "/spec/names/plural"));
+
+    sim_delete(s, objects);
+    sim_delete(s, target);
+    crd_unregister(s->rest.kinds, root);
 }
 
 struct sim_counts sim_counts(const struct sim *s)

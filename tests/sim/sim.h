@@ -63,6 +63,10 @@ const char *sim_str(struct sim *s, const char *target, const char *path, char *b
 /* How many items the list has for which the value at path equals want (path NULL: all). */
 size_t sim_count(struct sim *s, const char *target, const char *path, const char *want);
 
+/* Makes, serves and establishes a CustomResourceDefinition; takes it away with all its objects. */
+void sim_define(struct sim *s, const char *definition);
+void sim_undefine(struct sim *s, const char *name);
+
 /* --- numbers --- */
 struct sim_counts {
     uint64_t requests, writes, events;

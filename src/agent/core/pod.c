@@ -1,4 +1,5 @@
-/* What agent/pod.h offers to the other parts of the agent: finding a pod, and asking the core to do something with it. */
+/* What agent/pod.h offers to the other parts of the agent: finding a pod, and asking the core to do something with it.
+ */
 #include "agent/pod.h"
 
 #include <stdarg.h>

@@ -1,4 +1,5 @@
-/* A pod's two objects at the server: the newest Pod and VMI that were heard, what follows from them, and what is told. */
+/* A pod's two objects at the server: the newest Pod and VMI that were heard, what follows from them, and what is told.
+ */
 #include "agent/core/vm.h"
 #include "base/alloc.h"
 #include "base/str.h"

@@ -15,6 +15,9 @@
 #define WEBHOOK "virt-launcher-eviction-interceptor.kubevirt.io"
 #define TRIGGERED "Eviction triggered evacuation of VMI \"%s/%s\""
 #define VMI_RESOURCE "virtualmachineinstance.kubevirt.io"
+/* How the descheduler marks its evictions (sigs.k8s.io/descheduler, pull request 1753). */
+#define REQUESTED_BY "requested-by"
+#define DESCHEDULER "sigs.k8s.io/descheduler"
 #define JSON_PATCH "application/json-patch+json"
 
 struct eviction {
@@ -88,13 +91,30 @@ static int deny_blocked(yyjson_val *vmi, struct gw_error *err)
     return deny(err, text);
 }
 
-static void add_operation(yyjson_mut_doc *d, const char *op, const char *path, const char *value)
+static yyjson_mut_val *add_operation(yyjson_mut_doc *d, const char *op, const char *path)
 {
     yyjson_mut_val *o = yyjson_mut_arr_add_obj(d, d->root);
 
     yyjson_mut_obj_add_str(d, o, "op", op);
     yyjson_mut_obj_add_str(d, o, "path", path);
-    yyjson_mut_obj_add_strcpy(d, o, "value", value);
+    return o;
+}
+
+static void add_text(yyjson_mut_doc *d, const char *op, const char *path, const char *value)
+{
+    yyjson_mut_obj_add_strcpy(d, add_operation(d, op, path), "value", value);
+}
+
+/* Remembers a descheduler's request: its migration has a lower priority than a drain's. */
+static void add_source(const struct eviction *e, yyjson_val *vmi, yyjson_mut_doc *d)
+{
+    if (!str_same(meta_annotation(yyjson_doc_get_root(e->body), REQUESTED_BY), DESCHEDULER))
+        return;
+    if (!json_at(vmi, "/metadata/annotations")) {
+        add_text(d, "test", "/metadata/resourceVersion", meta_version(vmi));
+        yyjson_mut_obj_add_obj(d, add_operation(d, "add", "/metadata/annotations"), "value");
+    }
+    add_text(d, "add", "/metadata/annotations/kubevirt.io~1eviction-source", EVICTION_BY_DESCHEDULER);
 }
 
 /* It must still be that VMI, on that node. */
@@ -108,9 +128,10 @@ static int mark(const struct eviction *e, yyjson_val *vmi, struct gw_error *err)
     const char *node = json_str(vmi, "/status/nodeName");
 
     yyjson_mut_doc_set_root(d, yyjson_mut_arr(d));
-    add_operation(d, "test", "/metadata/uid", meta_uid(vmi));
-    add_operation(d, "test", "/status/nodeName", node);
-    add_operation(d, "add", "/status/evacuationNodeName", node);
+    add_text(d, "test", "/metadata/uid", meta_uid(vmi));
+    add_text(d, "test", "/status/nodeName", node);
+    add_text(d, "add", "/status/evacuationNodeName", node);
+    add_source(e, vmi, d);
 
     _cleanup_blob_ struct blob *body = json_encode(d->root);
     if (local_call(e->server, "PATCH", target, JSON_PATCH, body, NULL, &fault) == 0)

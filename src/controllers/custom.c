@@ -1,5 +1,5 @@
-/* The kinds that users define: a cache for each CustomResourceDefinition that is served, made and given up as definitions
- * come and go, with the handlers of those controllers that want them (struct controller, custom).
+/* The kinds that users define: a cache for each CustomResourceDefinition that is served, made and given up as
+ * definitions come and go, with the handlers of those controllers that want them (struct controller, custom).
  *
  * When a definition goes, its objects are told to be gone, whatever was heard of them; what depends on one of them then
  * asks the server and finds neither object nor kind. */

@@ -220,6 +220,13 @@ static void report(const struct evacuation *e, const struct evacuation_step *ste
 
 /* --- what is done --- */
 
+static const char *priority(yyjson_val *vmi)
+{
+    bool maintenance = str_same(meta_annotation(vmi, ANNOTATION_EVICTION_SOURCE), EVICTION_BY_DESCHEDULER);
+
+    return maintenance ? "system-maintenance" : "system-critical";
+}
+
 static void migrate(const struct evacuation *e, const struct evacuation_step *step)
 {
     yyjson_mut_doc *d = json_object();
@@ -230,7 +237,7 @@ static void migrate(const struct evacuation *e, const struct evacuation_step *st
     json_set_str(d, "/metadata/name", name);
     meta_set_annotation(d, ANNOTATION_EVACUATION, json_str(e->vmi, "/status/nodeName"));
     json_set_str(d, "/spec/vmiName", meta_name(e->vmi));
-    json_set_str(d, "/spec/priority", "system-critical");
+    json_set_str(d, "/spec/priority", priority(e->vmi));
     task_create(e->t, &API_MIGRATIONS, meta_namespace(e->vmi), d);
     task_event(e->t, e->vmi, EVENT_NORMAL, "SuccessfulCreate", "Created Migration %s", name);
 }
@@ -243,6 +250,8 @@ static void withdraw(const struct evacuation *e)
         json_set(patch, "/status/evacuationNodeName", yyjson_mut_null(patch));
     if (meta_annotation(e->vmi, ANNOTATION_CORDONED))
         json_set(patch, "/metadata/annotations/godwit.io~1cordoned-node", yyjson_mut_null(patch));
+    if (meta_annotation(e->vmi, ANNOTATION_EVICTION_SOURCE))
+        json_set(patch, "/metadata/annotations/kubevirt.io~1eviction-source", yyjson_mut_null(patch));
     if (condition_find(e->vmi, CONDITION_EVICTION)) {
         json_set(patch, "/status/conditions", yyjson_val_mut_copy(patch, json_at(e->vmi, "/status/conditions")));
         (void)condition_remove(patch, CONDITION_EVICTION);

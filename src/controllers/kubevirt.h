@@ -14,6 +14,10 @@
 #define ANNOTATION_DOMAIN "kubevirt.io/domain"
 #define ANNOTATION_MIGRATION_NAME "kubevirt.io/migrationJobName"
 #define ANNOTATION_ADDRESS "godwit.io/pod-address"
+/* For the descheduler: an eviction of this pod is a request to move its VM, not a way to end it; and one is under way.
+ */
+#define ANNOTATION_EVICT_ONLY "descheduler.alpha.kubernetes.io/request-evict-only"
+#define ANNOTATION_EVICTING "descheduler.alpha.kubernetes.io/eviction-in-progress"
 
 extern const struct controller vm_controller, vmi_controller, migration_controller, evacuation_controller;
 

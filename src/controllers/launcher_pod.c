@@ -216,6 +216,7 @@ static void set_metadata(yyjson_mut_doc *d, yyjson_val *vmi, const char *cause_u
     meta_set_label(d, LABEL_CREATED_BY, meta_uid(vmi));
     meta_set_label(d, LABEL_VM_NAME, meta_name(vmi));
     meta_set_annotation(d, ANNOTATION_DOMAIN, meta_name(vmi));
+    meta_set_annotation(d, ANNOTATION_EVICT_ONLY, "");
     meta_add_owner(d, vmi, true, true);
 }
 

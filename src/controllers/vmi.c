@@ -13,6 +13,7 @@
 #include "controllers/kubevirt.h"
 #include "controllers/launcher_pod.h"
 #include "migration/epoch.h"
+#include "migration/evacuation.h"
 
 #define FINALIZER "kubevirt.io/foregroundDeleteVirtualMachine"
 /* So long an agent has to say itself how its VM ended, and a cache to catch up. */
@@ -301,6 +302,22 @@ static void owner_is_over(struct look *l, yyjson_val *pod)
         finish(l, "Failed", "PodNotExists", "the launcher pod is gone");
 }
 
+/* Keeps the descheduler from asking again, and from counting the pod twice, while its VM is to leave the node. */
+static void tell_descheduler(struct look *l, yyjson_val *owner)
+{
+    bool marked = evacuation_is_marked(l->vmi);
+
+    if (marked == (meta_annotation(owner, ANNOTATION_EVICTING) != NULL) || meta_deleting(owner))
+        return;
+    yyjson_mut_doc *patch = json_object();
+    if (marked)
+        meta_set_annotation(patch, ANNOTATION_EVICTING, "true");
+    else
+        json_set(patch, "/metadata/annotations/descheduler.alpha.kubernetes.io~1eviction-in-progress",
+                 yyjson_mut_null(patch));
+    task_patch(l->t, &API_PODS, owner, NULL, false, patch);
+}
+
 static void live(struct look *l)
 {
     yyjson_val *owner = owner_pod(l->vmi, &l->pods);
@@ -322,6 +339,7 @@ static void live(struct look *l)
     if (pending)
         schedule(l, owner);
     keep_active_pods(l);
+    tell_descheduler(l, owner);
     if (epoch_settled(l->epoch.state))
         sweep(l, owner);
 }

@@ -12,6 +12,10 @@
 #define ANNOTATION_EVACUATION "kubevirt.io/evacuationMigration"
 #define CONDITION_EVICTION "EvictionRequested"
 
+/* On a VMI: who asked for its eviction, where that matters: a descheduler's request is less urgent than a drain. */
+#define ANNOTATION_EVICTION_SOURCE "kubevirt.io/eviction-source"
+#define EVICTION_BY_DESCHEDULER "descheduler"
+
 enum eviction_strategy {
     EVICTION_NONE, /* the pod may end; the VM starts elsewhere as its run strategy says */
     EVICTION_LIVE_MIGRATE,

@@ -118,14 +118,19 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* As kubectl drain has it; the answer's status. */
-static void evict(struct world *w, const char *vmi, int expect)
+static void evict_with(struct world *w, const char *vmi, const char *body, int expect)
 {
     assert_true(find_pod(w, vmi, false));
     _cleanup_free_ char *target = xasprintf("%s/eviction", w->target);
 
-    yyjson_doc_free(sim_do(w->s, expect, "POST", target, "{\"apiVersion\":\"policy/v1\",\"kind\":\"Eviction\"}"));
+    yyjson_doc_free(sim_do(w->s, expect, "POST", target, body));
     sim_run(w->s, 2000);
+}
+
+/* As kubectl drain has it; the answer's status. */
+static void evict(struct world *w, const char *vmi, int expect)
+{
+    evict_with(w, vmi, "{\"apiVersion\":\"policy/v1\",\"kind\":\"Eviction\"}", expect);
 }
 
 static void cordon(struct world *w, bool on)
@@ -273,6 +278,35 @@ static void test_eviction_without_a_cordon_stands(void **state)
     assert_string_equal(get(w, VMIS "/vm1", "/status/evacuationNodeName"), "n1");
 }
 
+#define EVICTING "/metadata/annotations/descheduler.alpha.kubernetes.io~1eviction-in-progress"
+#define SOURCE "/metadata/annotations/kubevirt.io~1eviction-source"
+
+static const char *of_pod(struct world *w, const char *vmi, const char *path)
+{
+    assert_true(find_pod(w, vmi, false));
+    return get(w, w->target, path);
+}
+
+/* What the descheduler goes by, and that its request is less urgent than a drain. */
+static void test_descheduler_is_told(void **state)
+{
+    struct world *w = *state;
+
+    make_vmi(w, "vm1", "LiveMigrate", "True");
+    assert_true(find_pod(w, "vm1", false));
+    _cleanup_doc_ yyjson_doc *pod = sim_get(w->s, w->target);
+    assert_non_null(meta_annotation(yyjson_doc_get_root(pod), ANNOTATION_EVICT_ONLY));
+    evict_with(w, "vm1", "{\"apiVersion\":\"policy/v1\",\"kind\":\"Eviction\",\"metadata\":{\"annotations\":"
+                         "{\"requested-by\":\"sigs.k8s.io/descheduler\"}}}", 429);
+    assert_string_equal(get(w, VMIS "/vm1", SOURCE), "descheduler");
+    assert_string_equal(of_pod(w, "vm1", EVICTING), "true");
+    assert_string_not_equal(active_migration(w, "vm1"), "");
+    assert_string_equal(get(w, w->target, "/spec/priority"), "system-maintenance");
+    patch(w, VMIS "/vm1", "{\"status\":{\"evacuationNodeName\":null}}");
+    assert_string_equal(get(w, VMIS "/vm1", SOURCE), "");
+    assert_string_equal(of_pod(w, "vm1", EVICTING), "");
+}
+
 static void test_cancelled_mark_withdraws_the_queued_migration(void **state)
 {
     struct world *w = *state;
@@ -340,6 +374,7 @@ int main(void)
         TEST(test_failures_back_off),
         TEST(test_uncordon_calls_off_what_has_not_begun),
         TEST(test_eviction_without_a_cordon_stands),
+        TEST(test_descheduler_is_told),
         TEST(test_cancelled_mark_withdraws_the_queued_migration),
         TEST(test_taint_empties_the_node),
         TEST(test_external_is_left_to_others),

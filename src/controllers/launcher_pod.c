@@ -203,11 +203,27 @@ char *launcher_pod_name(yyjson_val *vmi, const char *cause_uid)
     return xasprintf("virt-launcher-%s-%s", meta_name(vmi), name_suffix(cause_uid, suffix));
 }
 
+/* The user's annotations, such as the descheduler's opt-outs; not what the VMI itself is worked by. */
+static void copy_annotations(yyjson_mut_doc *d, yyjson_val *vmi)
+{
+    static const char *const own[] = {"kubectl.kubernetes.io/", "kubevirt.io/", "godwit.io/"};
+    yyjson_val *key, *value;
+
+    json_each_member(json_at(vmi, "/metadata/annotations"), key, value) {
+        bool skip = false;
+        for (size_t i = 0; i < ARRAY_SIZE(own); i++)
+            skip = skip || str_starts(yyjson_get_str(key), own[i]);
+        if (!skip)
+            meta_set_annotation(d, yyjson_get_str(key), yyjson_get_str(value));
+    }
+}
+
 static void set_metadata(yyjson_mut_doc *d, yyjson_val *vmi, const char *cause_uid)
 {
     _cleanup_free_ char *name = launcher_pod_name(vmi, cause_uid);
 
     copy(d, "/metadata/labels", json_at(vmi, "/metadata/labels"));
+    copy_annotations(d, vmi);
     meta_set_label(d, "kubevirt.io/nodeName", NULL);
     meta_set_label(d, LABEL_TARGET_NODE, NULL);
     json_set_str(d, "/metadata/name", name);

@@ -68,7 +68,7 @@ static void make_vm(struct world *w, const char *strategy, const char *volumes)
 {
     _cleanup_free_ char *body = xasprintf(
         "{\"metadata\":{\"name\":\"vm1\"},\"spec\":{\"runStrategy\":\"%s\",\"template\":{\"metadata\":{\"labels\":"
-        "{\"app\":\"web\"}},\"spec\":{\"domain\":{\"devices\":{\"disks\":[%s],\"interfaces\":[{\"name\":\"default\",\"masquerade\":{}}]},"
+        "{\"app\":\"web\"},\"annotations\":{\"example.com/team\":\"web\",\"kubectl.kubernetes.io/x\":\"y\"}},\"spec\":{\"domain\":{\"devices\":{\"disks\":[%s],\"interfaces\":[{\"name\":\"default\",\"masquerade\":{}}]},"
         "\"memory\":{\"guest\":\"128Mi\"}},\"networks\":[{\"name\":\"default\",\"pod\":{}}],\"volumes\":[%s]}}}}",
         strategy, *volumes ? "{\"name\":\"d\",\"disk\":{}}" : "", volumes);
 
@@ -160,6 +160,8 @@ static void test_starts(void **state)
     assert_memory_equal(pod(w, "/metadata/annotations/godwit.io~1pod-address"), "10.244.", 7);
     assert_string_equal(pod(w, "/metadata/labels/kubevirt.io"), "virt-launcher");
     assert_string_equal(pod(w, "/metadata/annotations/kubevirt.io~1domain"), "vm1");
+    assert_string_equal(pod(w, "/metadata/annotations/example.com~1team"), "web");
+    assert_string_equal(pod(w, "/metadata/annotations/kubectl.kubernetes.io~1x"), "");
     assert_string_equal(pod(w, "/spec/nodeSelector/kubevirt.io~1schedulable"), "true");
     /* 128 Mi + 128 Mi / 512 + 240 Mi + 8 Mi for a processor + 8 Mi */
     assert_string_equal(pod(w, "/spec/containers/0/resources/requests/memory"), "393472Ki");

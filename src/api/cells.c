@@ -5,6 +5,12 @@
 
 #include "api/meta.h"
 
+static void or_none(struct str *out)
+{
+    if (!out->len)
+        str_puts(out, "<none>");
+}
+
 /* "1/2": containers that are ready, of all. */
 static void pod_ready(yyjson_val *pod, struct str *out)
 {
@@ -51,8 +57,7 @@ static void node_roles(yyjson_val *node, struct str *out)
     json_each_member(json_at(node, "/metadata/labels"), key, value)
         if (str_starts(yyjson_get_str(key), prefix))
             str_printf(out, "%s%s", out->len ? "," : "", yyjson_get_str(key) + sizeof(prefix) - 1);
-    if (!out->len)
-        str_puts(out, "<none>");
+    or_none(out);
 }
 
 /* "virtualmachineinstance/vm1" */
@@ -127,6 +132,76 @@ static void subject_accounts(yyjson_val *binding, struct str *out)
     add_subjects(binding, "ServiceAccount", out);
 }
 
+/* "443:30443/TCP,80/TCP" */
+static void service_ports(yyjson_val *service, struct str *out)
+{
+    yyjson_val *item;
+
+    json_each(json_at(service, "/spec/ports"), item) {
+        int64_t node = json_int(item, "/nodePort", 0);
+
+        str_printf(out, "%s%lld", out->len ? "," : "", (long long)json_int(item, "/port", 0));
+        if (node)
+            str_printf(out, ":%lld", (long long)node);
+        str_printf(out, "/%s", json_str_or(item, "/protocol", "TCP"));
+    }
+    or_none(out);
+}
+
+static void add_texts(yyjson_val *list, struct str *out)
+{
+    yyjson_val *item;
+
+    json_each(list, item)
+        str_printf(out, "%s%s", out->len ? "," : "", yyjson_is_str(item) ? yyjson_get_str(item) : "");
+}
+
+static void service_external(yyjson_val *service, struct str *out)
+{
+    add_texts(json_at(service, "/spec/externalIPs"), out);
+    or_none(out);
+}
+
+static void service_selector(yyjson_val *service, struct str *out)
+{
+    yyjson_val *key, *value;
+
+    json_each_member(json_at(service, "/spec/selector"), key, value)
+        str_printf(out, "%s%s=%s", out->len ? "," : "", yyjson_get_str(key), yyjson_get_str(value));
+    or_none(out);
+}
+
+/* "10.0.0.1:6443,10.0.0.2:6443" */
+static void endpoints_list(yyjson_val *endpoints, struct str *out)
+{
+    yyjson_val *subset, *port, *address;
+
+    json_each(json_at(endpoints, "/subsets"), subset)
+        json_each(json_at(subset, "/ports"), port)
+            json_each(json_at(subset, "/addresses"), address)
+                str_printf(out, "%s%s:%lld", out->len ? "," : "", json_str_or(address, "/ip", ""),
+                           (long long)json_int(port, "/port", 0));
+    or_none(out);
+}
+
+static void slice_ports(yyjson_val *slice, struct str *out)
+{
+    yyjson_val *item;
+
+    json_each(json_at(slice, "/ports"), item)
+        str_printf(out, "%s%lld", out->len ? "," : "", (long long)json_int(item, "/port", 0));
+    or_none(out);
+}
+
+static void slice_endpoints(yyjson_val *slice, struct str *out)
+{
+    yyjson_val *item;
+
+    json_each(json_at(slice, "/endpoints"), item)
+        add_texts(json_at(item, "/addresses"), out);
+    or_none(out);
+}
+
 static const struct {
     const char *name;
     cell_fn *fn;
@@ -138,6 +213,12 @@ static const struct {
     {"node-roles", node_roles},
     {"event-object", event_object},
     {"data-count", data_count},
+    {"service-ports", service_ports},
+    {"service-external", service_external},
+    {"service-selector", service_selector},
+    {"endpoints-list", endpoints_list},
+    {"slice-ports", slice_ports},
+    {"slice-endpoints", slice_endpoints},
     {"access-modes", access_modes},
     {"bound-claim", bound_claim},
     {"role-ref", role_ref},

@@ -51,7 +51,10 @@ struct kind {
      * answered at once (reviews). Without any verb it is no resource, only the type of some body. */
     const char *verbs;
     bool stored;
-    bool builtin; /* strategic merge patch, PUT without resourceVersion, protobuf bodies if `protobuf` */
+    bool computed;       /* can be got, but is made for the question and never stored (metrics) */
+    const char *view_of; /* plural of the core kind whose stored objects it shows; NULL: has objects of its own */
+    const char *refused; /* why nobody but the server may make one; NULL: one may */
+    bool builtin;        /* strategic merge patch, PUT without resourceVersion, protobuf bodies if `protobuf` */
     bool protobuf;
     const char *origin; /* names its CustomResourceDefinition and its wording; NULL for kinds that are built in */
     enum name_rule name_rule;
@@ -96,6 +99,7 @@ const struct kind_version *kind_version(const struct kind *kind, const char *ver
 const char *kind_storage_version(const struct kind *kind);
 /* "kubevirt.io/v1", or "v1" for the core group; freed by the caller. version NULL: the preferred one. */
 char *kind_api_version(const struct kind *kind, const char *version);
+bool kind_has_verb(const struct kind *kind, const char *verb);
 /* The key of an object in the store; freed by the caller. namespace is ignored for cluster-scoped kinds. */
 char *kind_key(const struct kind *kind, const char *namespace, const char *name);
 

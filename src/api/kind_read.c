@@ -166,14 +166,18 @@ static void derive(struct kind *kind, yyjson_val *file)
 
     kind->has_status = lists(json_at(file, "/subresources"), "status");
     kind->verbs = json_str_or(file, "/verbs", KIND_VERBS);
-    kind->stored = strstr(kind->verbs, "get") != NULL;
+    kind->computed = json_bool(file, "/computed", false);
+    kind->view_of = json_str(file, "/viewOf");
+    kind->refused = json_str(file, "/refused");
+    kind->stored = kind_has_verb(kind, "get") && !kind->computed;
     kind->origin = json_str(file, "/origin");
     kind->builtin = json_bool(file, "/builtin", false);
     kind->protobuf = json_bool(file, "/protobuf", false);
-    kind->prefix = xasprintf("/registry/%s/%s/", core ? "core" : kind->group, kind->plural);
+    kind->prefix = xasprintf("/registry/%s/%s/", core || kind->view_of ? "core" : kind->group,
+                             kind->view_of ? kind->view_of : kind->plural);
     kind->resource = xasprintf("%s%s%s", kind->plural, core ? "" : ".", kind->group);
     kind->qualified = xasprintf("%s%s%s", kind->kind, core ? "" : ".", kind->group);
-    kind->rules = rules_find(kind->group, kind->kind);
+    kind->rules = kind->refused ? &refused_rules : rules_find(kind->group, kind->kind);
 }
 
 /* Every object has apiVersion, kind and metadata: they need not stand in each file. Metadata is field 1 of every
@@ -268,6 +272,16 @@ char *kind_api_version(const struct kind *kind, const char *version)
     if (!version)
         version = kind_storage_version(kind);
     return kind->group[0] ? xasprintf("%s/%s", kind->group, version) : xstrdup(version);
+}
+
+bool kind_has_verb(const struct kind *kind, const char *verb)
+{
+    size_t len = strlen(verb);
+
+    for (const char *p = kind->verbs; (p = strstr(p, verb)); p += len)
+        if ((p == kind->verbs || p[-1] == ' ') && (p[len] == '\0' || p[len] == ' '))
+            return true;
+    return false;
 }
 
 char *kind_key(const struct kind *kind, const char *namespace, const char *name)

@@ -487,6 +487,8 @@ int protobuf_decode(struct kinds *kinds, const void *data, size_t len, yyjson_mu
     if (r < 0)
         return r;
     kind = kinds_find_object(kinds, e.api_version, e.kind);
+    if (!kind && streq(e.kind, "DeleteOptions")) /* is known in every group (apimachinery, AddToGroupVersion) */
+        kind = kinds_find_object(kinds, "v1", e.kind);
     if (!kind || !kind->protobuf)
         return gw_error_set(
             err, GW_UNSUPPORTED_MEDIA_TYPE, "%s of %s cannot be sent as protobuf: send application/json",

@@ -42,6 +42,10 @@ struct rules {
     int (*before_delete)(struct rule_ctx *ctx, yyjson_val *object, struct gw_error *err);
 };
 
+/* Those of kinds that are refused (docs/kinds.md): the server alone makes and changes them. */
+extern const struct rules refused_rules;
+#define USER_SERVER "system:godwit:server"
+
 /* The rules of a kind; an empty table when it has none. Any of the functions may be NULL. */
 const struct rules *rules_find(const char *group, const char *kind);
 

@@ -24,7 +24,7 @@ int local_call(struct rest_server *rest, const char *method, const char *target,
         .user_agent = "godwit-server",
         .body = body ? body->data : NULL,
         .body_len = body ? body->len : 0,
-        .user = {.name = "system:godwit:server", .groups = groups, .n_groups = ARRAY_SIZE(groups)},
+        .user = {.name = USER_SERVER, .groups = groups, .n_groups = ARRAY_SIZE(groups)},
     };
     _cleanup_response_ struct api_response response = {0};
     _cleanup_blob_ struct blob *text = NULL;

@@ -201,6 +201,12 @@ static void add_operation(struct writer *w, yyjson_mut_val *path, const struct o
     yyjson_mut_obj_add_val(w->doc, op, "x-kubernetes-group-version-kind", group_version_kind(w));
 }
 
+/* OpenAPI's actions are named like verbs, but for these. */
+static bool is_served(const struct kind *kind, const char *action)
+{
+    return kind_has_verb(kind, streq(action, "post") ? "create" : streq(action, "put") ? "update" : action);
+}
+
 static void add_path(struct writer *w, bool namespaced, bool item, const char *suffix,
                      const struct operation *operations)
 {
@@ -211,7 +217,10 @@ static void add_path(struct writer *w, bool namespaced, bool item, const char *s
     yyjson_mut_val *o = yyjson_mut_obj(w->doc), *parameters = yyjson_mut_arr(w->doc);
 
     for (; operations->method; operations++)
-        add_operation(w, o, operations, *suffix ? "Status" : "");
+        if (is_served(k, operations->action))
+            add_operation(w, o, operations, *suffix ? "Status" : "");
+    if (yyjson_mut_obj_size(o) == 0)
+        return;
     if (item)
         add_parameter(w, parameters, "path", "name", "Name of the object.");
     if (namespaced)
@@ -222,15 +231,8 @@ static void add_path(struct writer *w, bool namespaced, bool item, const char *s
 
 static void add_paths(struct writer *w)
 {
-    static const struct operation list_everywhere[] = {{"get", "list", list_parameters, "200", false, NULL}, {0}},
-                                  create[] = {{"post", "post", write_parameters, "201", true, add_object_body}, {0}};
+    static const struct operation list_everywhere[] = {{"get", "list", list_parameters, "200", false, NULL}, {0}};
     const struct kind *k = w->kind;
-
-    if (!k->stored) {
-        if (*k->verbs)
-            add_path(w, k->namespaced, false, "", create);
-        return;
-    }
 
     add_path(w, k->namespaced, false, "", collection_operations);
     add_path(w, k->namespaced, true, "", item_operations);

@@ -9,11 +9,11 @@
 #include "apiserver/pod_eviction.h"
 #include "apiserver/rest_call.h"
 
-static int parse_binding(const struct api_request *q, const struct rest_target *t, yyjson_doc **ret,
-                         struct gw_error *err)
+static int parse_binding(struct rest_server *s, const struct api_request *q, const struct rest_target *t,
+                         yyjson_doc **ret, struct gw_error *err)
 {
     _cleanup_doc_ yyjson_doc *doc = NULL;
-    int r = json_parse(q->body, q->body_len, &doc, err);
+    int r = rest_body(s, q, &doc, err);
 
     if (r < 0)
         return r;
@@ -88,7 +88,7 @@ static int bind_pod(struct rest_server *s, const struct api_request *q, const st
                                      : gw_error_set(err, GW_METHOD_NOT_ALLOWED, "a binding can only be created");
 
     if (r == 0)
-        r = parse_binding(q, t, &doc, err);
+        r = parse_binding(s, q, t, &doc, err);
     if (r < 0)
         return r;
     r = -ESTALE;
@@ -104,7 +104,49 @@ static int bind_pod(struct rest_server *s, const struct api_request *q, const st
     return r;
 }
 
+/* --- What there is in a container, but not in a pod that holds a VM --- */
+
+static const struct {
+    const char *subresource, *instead;
+} refused[] = {
+    {"attach", "use virtctl console to reach the guest's serial console"},
+    {"ephemeralcontainers", "log in to the guest by virtctl console or virtctl ssh"},
+    {"exec", "log in to the guest by virtctl console or virtctl ssh"},
+    {"portforward", "use virtctl port-forward"},
+    {"proxy", "use virtctl port-forward"},
+};
+
+static int refuse(struct rest_server *s, const struct api_request *q, const struct rest_target *t,
+                  struct api_response *response, struct gw_error *err)
+{
+    const char *instead = "";
+
+    for (size_t i = 0; i < ARRAY_SIZE(refused); i++)
+        if (streq(refused[i].subresource, t->subresource))
+            instead = refused[i].instead;
+    return gw_error_set(err, GW_FORBIDDEN,
+                        "pods \"%s\" is forbidden: it holds a virtual machine and no container, so "
+                        "there is no %s: %s",
+                        t->name, t->subresource, instead);
+}
+
+#define REFUSED(subresource_, kind_, verbs_) \
+    { \
+        .group = "", .resource = "pods", .subresource = subresource_, .kind = kind_, .verbs = verbs_, .handle = refuse \
+    }
+
 const struct rest_extra pod_extras[] = {
+    REFUSED("attach", "PodAttachOptions", "create get"),
+    REFUSED("ephemeralcontainers", "Pod", "get patch update"),
+    REFUSED("exec", "PodExecOptions", "create get"),
+    REFUSED("portforward", "PodPortForwardOptions", "create get"),
+    {.group = "",
+     .resource = "pods",
+     .subresource = "proxy",
+     .kind = "PodProxyOptions",
+     .verbs = "create delete get patch update",
+     .takes_below = true,
+     .handle = refuse},
     {.group = "",
      .resource = "pods",
      .subresource = "binding",

@@ -66,7 +66,7 @@ static int read_request(struct eviction *e, const struct api_request *q, struct 
                 ? http_uri_parse(q->target, &uri, err)
                 : gw_error_set(err, GW_METHOD_NOT_ALLOWED, "an eviction can only be created");
 
-    r = r < 0 ? r : json_parse(q->body, q->body_len, &e->body, err);
+    r = r < 0 ? r : rest_body(e->server, q, &e->body, err);
     r = r < 0 ? r : check_body(e, err);
     e->dry_run = http_uri_param(&uri, "dryRun") != NULL || yyjson_arr_size(json_at(options_of(e), "/dryRun")) > 0;
     return r;

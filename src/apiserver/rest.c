@@ -110,7 +110,7 @@ static bool is_served(struct rest_server *s, const struct rest_target *t, const 
     if (!fits_scope(t->kind->namespaced, t))
         return false;
     if (!t->kind->stored)
-        return extra != NULL && !t->name;
+        return extra != NULL && (!t->name || t->kind->computed);
     return extra || !t->subresource || has_subresource(t->kind, t->subresource);
 }
 
@@ -122,9 +122,15 @@ static bool verb_fits(const struct rest_target *t)
     return !t->subresource || streq(t->verb, "get") || streq(t->verb, "update") || streq(t->verb, "patch");
 }
 
+static bool takes_verb(const struct rest_extra *e, const struct rest_target *t)
+{
+    return t->subresource || !t->kind || !t->kind->stored || strstr(e->verbs, t->verb);
+}
+
 static int run_verb(struct rest_call *c, struct gw_error *err)
 {
-    if (!verb_fits(&c->target) || (streq(c->target.verb, "create") && call_kind(c)->namespaced && !c->target.namespace))
+    if (!verb_fits(&c->target) || !kind_has_verb(call_kind(c), c->target.verb) ||
+        (streq(c->target.verb, "create") && call_kind(c)->namespaced && !c->target.namespace))
         return gw_error_set(err, GW_METHOD_NOT_ALLOWED,
                             "the server does not allow this method on the requested resource");
     for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
@@ -156,7 +162,7 @@ static int handle(struct rest_call *c, struct gw_error *err)
         t->version = kind_version(t->kind, t->version)->name; /* outlives the request: watchers keep it */
     }
     r = rest_authorize(c, NULL, NULL, err);
-    if (r == 0 && extra)
+    if (r == 0 && extra && takes_verb(extra, t))
         return extra->handle(c->server, c->request, t, c->response, err);
     if (r == 0)
         r = output_negotiate(c->request->accept, &c->uri, &c->form, err);

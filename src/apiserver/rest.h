@@ -44,8 +44,9 @@ typedef int rest_authorize_fn(void *data, const struct api_user *user, const str
                               yyjson_val *old, yyjson_val *object, struct gw_error *err);
 
 /* A resource or subresource with a handler of its own: POST pods/NAME/eviction, PUT virtualmachines/NAME/start,
- * reviews. The request is authorized already. The handler fills the response, or returns negative with err filled. It
- * may use rest_handle for what it does in turn, as a user of its choice. */
+ * reviews. Of a kind with objects it takes only the verbs that it names (DELETE projects/NAME). The request is
+ * authorized already. The handler fills the response, or returns negative with err filled. It may use rest_handle for
+ * what it does in turn, as a user of its choice. */
 struct rest_extra {
     const char *group;
     const char *resource;
@@ -88,6 +89,9 @@ void rest_handle(struct rest_server *s, const struct api_request *request, struc
  * For handlers of extras; nothing is asked of its name. */
 int rest_decode(struct rest_server *s, const struct api_request *request, const struct kind *kind, yyjson_mut_doc **ret,
                 struct gw_error *err);
+
+/* The body of a request of whatever shape and encoding as JSON; nothing is asked of it. */
+int rest_body(struct rest_server *s, const struct api_request *request, yyjson_doc **ret, struct gw_error *err);
 
 /* Fills err: 'virtualmachines.kubevirt.io "a" is forbidden: User "u" cannot get resource "virtualmachines" in API group
  * "kubevirt.io" in the namespace "default"', and ": why" behind it unless why is NULL. */

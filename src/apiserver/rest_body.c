@@ -34,11 +34,21 @@ static int unrecognized(struct rest_call *c, const struct gw_error *fault, struc
                         q->body_len ? (const char *)q->body : "<empty>");
 }
 
-int rest_body_json(struct rest_call *c, yyjson_doc **ret, struct gw_error *err)
+static int read_protobuf(struct rest_server *s, const struct api_request *q, yyjson_doc **ret, struct gw_error *err)
 {
-    const struct api_request *q = c->request;
+    _cleanup_mut_doc_ yyjson_mut_doc *d = NULL;
+    int r = protobuf_decode(s->kinds, q->body, q->body_len, &d, err);
 
+    if (r == 0)
+        *ret = yyjson_mut_doc_imut_copy(d, NULL);
+    return r;
+}
+
+int rest_body(struct rest_server *s, const struct api_request *q, yyjson_doc **ret, struct gw_error *err)
+{
     switch (body_encoding(q)) {
+    case BODY_PROTOBUF:
+        return read_protobuf(s, q, ret, err);
     case BODY_YAML:
         return yaml_parse(q->body, q->body_len, ret, err);
     case BODY_JSON:
@@ -58,7 +68,7 @@ static int parse_object(struct rest_call *c, yyjson_mut_doc **ret, struct gw_err
     if (body_encoding(c->request) == BODY_PROTOBUF)
         return protobuf_decode(c->server->kinds, c->request->body, c->request->body_len, ret, err);
 
-    int r = rest_body_json(c, &doc, &fault);
+    int r = rest_body(c->server, c->request, &doc, &fault);
 
     if (r < 0 && fault.reason == GW_UNSUPPORTED_MEDIA_TYPE) {
         gw_error_move(err, &fault);

@@ -99,13 +99,16 @@ int rest_parse_version(const char *text, int64_t *ret, struct gw_error *err);
 /* fieldValidation and dryRun of the query. */
 int rest_write_options(struct rest_call *c, struct gw_error *err);
 
+/* --- rest_guard.c --- */
+
+/* Lists and watches of a view show what the user may get, one by one. NULL: all of it. */
+struct selection_guard *rest_guard(struct rest_call *c);
+
 /* --- rest_body.c: the request's object --- */
 
 /* The body as an object of the target's kind, whatever its encoding; name and namespace settled between body and path.
  */
 int rest_body_object(struct rest_call *c, yyjson_mut_doc **ret, struct gw_error *err);
-/* The body as JSON (or YAML) of whatever shape. */
-int rest_body_json(struct rest_call *c, yyjson_doc **ret, struct gw_error *err);
 /* Checks and fills apiVersion, kind, name and namespace of an object that came by a body or a patch. */
 int rest_settle_identity(struct rest_call *c, yyjson_mut_doc *d, struct gw_error *err);
 

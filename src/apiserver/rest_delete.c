@@ -47,7 +47,7 @@ static int read_query(struct rest_call *c, struct delete_options *o, struct gw_e
 
 static int read_body(struct rest_call *c, struct delete_options *o, struct gw_error *err)
 {
-    int r = rest_body_json(c, &o->doc, err);
+    int r = rest_body(c->server, c->request, &o->doc, err);
     yyjson_val *v = yyjson_doc_get_root(o->doc), *dry_run = json_at(v, "/dryRun");
 
     if (r < 0)

@@ -31,6 +31,8 @@ int rest_get(struct rest_call *c, struct gw_error *err)
 
 int rest_select(struct rest_call *c, struct selection *ret, struct gw_error *err)
 {
+    if (call_kind(c)->view_of)
+        ret->guard = rest_guard(c);
     return selection_parse(call_kind(c), c->target.namespace, call_param(c, "labelSelector"),
                            call_param(c, "fieldSelector"), ret, err);
 }

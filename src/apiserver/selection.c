@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/meta.h"
 #include "base/alloc.h"
 #include "base/str.h"
 
@@ -37,12 +38,14 @@ void selection_done(struct selection *s)
     field_selector_free(s->fields);
     free(s->prefix);
     free(s->only);
+    if (s->guard)
+        s->guard->free(s->guard);
     *s = (struct selection){0};
 }
 
 bool selection_is_everything(const struct selection *s)
 {
-    return selector_is_everything(s->labels) && field_selector_is_everything(s->fields);
+    return !s->guard && selector_is_everything(s->labels) && field_selector_is_everything(s->fields);
 }
 
 bool selection_has_key(const struct selection *s, const char *key)
@@ -53,7 +56,7 @@ bool selection_has_key(const struct selection *s, const char *key)
 bool selection_has_object(const struct selection *s, yyjson_val *object)
 {
     return selector_matches(s->labels, json_at(object, "/metadata/labels")) &&
-           field_selector_matches(s->fields, object);
+           field_selector_matches(s->fields, object) && (!s->guard || s->guard->may_see(s->guard, meta_name(object)));
 }
 
 bool selection_matches(const struct selection *s, const struct blob *stored)

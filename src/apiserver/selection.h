@@ -4,11 +4,18 @@
 #include "api/kind.h"
 #include "api/selector.h"
 
+/* Says object by object whether the one who selects may see it. */
+struct selection_guard {
+    bool (*may_see)(struct selection_guard *g, const char *name);
+    void (*free)(struct selection_guard *g);
+};
+
 struct selection {
     struct selector *labels;
     struct field_selector *fields;
-    char *prefix; /* of the keys */
-    char *only;   /* the one key that can match, or NULL */
+    char *prefix;                  /* of the keys */
+    char *only;                    /* the one key that can match, or NULL */
+    struct selection_guard *guard; /* NULL: everybody who may list sees everything */
 };
 
 /* Parses the selectors (NULL = everything) for kind in namespace (NULL = all, or cluster-scoped). BadRequest. */

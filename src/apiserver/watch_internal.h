@@ -13,6 +13,7 @@ enum watch_type { WATCH_ADDED, WATCH_MODIFIED, WATCH_DELETED, WATCH_BOOKMARK, WA
 /* An encoded event in one of the forms that watchers want; kept with the event. */
 struct watch_line {
     enum watch_type type;
+    const struct kind *kind; /* the stored one, or a view of it */
     const char *version;
     struct output_form form;
     bool definitions;

@@ -115,12 +115,12 @@ const struct watch_line *watch_line_of(struct hub_event *e, enum watch_type type
     struct watch_line *line;
 
     for (line = e->lines; line; line = line->next)
-        if (line->type == type && streq(line->version, k->version) && same_form(&line->form, f) &&
-            line->definitions == definitions)
+        if (line->type == type && line->kind == k->kind && streq(line->version, k->version) &&
+            same_form(&line->form, f) && line->definitions == definitions)
             return line;
     line = xnew(struct watch_line);
     *line = (struct watch_line){
-        .type = type, .version = k->version, .form = *f, .definitions = definitions, .next = e->lines};
+        .type = type, .kind = k->kind, .version = k->version, .form = *f, .definitions = definitions, .next = e->lines};
     /* Who leaves the selection sees the last object that was in it, at the revision of its leaving. */
     encode(line, k, type == WATCH_DELETED ? e->store.previous : e->store.value, e->store.revision);
     e->lines = line;

@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include "api/protobuf.h"
 #include "apiserver/authz.h"
 #include "base/str.h"
 #include "apiserver/local.h"
@@ -10,15 +9,9 @@
 /* The object of a PUT, or the merge patch, which have what counts in the same places. */
 static int read_body(struct rest_server *s, const struct api_request *q, yyjson_doc **ret, struct gw_error *err)
 {
-    _cleanup_mut_doc_ yyjson_mut_doc *d = NULL;
-    int r;
-
-    if (!q->content_type || !str_starts(q->content_type, "application/vnd.kubernetes.protobuf"))
-        return json_parse(q->body, q->body_len, ret, err);
-    r = protobuf_decode(s->kinds, q->body, q->body_len, &d, err);
-    if (r == 0)
-        *ret = yyjson_mut_doc_imut_copy(d, NULL);
-    return r;
+    if (q->content_type && str_starts(q->content_type, "application/vnd.kubernetes.protobuf"))
+        return rest_body(s, q, ret, err);
+    return json_parse(q->body, q->body_len, ret, err);
 }
 
 static struct blob *conditions_patch(yyjson_val *body)

@@ -15,6 +15,7 @@
 #include "base/str.h"
 #include "server/crds.h"
 #include "server/default_roles.h"
+#include "server/own_service.h"
 #include "server/sweep.h"
 
 #define TICK_MS 30000      /* between looks at the clock */
@@ -84,6 +85,14 @@ static void replace_account(struct chores *c, yyjson_val *account)
     ensure_account(c, meta_namespace(account));
 }
 
+static void restore_service(struct chores *c, yyjson_val *object)
+{
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+
+    if (own_service_restore(c->signer.rest, object, &err) < 0)
+        log_failure(-EIO, &err, "putting back what was deleted");
+}
+
 /* The kinds that are followed. */
 static const struct followed {
     const char *group, *kind;
@@ -95,6 +104,9 @@ static const struct followed {
     {"rbac.authorization.k8s.io", "ClusterRole", note_role, note_role},
     {"", "Namespace", take_namespace, NULL},
     {"", "ServiceAccount", NULL, replace_account},
+    {"", "Service", NULL, restore_service},
+    {"", "Endpoints", NULL, restore_service},
+    {"discovery.k8s.io", "EndpointSlice", NULL, restore_service},
 };
 
 static const struct kind *kind_of(struct chores *c, const struct followed *f)

@@ -257,19 +257,8 @@ static int handle(struct rest_server *s, const struct api_request *q, const stru
 }
 
 const struct rest_extra metrics_extras[] = {
-    {.group = GROUP,
-     .resource = "nodes",
-     .kind = "NodeMetrics",
-     .verbs = "get list",
-     .version = VERSION,
-     .handle = handle},
-    {.group = GROUP,
-     .resource = "pods",
-     .kind = "PodMetrics",
-     .verbs = "get list",
-     .version = VERSION,
-     .namespaced = true,
-     .handle = handle},
+    {.group = GROUP, .resource = "nodes", .verbs = "get list", .version = VERSION, .handle = handle},
+    {.group = GROUP, .resource = "pods", .verbs = "get list", .version = VERSION, .namespaced = true, .handle = handle},
     {.group = GROUP, .resource = "nodes", .subresource = "status", .version = VERSION, .handle = take_report},
     {0},
 };

@@ -1,7 +1,8 @@
 /* What clients of OpenShift ask for beyond Kubernetes, as views of what is there:
  *
- * project.openshift.io/v1 projects are namespaces. Everybody may list them and sees those that he may get; roles name
- * them as `projects` in the namespace itself. Whoever may create projectrequests (role self-provisioner) gets a new
+ * project.openshift.io/v1 projects are namespaces, shown by kind (kinds/projects.project.openshift.io.yaml). Everybody
+ * may list them and sees those that he may get; roles name them as `projects` in the namespace itself. Whoever may
+ * delete one so needs no right to namespaces. Whoever may create projectrequests (role self-provisioner) gets a new
  * namespace in which he is admin.
  *
  * user.openshift.io/v1 users/~ is who asks; there are no other users to be read. */

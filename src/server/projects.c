@@ -1,8 +1,6 @@
 #include <string.h>
 
 #include "api/meta.h"
-#include "api/object.h"
-#include "api/selector.h"
 #include "apiserver/authz.h"
 #include "apiserver/local.h"
 #include "base/alloc.h"
@@ -13,131 +11,10 @@
 #define API_VERSION GROUP "/v1"
 #define NAMESPACES "/api/v1/namespaces"
 
-static int not_allowed(struct gw_error *err)
-{
-    return gw_error_set(err, GW_METHOD_NOT_ALLOWED, "the server does not allow this method on the requested resource");
-}
-
-/* --- A namespace as a project --- */
-
-static void fill(yyjson_mut_doc *d, yyjson_mut_val *o, yyjson_val *namespace)
-{
-    static const char *const members[] = {"metadata", "spec", "status"};
-
-    for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
-        yyjson_val *v = yyjson_obj_get(namespace, members[i]);
-
-        yyjson_mut_obj_add_val(d, o, members[i], v ? yyjson_val_mut_copy(d, v) : yyjson_mut_obj(d));
-    }
-}
-
-static yyjson_mut_doc *typed(const char *kind)
-{
-    yyjson_mut_doc *d = json_object();
-
-    json_set_str(d, "/kind", kind);
-    json_set_str(d, "/apiVersion", API_VERSION);
-    return d;
-}
-
-static void answer(struct api_response *response, int status, yyjson_val *namespace)
-{
-    _cleanup_mut_doc_ yyjson_mut_doc *d = typed("Project");
-
-    fill(d, yyjson_mut_doc_get_root(d), namespace);
-    api_response_json(response, status, json_encode(yyjson_mut_doc_get_root(d)));
-}
-
-static const struct kind *namespaces(struct rest_server *s)
-{
-    return kinds_find(s->kinds, "", NULL, "namespaces");
-}
-
-static int not_found(const char *name, struct gw_error *err)
-{
-    return gw_error_set(err, GW_NOT_FOUND, "projects." GROUP " \"%s\" not found", name);
-}
-
-/* --- Reading --- */
-
-static int get_one(struct rest_server *s, const struct rest_target *t, struct api_response *response,
-                   struct gw_error *err)
-{
-    _cleanup_error_ struct gw_error why = GW_ERROR_INIT;
-    _cleanup_doc_ yyjson_doc *doc = NULL;
-    int r = rest_read(s, namespaces(s), NULL, t->name, &doc, &why);
-
-    if (r < 0 && why.reason == GW_NOT_FOUND)
-        return not_found(t->name, err);
-    if (r < 0) {
-        gw_error_move(err, &why);
-        return r;
-    }
-    answer(response, 200, yyjson_doc_get_root(doc));
-    return 0;
-}
-
-static bool may_get(struct rest_server *s, const struct api_user *user, const char *name)
-{
-    const struct rest_target t = {.verb = "get", .group = GROUP, .version = "v1", .resource = "projects", .name = name};
-
-    return !s->authorize || s->authorize(s->data, user, &t, NULL, NULL, NULL) == 0;
-}
-
-struct filter {
-    struct selector *labels;
-    struct field_selector *fields;
-};
-
-static void filter_done(struct filter *f)
-{
-    selector_free(f->labels);
-    field_selector_free(f->fields);
-}
-
-static bool is_shown(struct rest_server *s, const struct api_user *user, const struct filter *f, yyjson_val *namespace)
-{
-    return selector_matches(f->labels, json_at(namespace, "/metadata/labels")) &&
-           field_selector_matches(f->fields, namespace) && may_get(s, user, meta_name(namespace));
-}
-
-static void add_shown(struct rest_server *s, const struct api_user *user, const struct filter *f,
-                      const struct store_item *item, yyjson_mut_doc *d, yyjson_mut_val *items)
-{
-    _cleanup_doc_ yyjson_doc *doc = NULL;
-
-    if (object_load("v1", "Namespace", item->revision, item->value->data, item->value->len, &doc, NULL) == 0 &&
-        is_shown(s, user, f, yyjson_doc_get_root(doc)))
-        fill(d, yyjson_mut_arr_add_obj(d, items), yyjson_doc_get_root(doc));
-}
-
-static int list_shown(struct rest_server *s, const struct api_user *user, const struct rest_target *t,
-                      struct api_response *response, struct gw_error *err)
-{
-    static const char *const allowed[] = {"status.phase", NULL};
-    _cleanup_mut_doc_ yyjson_mut_doc *d = typed("ProjectList");
-    _cleanup_(filter_done) struct filter f = {0};
-    _cleanup_store_list_ struct store_list list = {0};
-    yyjson_mut_val *items = yyjson_mut_arr(d);
-    int r = selector_parse(t->label_selector, &f.labels, err);
-
-    r = r < 0 ? r : field_selector_parse(t->field_selector, allowed, &f.fields, err);
-    r = r < 0 ? r : store_list(s->store, &(struct store_list_options){.prefix = namespaces(s)->prefix}, &list, err);
-    if (r < 0)
-        return r;
-    for (size_t i = 0; i < list.len; i++)
-        add_shown(s, user, &f, &list.items[i], d, items);
-    _cleanup_free_ char *revision = xasprintf("%lld", (long long)list.revision);
-    json_set_str(d, "/metadata/resourceVersion", revision);
-    json_set(d, "/items", items);
-    api_response_json(response, 200, json_encode(yyjson_mut_doc_get_root(d)));
-    return 0;
-}
-
 /* --- Deleting: the namespace goes; the right to it was asked for as one to the project --- */
 
-static int delete_one(struct rest_server *s, const struct api_request *q, const struct rest_target *t,
-                      struct api_response *response)
+static int delete_project(struct rest_server *s, const struct api_request *q, const struct rest_target *t,
+                          struct api_response *response, struct gw_error *err)
 {
     static const char *const groups[] = {GROUP_MASTERS};
     const char *query = strchr(q->target, '?');
@@ -150,18 +27,6 @@ static int delete_one(struct rest_server *s, const struct api_request *q, const 
     if (response->status < 300)
         api_response_json(response, 200, api_status_success(NULL));
     return 0;
-}
-
-static int handle_project(struct rest_server *s, const struct api_request *q, const struct rest_target *t,
-                          struct api_response *response, struct gw_error *err)
-{
-    if (streq(t->verb, "get"))
-        return get_one(s, t, response, err);
-    if (streq(t->verb, "list"))
-        return list_shown(s, &q->user, t, response, err);
-    if (streq(t->verb, "delete"))
-        return delete_one(s, q, t, response);
-    return not_allowed(err);
 }
 
 /* --- Requesting --- */
@@ -220,6 +85,15 @@ static int make(struct rest_server *s, yyjson_val *request, const char *requeste
     return r;
 }
 
+static void answer(struct api_response *response, yyjson_val *namespace)
+{
+    _cleanup_mut_doc_ yyjson_mut_doc *d = json_copy(namespace);
+
+    json_set_str(d, "/kind", "Project");
+    json_set_str(d, "/apiVersion", API_VERSION);
+    api_response_json(response, 201, json_encode(yyjson_mut_doc_get_root(d)));
+}
+
 static int check_request(yyjson_val *request, const char *target, struct gw_error *err)
 {
     static const char *const reserved[] = {"kube-", "kubernetes-", "openshift-"};
@@ -242,8 +116,8 @@ static int check_request(yyjson_val *request, const char *target, struct gw_erro
 static int handle_request(struct rest_server *s, const struct api_request *q, const struct rest_target *t,
                           struct api_response *response, struct gw_error *err)
 {
+    _cleanup_mut_doc_ yyjson_mut_doc *body = NULL;
     _cleanup_doc_ yyjson_doc *doc = NULL, *made = NULL;
-    yyjson_val *request;
     int r;
 
     if (streq(t->verb, "list")) {
@@ -251,28 +125,21 @@ static int handle_request(struct rest_server *s, const struct api_request *q, co
         return 0;
     }
     if (!streq(t->verb, "create"))
-        return not_allowed(err);
-    r = json_parse(q->body ? q->body : "", q->body_len, &doc, err);
-    request = yyjson_doc_get_root(doc);
-    r = r < 0 ? r : check_request(request, q->target, err);
-    r = r < 0 ? r : make(s, request, q->user.name, &made, err);
+        return gw_error_set(err, GW_METHOD_NOT_ALLOWED,
+                            "the server does not allow this method on the requested resource");
+    r = rest_decode(s, q, t->kind, &body, err);
+    if (r < 0)
+        return r;
+    doc = yyjson_mut_doc_imut_copy(body, NULL);
+    r = check_request(yyjson_doc_get_root(doc), q->target, err);
+    r = r < 0 ? r : make(s, yyjson_doc_get_root(doc), q->user.name, &made, err);
     if (r == 0)
-        answer(response, 201, yyjson_doc_get_root(made));
+        answer(response, yyjson_doc_get_root(made));
     return r;
 }
 
 const struct rest_extra project_extras[] = {
-    {.group = GROUP,
-     .resource = "projects",
-     .kind = "Project",
-     .verbs = "delete get list",
-     .version = "v1",
-     .handle = handle_project},
-    {.group = GROUP,
-     .resource = "projectrequests",
-     .kind = "ProjectRequest",
-     .verbs = "create list",
-     .version = "v1",
-     .handle = handle_request},
+    {.group = GROUP, .resource = "projects", .verbs = "delete", .version = "v1", .handle = delete_project},
+    {.group = GROUP, .resource = "projectrequests", .verbs = "create list", .version = "v1", .handle = handle_request},
     {0},
 };

@@ -33,6 +33,7 @@
 #include "server/metrics.h"
 #include "server/objects.h"
 #include "server/openshift.h"
+#include "server/own_service.h"
 #include "store/sealed_store.h"
 
 #define DRAIN_MS 10000
@@ -231,6 +232,7 @@ static int start(struct server *s, struct gw_error *err)
     r = r < 0 ? r : open_front(s, err);
     r = r < 0 ? r : add_sources(s, err);
     r = r < 0 ? r : state_write_admin(&s->state, http_server_port(s->http), err);
+    r = r < 0 ? r : own_service_ensure(&s->rest, state_public_address(s->config), http_server_port(s->http), err);
     r = r < 0 ? r : server_controllers_start(&s->state, http_server_port(s->http), &s->controllers, err);
     return r;
 }

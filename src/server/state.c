@@ -251,7 +251,7 @@ static const char *own_address(const struct server_config *c)
     return is_any(c->address) ? "127.0.0.1" : c->address;
 }
 
-static const char *public_address(const struct server_config *c)
+const char *state_public_address(const struct server_config *c)
 {
     return c->advertise ? c->advertise : own_address(c);
 }
@@ -290,7 +290,7 @@ int state_write_admin(struct server_state *s, uint16_t port, struct gw_error *er
 {
     _cleanup_free_ char *path =
         s->config->kubeconfig ? xstrdup(s->config->kubeconfig) : state_path(s, "admin.kubeconfig");
-    _cleanup_free_ char *url = server_url(public_address(s->config), port);
+    _cleanup_free_ char *url = server_url(state_public_address(s->config), port);
     _cleanup_client_config_ struct client_config config = {0};
     _cleanup_key_ char *text = NULL;
     int r;

@@ -31,5 +31,8 @@ int state_write_admin(struct server_state *s, uint16_t port, struct gw_error *er
 /* How the controllers of this server reach it: a certificate of their own in system:godwit:controllers. */
 int state_controllers_config(struct server_state *s, uint16_t port, struct client_config *ret, struct gw_error *err);
 
+/* The address under which clients know the server. */
+const char *state_public_address(const struct server_config *config);
+
 /* A file of the data directory; freed by the caller. */
 char *state_path(const struct server_state *s, const char *name);

@@ -29,6 +29,6 @@ static int handle(struct rest_server *s, const struct api_request *q, const stru
 }
 
 const struct rest_extra user_extras[] = {
-    {.group = GROUP, .resource = "users", .kind = "User", .verbs = "get", .version = "v1", .handle = handle},
+    {.group = GROUP, .resource = "users", .verbs = "get", .version = "v1", .handle = handle},
     {0},
 };

@@ -74,7 +74,7 @@ static void projects_are_namespaces_one_may_get(void **state)
     struct fixture *f = *state;
 
     expect(f, "viewer", "GET", PROJECTS, NULL, 200, "\"name\":\"default\"", "kube-node-lease");
-    expect(f, "viewer", "GET", PROJECTS, NULL, 200, "\"kind\":\"ProjectList\"", "\"kind\":\"Project\",");
+    expect(f, "viewer", "GET", PROJECTS, NULL, 200, "\"kind\":\"ProjectList\"", "\"kind\":\"Namespace\"");
     expect(f, "nobody", "GET", PROJECTS, NULL, 200, "\"items\":[]", NULL);
     expect(f, "viewer", "GET", PROJECTS "?fieldSelector=metadata.name%3Dother", NULL, 200, "\"items\":[]", NULL);
     expect(f, "viewer", "GET", PROJECTS "/default", NULL, 200, "\"kind\":\"Project\"", NULL);

@@ -158,6 +158,23 @@ static void test_malformed_bodies(void **state)
     }
 }
 
+/* Typed clients send these with a deletion, in the version of whatever is deleted. */
+static void test_delete_options(void **state)
+{
+    static const char *const versions[] = {"v1", "rbac.authorization.k8s.io/v1", "kubevirt.io/v1"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(versions); i++) {
+        struct str raw = {0}, body = {0};
+        _cleanup_free_ char *expected = xasprintf("{\"propagationPolicy\":\"Orphan\",\"dryRun\":[\"All\"],"
+                                                  "\"apiVersion\":\"%s\",\"kind\":\"DeleteOptions\"}", versions[i]);
+
+        add_str(&raw, 4, "Orphan");
+        add_str(&raw, 5, "All");
+        envelope(&body, versions[i], "DeleteOptions", &raw);
+        assert_decodes(&body, expected);
+    }
+}
+
 static void test_kinds_without_protobuf(void **state)
 {
     struct str a = {0}, b = {0}, raw = {0};
@@ -177,6 +194,7 @@ int main(void)
         cmocka_unit_test(test_maps_bytes_and_times),
         cmocka_unit_test(test_unknown_fields_are_skipped),
         cmocka_unit_test(test_malformed_bodies),
+        cmocka_unit_test(test_delete_options),
         cmocka_unit_test(test_kinds_without_protobuf),
     };
 

@@ -7,8 +7,13 @@
 
 static void set_defaults(struct rule_ctx *ctx, yyjson_mut_doc *d, yyjson_val *old)
 {
+    static const char context[] =
+        "/spec/securityContext"; /* Kubernetes always sets it: kubectl debug reads it unseen */
+
     if (!old)
         json_set_str(d, "/status/phase", "Pending");
+    if (json_mut_at(d, "/spec") && !json_mut_at(d, context) && (!old || json_at(old, context)))
+        json_set(d, context, yyjson_mut_obj(d));
 }
 
 static void check_create(struct rule_ctx *ctx, yyjson_val *object, struct gw_error *err)

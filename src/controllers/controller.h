@@ -123,6 +123,9 @@ void task_patch(struct task *t, const struct api_resource *r, yyjson_val *obj, c
 /* A JSON patch (RFC 6902), for lists. The document is an array. */
 void task_json_patch(struct task *t, const struct api_resource *r, yyjson_val *obj, const char *sub,
                      yyjson_mut_doc *patch);
+/* Patches of metadata.finalizers; removing does nothing if it is not there. */
+void task_add_finalizer(struct task *t, const struct api_resource *r, yyjson_val *obj, const char *finalizer);
+void task_remove_finalizer(struct task *t, const struct api_resource *r, yyjson_val *obj, const char *finalizer);
 /* Deletes obj if it is still the one with this uid. propagation as in api_delete. */
 void task_delete(struct task *t, const struct api_resource *r, yyjson_val *obj, const char *propagation);
 /* The same without waiting for anybody (gracePeriodSeconds 0): for pods that are known to run no more. */

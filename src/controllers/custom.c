@@ -73,8 +73,8 @@ static bool read_definition(yyjson_val *crd, struct api_resource *ret)
         .kind = json_str(crd, "/spec/names/kind"),
         .namespaced = streq(json_str_or(crd, "/spec/scope", ""), "Namespaced"),
     };
-    return ret->group && ret->version && ret->plural && ret->kind && !meta_deleting(crd) &&
-           condition_true(crd, "Established") && !api_resource_find(ret->group, ret->kind);
+    return ret->group && ret->version && ret->plural && ret->kind && condition_true(crd, "Established") &&
+           !api_resource_find(ret->group, ret->kind);
 }
 
 static bool same(const struct api_resource *a, const struct api_resource *b)

@@ -210,22 +210,11 @@ static void check_owners(struct task *t, const struct api_resource *r, yyjson_va
 
 /* --- an object and its dependents --- */
 
-static void remove_finalizer(struct task *t, const struct api_resource *r, yyjson_val *obj, const char *finalizer)
-{
-    yyjson_mut_doc *patch = json_object();
-
-    json_set(patch, "/metadata/finalizers", yyjson_val_mut_copy(patch, json_at(obj, "/metadata/finalizers")));
-    meta_remove_finalizer(patch, finalizer);
-    if (!json_mut_at(patch, "/metadata/finalizers"))
-        json_set(patch, "/metadata/finalizers", yyjson_mut_arr(patch));
-    task_patch(t, r, obj, NULL, true, patch);
-}
-
 /* The dependents have keys of their own and see that their owner waits. */
 static void finish_foreground(struct task *t, const struct api_resource *r, yyjson_val *obj)
 {
     if (!has_blocking_dependents(t, obj))
-        remove_finalizer(t, r, obj, FINALIZER_FOREGROUND);
+        task_remove_finalizer(t, r, obj, FINALIZER_FOREGROUND);
 }
 
 static void orphan(struct task *t, yyjson_val *dependent, const char *owner_uid)
@@ -248,7 +237,7 @@ static void finish_orphaning(struct task *t, const struct api_resource *r, yyjso
     collect_dependents(t, meta_uid(obj), &v);
     VEC_EACH(&v, d)
         orphan(t, *d, meta_uid(obj));
-    remove_finalizer(t, r, obj, FINALIZER_ORPHAN);
+    task_remove_finalizer(t, r, obj, FINALIZER_ORPHAN);
 }
 
 static void reconcile(struct task *t, const char *key)

@@ -36,3 +36,33 @@ bool patch_condition(yyjson_mut_doc *patch, yyjson_val *obj, const char *type, c
         json_remove(patch, "/status");
     return false;
 }
+
+static yyjson_mut_doc *with_finalizers(yyjson_val *obj)
+{
+    yyjson_mut_doc *patch = json_object();
+    yyjson_val *have = json_at(obj, "/metadata/finalizers");
+
+    json_set(patch, "/metadata/finalizers", have ? yyjson_val_mut_copy(patch, have) : yyjson_mut_arr(patch));
+    return patch;
+}
+
+void task_add_finalizer(struct task *t, const struct api_resource *r, yyjson_val *obj, const char *finalizer)
+{
+    yyjson_mut_doc *patch = with_finalizers(obj);
+
+    meta_add_finalizer(patch, finalizer);
+    task_patch(t, r, obj, NULL, true, patch);
+}
+
+void task_remove_finalizer(struct task *t, const struct api_resource *r, yyjson_val *obj, const char *finalizer)
+{
+    yyjson_mut_doc *patch = with_finalizers(obj);
+
+    if (!meta_remove_finalizer(patch, finalizer)) {
+        yyjson_mut_doc_free(patch);
+        return;
+    }
+    if (!json_mut_at(patch, "/metadata/finalizers")) /* the last one: the key goes with it */
+        json_set(patch, "/metadata/finalizers", yyjson_mut_null(patch));
+    task_patch(t, r, obj, NULL, true, patch);
+}

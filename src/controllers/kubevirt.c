@@ -34,36 +34,6 @@ void patch_phase(yyjson_mut_doc *patch, yyjson_val *obj, const char *phase, int6
     json_set_str(patch, "/status/phase", phase);
 }
 
-static yyjson_mut_doc *with_finalizers(yyjson_val *obj)
-{
-    yyjson_mut_doc *patch = json_object();
-    yyjson_val *have = json_at(obj, "/metadata/finalizers");
-
-    json_set(patch, "/metadata/finalizers", have ? yyjson_val_mut_copy(patch, have) : yyjson_mut_arr(patch));
-    return patch;
-}
-
-void add_finalizer(struct task *t, const struct api_resource *r, yyjson_val *obj, const char *finalizer)
-{
-    yyjson_mut_doc *patch = with_finalizers(obj);
-
-    meta_add_finalizer(patch, finalizer);
-    task_patch(t, r, obj, NULL, true, patch);
-}
-
-void remove_finalizer(struct task *t, const struct api_resource *r, yyjson_val *obj, const char *finalizer)
-{
-    yyjson_mut_doc *patch = with_finalizers(obj);
-
-    if (!meta_remove_finalizer(patch, finalizer)) {
-        yyjson_mut_doc_free(patch);
-        return;
-    }
-    if (!json_mut_at(patch, "/metadata/finalizers")) /* the last one: the key goes with it */
-        json_set(patch, "/metadata/finalizers", yyjson_mut_null(patch));
-    task_patch(t, r, obj, NULL, true, patch);
-}
-
 yyjson_val *owner_pod(yyjson_val *vmi, const struct val_vec *pods)
 {
     struct epoch e;

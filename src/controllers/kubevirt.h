@@ -32,10 +32,6 @@ bool node_declared_dead(struct task *t, const char *name);
  */
 void patch_phase(yyjson_mut_doc *patch, yyjson_val *obj, const char *phase, int64_t wall_ms);
 
-void add_finalizer(struct task *t, const struct api_resource *r, yyjson_val *obj, const char *finalizer);
-/* No write if it is not there. */
-void remove_finalizer(struct task *t, const struct api_resource *r, yyjson_val *obj, const char *finalizer);
-
 /* The pod whose QEMU owns the guest, as far as the VMI's status tells: after a migration that succeeded its target's,
  * otherwise the one it left from; for a VMI that never migrated the first. NULL if it is gone. */
 yyjson_val *owner_pod(yyjson_val *vmi, const struct val_vec *pods);

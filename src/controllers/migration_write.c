@@ -335,7 +335,7 @@ void migration_clean_up(struct migration_work *w)
 
     if (failed && w->target && !meta_deleting(w->target))
         task_delete(w->t, &API_PODS, w->target, NULL);
-    remove_finalizer(w->t, &API_MIGRATIONS, w->migration, FINALIZER);
+    task_remove_finalizer(w->t, &API_MIGRATIONS, w->migration, FINALIZER);
     if (!meta_deleting(w->migration) && (!w->vmi || is_outdated(w)))
         task_delete(w->t, &API_MIGRATIONS, w->migration, NULL);
 }

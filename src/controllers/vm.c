@@ -130,7 +130,7 @@ static void act(struct task *t, yyjson_val *vm, yyjson_val *vmi, enum vm_action 
         turn_on(t, vm);
         break;
     case VM_RELEASE:
-        remove_finalizer(t, &API_VIRTUALMACHINES, vm, FINALIZER);
+        task_remove_finalizer(t, &API_VIRTUALMACHINES, vm, FINALIZER);
         break;
     default:
         break;
@@ -177,7 +177,7 @@ static void reconcile(struct task *t, const char *key)
     if (!vm)
         return;
     if (!meta_deleting(vm) && !meta_has_finalizer(vm, FINALIZER)) {
-        add_finalizer(t, &API_VIRTUALMACHINES, vm, FINALIZER);
+        task_add_finalizer(t, &API_VIRTUALMACHINES, vm, FINALIZER);
         return;
     }
     if (vmi && !meta_owned_by(vmi, meta_uid(vm))) {

@@ -225,7 +225,7 @@ static void let_go(struct look *l)
 {
     keep_active_pods(l);
     if (end_pods(l) && meta_deleting(l->vmi))
-        remove_finalizer(l->t, &API_VIRTUALMACHINEINSTANCES, l->vmi, FINALIZER);
+        task_remove_finalizer(l->t, &API_VIRTUALMACHINEINSTANCES, l->vmi, FINALIZER);
 }
 
 /* A target pod belongs to its migration as long as that is not over. */

@@ -190,22 +190,14 @@ static bool protect(struct task *t, yyjson_val *claim, const char *key)
 {
     _cleanup_val_vec_ struct val_vec users = {0};
     bool has = meta_has_finalizer(claim, FINALIZER_IN_USE);
-    yyjson_val *list = json_at(claim, "/metadata/finalizers");
-    yyjson_mut_doc *patch;
 
     task_select(t, &API_PODS, INDEX_CLAIM, key, &users);
     if (meta_deleting(claim) ? !has || users.len : has)
         return meta_deleting(claim);
-    patch = json_object();
-    json_set(patch, "/metadata/finalizers", list ? yyjson_val_mut_copy(patch, list) : yyjson_mut_arr(patch));
-    if (!meta_deleting(claim)) {
-        meta_add_finalizer(patch, FINALIZER_IN_USE);
-    } else {
-        meta_remove_finalizer(patch, FINALIZER_IN_USE);
-        if (!json_mut_at(patch, "/metadata/finalizers"))
-            json_set(patch, "/metadata/finalizers", yyjson_mut_arr(patch));
-    }
-    task_patch(t, &API_PERSISTENTVOLUMECLAIMS, claim, NULL, true, patch);
+    if (meta_deleting(claim))
+        task_remove_finalizer(t, &API_PERSISTENTVOLUMECLAIMS, claim, FINALIZER_IN_USE);
+    else
+        task_add_finalizer(t, &API_PERSISTENTVOLUMECLAIMS, claim, FINALIZER_IN_USE);
     return meta_deleting(claim);
 }
 

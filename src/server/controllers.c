@@ -5,8 +5,17 @@
 
 /* One row per controller of src/controllers. */
 const struct controller *const server_controllers[] = {
-    &vm_controller,   &vmi_controller,    &migration_controller, &evacuation_controller, &scheduler_controller,
-    &node_controller, &volume_controller, &namespace_controller, &gc_controller,         NULL,
+    &vm_controller,
+    &vmi_controller,
+    &migration_controller,
+    &evacuation_controller,
+    &scheduler_controller,
+    &node_controller,
+    &volume_controller,
+    &namespace_controller,
+    &gc_controller,
+    &crd_controller,
+    NULL,
 };
 
 int server_controllers_start(struct server_state *state, uint16_t port, struct controllers_thread **ret,

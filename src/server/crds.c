@@ -44,8 +44,7 @@ void crds_take(struct rest_server *rest, yyjson_val *crd)
     };
     _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
 
-    if (meta_deleting(crd))
-        return;
+    /* One that is being deleted is served until its objects are gone, also after a restart (controllers/crd.c). */
     if (crd_register(rest->kinds, crd, &err) < 0) {
         const struct outcome refused = {"NamesAccepted", "False", "NotServed", gw_error_message(&err)};
 

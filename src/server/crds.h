@@ -7,5 +7,5 @@
  * with the condition NamesAccepted=False and the reason. */
 void crds_take(struct rest_server *rest, yyjson_val *crd);
 
-/* Removes the objects of that kind and stops serving it. */
+/* The definition is gone: stops serving the kind, and removes what was made after the controllers saw none left. */
 void crds_drop(struct rest_server *rest, yyjson_val *crd);

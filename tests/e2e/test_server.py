@@ -382,7 +382,8 @@ def test_administrators_approve_certificates(server):
 
 
 
-def test_custom_resource_definitions_are_served(server):
+def test_custom_resource_definitions_are_served(make_server):
+    server = make_server()
     crd = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "birds.example.com"},
            "spec": {"group": "example.com", "scope": "Namespaced",
                     "names": {"plural": "birds", "singular": "bird", "kind": "Bird", "listKind": "BirdList"},
@@ -390,9 +391,16 @@ def test_custom_resource_definitions_are_served(server):
                         "type": "object", "properties": {"spec": {"type": "object", "properties": {"wings": {"type": "integer"}}}}}}}]}}
     server.kubectl("create", "-f", "-", text=json.dumps(crd))
     server.kubectl("wait", "crd", "birds.example.com", "--for=condition=Established", "--timeout=10s")
-    bird = {"apiVersion": "example.com/v1", "kind": "Bird", "metadata": {"name": "godwit"}, "spec": {"wings": 2}}
+    bird = {"apiVersion": "example.com/v1", "kind": "Bird", "metadata": {"name": "godwit", "finalizers": ["example.com/hold"]},
+            "spec": {"wings": 2}}
     server.kubectl("create", "-f", "-", text=json.dumps(bird))
     assert server.kubectl("get", "birds", "godwit", "-o", "jsonpath={.spec.wings}") == "2"
-    server.kubectl("delete", "crd", "birds.example.com", "--timeout=20s")
+    # A definition waits for its objects, also over a restart.
+    server.kubectl("delete", "crd", "birds.example.com", "--wait=false")
+    assert server.stop() == 0
+    server.start()
+    server.kubectl("wait", "crd", "birds.example.com", "--for=condition=Terminating", "--timeout=10s")
+    server.kubectl("patch", "birds", "godwit", "--type=merge", "-p", '{"metadata":{"finalizers":[]}}')
+    server.kubectl("wait", "crd", "birds.example.com", "--for=delete", "--timeout=20s")
     time.sleep(0.5)
     assert server.curl("/apis/example.com/v1/namespaces/default/birds", *server.credentials())[0] == 404

@@ -20,7 +20,7 @@ static const char definition[] =
     "\"versions\":[{\"name\":\"v1\",\"served\":true,\"storage\":true,"
     "\"schema\":{\"openAPIV3Schema\":{\"type\":\"object\"}}}]}}";
 
-static const struct controller *const table[] = {&gc_controller, &namespace_controller, NULL};
+static const struct controller *const table[] = {&gc_controller, &namespace_controller, &crd_controller, NULL};
 
 static struct {
     struct sim *s;
@@ -144,6 +144,29 @@ static void test_definition_goes_and_comes_back(void **state)
     expect_strangers_only();
 }
 
+/* As kubectl delete crd sees it: the definition stays until the last object has gone. */
+static void test_definition_takes_its_objects_along(void **state)
+{
+    static const char crd[] = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.example.com";
+    char text[200];
+
+    sim_define(test.s, definition);
+    sim_run(test.s, 1000);
+    make_family();
+    sim_post(test.s, WIDGETS, "{\"metadata\":{\"name\":\"held\",\"finalizers\":[\"test/hold\"]}}");
+    sim_delete(test.s, crd);
+    sim_run(test.s, 5000);
+    assert_int_equal(sim_count(test.s, WIDGETS, NULL, NULL), 1);
+    assert_false(there(MAPS "/child"));
+    assert_string_equal(sim_str(test.s, crd, "/status/conditions/1/type", text, sizeof(text)), "Terminating");
+    assert_string_equal(sim_str(test.s, crd, "/status/conditions/1/message", text, sizeof(text)),
+                        "CustomResource deletion is in progress: 1 object is left");
+    sim_patch(test.s, WIDGETS "/held", "{\"metadata\":{\"finalizers\":[]}}");
+    sim_run(test.s, 5000);
+    assert_false(there(crd));
+    assert_true(there(MAPS "/stranger"));
+}
+
 static void test_namespace_takes_them_along(void **state)
 {
     static const char ns[] = "/api/v1/namespaces/lab", widgets[] = "/apis/example.com/v1/namespaces/lab/widgets";
@@ -170,6 +193,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_definition_older_than_the_controllers, start, stop),
         cmocka_unit_test_setup_teardown(test_foreground_deletion, start, stop),
         cmocka_unit_test_setup_teardown(test_definition_goes_and_comes_back, start, stop),
+        cmocka_unit_test_setup_teardown(test_definition_takes_its_objects_along, start, stop),
         cmocka_unit_test_setup_teardown(test_namespace_takes_them_along, start, stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,6 +12,7 @@ static const struct command {
     void (*usage)(FILE *out); /* NULL: it takes no arguments */
     const char *help;         /* NULL: for developers, not listed */
 } commands[] = {
+    {"ca", cmd_ca, usage_ca, "replace the certificate authorities while everything runs"},
     {"cluster", cmd_cluster, usage_cluster, "a whole cluster on this machine: up, status, down"},
     {"watch", cmd_watch, usage_watch, "follow a migration with a progress bar"},
     {"fields", cmd_fields, NULL, NULL},

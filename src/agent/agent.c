@@ -16,6 +16,7 @@
 #include "agent/migration/migration.h"
 #include "agent/network/node_network.h"
 #include "agent/network/pod_network.h"
+#include "agent/node/authorities.h"
 #include "agent/node/join.h"
 #include "agent/node/reclaim.h"
 #include "agent/node/registration.h"
@@ -28,12 +29,14 @@
 struct daemon {
     struct agent agent;
     struct identity *identity;
+    struct node_authorities *authorities;
     struct registration *registration;
     struct node_network *node_network;
     struct mover_services *migration;
     struct reclaim *reclaim;
     struct usage_meter *usage;
     struct guest_services *guests;
+    bool listening;
     struct gw_error failure;
 };
 
@@ -65,7 +68,9 @@ static void on_listening(void *userdata)
 {
     struct daemon *d = userdata;
 
-    log_info("endpoint: listening on %s port %d", d->agent.config.address, endpoint_port(d->agent.endpoint));
+    if (!d->listening)
+        log_info("endpoint: listening on %s port %d", d->agent.config.address, endpoint_port(d->agent.endpoint));
+    d->listening = true;
     registration_refresh(d->registration);
 }
 
@@ -88,6 +93,23 @@ static void on_registered(void *userdata, const char *pod_cidr)
     d->usage = usage_start(&d->agent);
 }
 
+static void on_renewed(void *userdata)
+{
+    struct daemon *d = userdata;
+
+    registration_refresh(d->registration);
+}
+
+static void on_authorities(void *userdata)
+{
+    struct daemon *d = userdata;
+
+    identity_authorities_changed(d->identity);
+    if (d->migration)
+        migration_authorities_changed(d->migration);
+    registration_refresh(d->registration);
+}
+
 static void on_identity(void *userdata)
 {
     struct daemon *d = userdata;
@@ -98,6 +120,7 @@ static void on_identity(void *userdata)
     a->endpoint = endpoint_new(a);
     d->guests = guest_start(a);
     d->registration = registration_start(a, on_registered, d);
+    d->authorities = authorities_follow(a, on_authorities, d);
 }
 
 /* Two agents with one state would fight over its pods. */
@@ -164,6 +187,7 @@ static void stop(struct daemon *d)
     d->guests = guest_stop(d->guests);
     d->migration = migration_stop(d->migration);
     d->node_network = node_network_free(d->node_network);
+    d->authorities = authorities_stop(d->authorities);
     d->registration = registration_stop(d->registration);
     d->identity = identity_stop(d->identity);
     if (a->network)
@@ -182,7 +206,7 @@ int agent_run(const struct agent_config *config, struct gw_error *err)
     if (r == 0)
         r = probe(a, err);
     if (r == 0)
-        r = identity_start(a, on_identity, d, &d->identity, err);
+        r = identity_start(a, on_identity, on_renewed, d, &d->identity, err);
     if (r < 0)
         return r;
     r = sd_event_loop(a->loop);

@@ -11,6 +11,7 @@
 struct core;
 struct endpoint;
 struct network;
+struct pki_trust;
 struct qemu_facts;
 
 struct agent_config {
@@ -39,9 +40,13 @@ struct agent {
     struct network *network;
     const struct qemu_facts *qemu;
     struct endpoint *endpoint;
-    char *key_pem, *cert_pem; /* system:node:NAME */
-    struct map *pods;         /* uid -> struct pod, core/ */
-    struct core *core;        /* core/'s own */
+    char *key_pem, *cert_pem;        /* system:node:NAME */
+    char *serving_pem;               /* what the endpoint shows; NULL: it does not listen yet */
+    char *cluster_ca, *migration_ca; /* whom to trust, the one that signs first (node/authorities.h); the latter NULL
+                                        until it is known */
+    struct pki_trust *migration_trust;
+    struct map *pods;  /* uid -> struct pod, core/ */
+    struct core *core; /* core/'s own */
 };
 
 /* Runs the agent until it is asked to end by SIGTERM or SIGINT; VMs go on. Blocks. The config's strings stay the

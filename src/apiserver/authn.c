@@ -20,7 +20,7 @@ struct token {
 VEC_DEFINE(token_vec, struct token);
 
 struct authn {
-    struct pki_trust *clients;
+    const struct pki_authority *clients;
     struct token_vec tokens;
     struct rest_server *rest;
 };
@@ -216,8 +216,9 @@ int authn_chain(const struct authn *a, const struct pki_der *chain, size_t n, in
                 struct gw_error *err)
 {
     _cleanup_pki_info_ struct pki_info info = {0};
+    const struct pki_authority_state *clients = pki_authority_now(a->clients);
     struct identity *who;
-    int r = pki_trust_verify(a->clients, chain, n, PKI_CLIENT, wall_ms, &info, err);
+    int r = pki_trust_verify(clients->trust, chain, n, PKI_CLIENT, wall_ms, &info, err);
 
     if (r < 0)
         return r;
@@ -228,8 +229,14 @@ int authn_chain(const struct authn *a, const struct pki_der *chain, size_t n, in
         add_group(who, info.o[i], strlen(info.o[i]));
     add_authenticated(who);
     who->expires_ms = info.not_after_ms;
+    who->trusted = clients->number;
     *ret = who;
     return 0;
+}
+
+bool authn_is_current(const struct authn *a, const struct identity *who, int64_t wall_ms)
+{
+    return wall_ms <= who->expires_ms && who->trusted == pki_authority_now(a->clients)->number;
 }
 
 /* --- Life --- */
@@ -237,10 +244,11 @@ int authn_chain(const struct authn *a, const struct pki_der *chain, size_t n, in
 int authn_new(const struct authn_config *config, struct authn **ret, struct gw_error *err)
 {
     struct authn *a = xnew(struct authn);
-    int r = pki_trust_new(config->client_ca_pem, &a->clients, err);
+    int r = 0;
 
+    a->clients = config->clients;
     a->rest = config->rest;
-    if (r == 0 && config->static_tokens)
+    if (config->static_tokens)
         r = read_lines(a, config->static_tokens, "token file", read_static, err);
     if (r == 0 && config->bootstrap_tokens)
         r = read_lines(a, config->bootstrap_tokens, "bootstrap tokens", read_bootstrap, err);
@@ -260,7 +268,6 @@ struct authn *authn_free(struct authn *a)
         identity_free(t->who);
     }
     token_vec_done(&a->tokens);
-    pki_trust_free(a->clients);
     free(a);
     return NULL;
 }

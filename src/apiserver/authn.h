@@ -2,7 +2,7 @@
 #pragma once
 
 #include "apiserver/request.h"
-#include "pki/pki.h"
+#include "pki/authority.h"
 
 struct authn;
 struct rest_server;
@@ -25,6 +25,7 @@ struct identity {
     size_t n_groups;
     struct identity_extra extra;
     int64_t expires_ms; /* wall clock; 0 = never */
+    unsigned trusted;   /* by which state of the authority (pki/authority.h) its certificate was believed */
 };
 
 struct identity *identity_free(struct identity *i);
@@ -32,7 +33,7 @@ DEFINE_CLEANUP(struct identity *, identity_free)
 #define _cleanup_identity_ _cleanup_(identity_freep)
 
 struct authn_config {
-    const char *client_ca_pem;
+    const struct pki_authority *clients; /* whose client certificates are believed; must outlive this */
     /* Lines TOKEN,USER,UID[,"GROUP,GROUP"] as kube-apiserver's --token-auth-file has them; NULL = none. */
     const char *static_tokens;
     /* Lines ID.SECRET (6 and 16 of a-z0-9); who brings one is system:bootstrap:ID in system:bootstrappers; NULL = none.
@@ -48,6 +49,9 @@ struct authn *authn_free(struct authn *a);
 /* CN is the user, O are the groups. Unauthorized for anything but a valid client certificate of the CA. Any thread. */
 int authn_chain(const struct authn *a, const struct pki_der *chain, size_t n, int64_t wall_ms, struct identity **ret,
                 struct gw_error *err);
+
+/* Whether authn_chain's identity still counts: its certificate has not ended, and no authority was taken out since. */
+bool authn_is_current(const struct authn *a, const struct identity *who, int64_t wall_ms);
 
 /* Unauthorized for an unknown token. Takes the same time wherever a wrong token differs. Any thread. */
 int authn_token(const struct authn *a, const char *token, struct identity **ret, struct gw_error *err);

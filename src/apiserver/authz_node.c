@@ -192,6 +192,11 @@ static bool selects_own_name(const struct check *c)
     return selects_field(c, "metadata.name", c->node);
 }
 
+static bool selects_authorities(const struct check *c)
+{
+    return str_same(c->target->namespace, "kube-system") && selects_field(c, "metadata.name", "godwit-ca");
+}
+
 static bool selects_bound_here(const struct check *c)
 {
     return selects_field(c, "spec.nodeName", c->node);
@@ -280,7 +285,8 @@ static const struct rule rules[] = {
     {"", "persistentvolumeclaims", NULL, READ, NULL, NULL, NULL},
     {"", "persistentvolumes", NULL, READ, NULL, NULL, NULL},
     {"storage.k8s.io", "storageclasses", NULL, READ, NULL, NULL, NULL},
-    {"", "configmaps", NULL, GET, is_authorities, NULL, "an agent may only read ConfigMap kube-system/godwit-ca"},
+    {"", "configmaps", NULL, READ, is_authorities, selects_authorities,
+     "an agent may only read ConfigMap kube-system/godwit-ca"},
     {"", "secrets", NULL, GET, is_needed_here, NULL, "an agent may only read Secrets that a VMI on its node names"},
     {"", "events", NULL, WRITE, NULL, NULL, NULL},
     {"authentication.k8s.io", "selfsubjectreviews", NULL, CREATE, NULL, NULL, NULL},

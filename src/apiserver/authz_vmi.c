@@ -2,6 +2,7 @@
 #include "api/meta.h"
 #include "apiserver/authz.h"
 #include "apiserver/ownership.h"
+#include "pki/authority.h"
 
 bool authz_is_vmi(const struct rest_target *target)
 {
@@ -24,7 +25,7 @@ int authz_check_vmi(struct rest_server *s, const char *node, const struct api_us
     const struct ownership o = {
         .node = node,
         .pod_here = node && !json_str(old, "/status/nodeName") && authz_has_pod(s, node, old),
-        .migration_trust = s->migration_trust,
+        .migration_trust = s->migration_authority ? pki_authority_now(s->migration_authority)->trust : NULL,
         .wall_ms = s->now(s->data),
         .is_dead = is_declared_dead,
         .data = s,

@@ -13,10 +13,11 @@
 #include "store/store.h"
 
 struct agents;
+struct authorities;
 struct authn;
 struct jwt_key;
 struct metrics;
-struct pki_trust;
+struct pki_authority;
 struct roles;
 struct rest_server;
 
@@ -73,13 +74,14 @@ struct rest_server {
     rest_authorize_fn *authorize; /* NULL: everything is allowed */
     const struct rest_extra *const
         *extras; /* NULL-terminated list of tables, each ended by a row without resource; or NULL */
-    const struct pki_trust *migration_trust; /* of grants' proofs (ownership.h); NULL: none is accepted */
-    const struct jwt_key *token_key;         /* of service accounts' tokens (account_token.h); NULL: there are none */
-    struct authn *authn;                     /* for TokenReview; NULL: no token is known */
-    struct roles *roles;                     /* who may do what (authz.h); NULL: nobody has a role */
-    struct agents *agents;                   /* how extras reach the nodes' agents; NULL: they are out of reach */
-    struct metrics *metrics;                 /* what agents measured (server/metrics.h); NULL where it is not served */
-    void *data;                              /* for now and authorize */
+    const struct pki_authority *migration_authority; /* of grants' proofs (ownership.h); NULL: none is accepted */
+    const struct jwt_key *token_key; /* of service accounts' tokens (account_token.h); NULL: there are none */
+    struct authn *authn;             /* for TokenReview; NULL: no token is known */
+    struct roles *roles;             /* who may do what (authz.h); NULL: nobody has a role */
+    struct agents *agents;           /* how extras reach the nodes' agents; NULL: they are out of reach */
+    struct authorities *authorities; /* roll-overs (server/authorities.h); NULL where there are none */
+    struct metrics *metrics;         /* what agents measured (server/metrics.h); NULL where it is not served */
+    void *data;                      /* for now and authorize */
 };
 
 /* Answers request; never fails, because a failure is an answer too. response must be empty. */

@@ -6,6 +6,7 @@
 
 #define EXIT_USAGE 2
 
+int cmd_ca(int argc, char **argv);
 int cmd_cluster(int argc, char **argv);
 int cmd_watch(int argc, char **argv);
 int cmd_fields(int argc, char **argv);
@@ -17,6 +18,7 @@ int cmd_server(int argc, char **argv);
 int cmd_virtctl(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 
+void usage_ca(FILE *out);
 void usage_cluster(FILE *out);
 void usage_watch(FILE *out);
 void usage_agent(FILE *out);

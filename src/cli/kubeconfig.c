@@ -11,7 +11,7 @@
 #include "cli/api.h"
 #include "cli/cli.h"
 #include "client/kubeconfig.h"
-#include "pki/pki.h"
+#include "pki/authority.h"
 
 #define DAY_S 86400LL
 #define DAYS_MAX 3650
@@ -102,25 +102,15 @@ static int parse(struct options *o, int argc, char **argv)
     return optind < argc || !o->user ? EXIT_USAGE : -1;
 }
 
-static int open_authority(const char *dir, struct pki_ca **ret, struct gw_error *err)
-{
-    _cleanup_free_ char *cert_path = xasprintf("%s/ca.crt", dir), *key_path = xasprintf("%s/ca.key", dir), *cert = NULL;
-    _cleanup_key_ char *key = NULL;
-    int r = fs_read(cert_path, 0, &cert, NULL, err);
-
-    r = r < 0 ? r : fs_read(key_path, 0, &key, NULL, err);
-    return r < 0 ? r : pki_ca_from_pem(cert, key, ret, err);
-}
-
 /* What the administrator's kubeconfig says: the one beside the data, or the one in use if it is of the same cluster. */
-static int find_server(const struct options *o, const struct pki_ca *ca, char **ret, struct gw_error *err)
+static int find_server(const struct options *o, const struct pki_authority_state *now, char **ret, struct gw_error *err)
 {
     _cleanup_free_ char *beside = xasprintf("%s/admin.kubeconfig", o->data_dir);
     _cleanup_free_ char *path = fs_exists(beside) ? xstrdup(beside) : cli_default_kubeconfig();
     _cleanup_client_config_ struct client_config admin = {0};
     int r = o->server ? 0 : kubeconfig_load(path, NULL, &admin, err);
 
-    if (r == 0 && !o->server && !str_same(admin.ca, pki_ca_cert_pem(ca)))
+    if (r == 0 && !o->server && !(admin.ca && pki_bundles_meet(admin.ca, now->bundle)))
         r = gw_error_set(err, GW_NOT_FOUND, "%s is of another cluster", path);
     if (r < 0)
         return gw_error_wrap(err, r, "where the server is (say it by --server)");
@@ -128,13 +118,14 @@ static int find_server(const struct options *o, const struct pki_ca *ca, char **
     return 0;
 }
 
-static int issue(const struct options *o, struct pki_ca *ca, struct client_config *ret, struct gw_error *err)
+static int issue(const struct options *o, const struct pki_authority_state *now, struct client_config *ret,
+                 struct gw_error *err)
 {
     const struct pki_subject subject = {.cn = o->user, .o = o->groups.items};
-    int r = find_server(o, ca, &ret->server, err);
+    int r = find_server(o, now, &ret->server, err);
 
-    r = r < 0 ? r : pki_issue_with_key(ca, &subject, PKI_CLIENT, o->days * DAY_S, &ret->cert, &ret->key, err);
-    ret->ca = xstrdup(pki_ca_cert_pem(ca));
+    r = r < 0 ? r : pki_issue_with_key(now->issuer, &subject, PKI_CLIENT, o->days * DAY_S, &ret->cert, &ret->key, err);
+    ret->ca = xstrdup(now->bundle);
     return r;
 }
 
@@ -142,11 +133,10 @@ static int write_kubeconfig(const struct options *o, struct gw_error *err)
 {
     _cleanup_client_config_ struct client_config config = {0};
     _cleanup_key_ char *text = NULL;
-    struct pki_ca *ca = NULL;
-    int r = open_authority(o->data_dir, &ca, err);
+    _cleanup_authority_ struct pki_authority *authority = NULL;
+    int r = pki_authority_read(o->data_dir, "ca", &authority, err);
 
-    r = r < 0 ? r : issue(o, ca, &config, err);
-    pki_ca_free(ca);
+    r = r < 0 ? r : issue(o, pki_authority_now(authority), &config, err);
     if (r < 0)
         return r;
     text = kubeconfig_write(&config, "godwit", o->user);

@@ -34,7 +34,7 @@ struct curl_client {
     struct curl_loop *loop;
     struct client_config cfg;
     struct pem ca, cert, key;
-    struct pem old_cert, old_key; /* of the last rotation: transfers under way may still open them */
+    struct pem old_ca, old_cert, old_key; /* of the last rotation: transfers under way may still open them */
     struct transfer *transfers;
 };
 
@@ -317,7 +317,7 @@ static void client_free(struct api_client *client)
     struct curl_client *c = CONTAINER_OF(client, struct curl_client, client);
 
     curl_loop_free(c->loop);
-    struct pem *pems[] = {&c->ca, &c->cert, &c->key, &c->old_cert, &c->old_key};
+    struct pem *pems[] = {&c->ca, &c->cert, &c->key, &c->old_ca, &c->old_cert, &c->old_key};
     for (size_t i = 0; i < ARRAY_SIZE(pems); i++)
         pem_done(pems[i]);
     client_config_done(&c->cfg);
@@ -377,6 +377,20 @@ int client_curl_set_cert(struct api_client *client, const char *cert, const char
     return 0;
 }
 
+int client_curl_set_ca(struct api_client *client, const char *ca, struct gw_error *err)
+{
+    struct curl_client *c = CONTAINER_OF(client, struct curl_client, client);
+    struct pem new_ca = {.fd = -1};
+    int r = pem_set(&new_ca, ca, err);
+
+    if (r < 0)
+        return r;
+    pem_done(&c->old_ca);
+    c->old_ca = c->ca;
+    c->ca = new_ca;
+    return 0;
+}
+
 static int check_config(const struct client_config *cfg, struct gw_error *err)
 {
     if (!cfg->server || !str_starts(cfg->server, "https://"))
@@ -405,11 +419,11 @@ int client_curl_new(sd_event *loop, const struct client_config *cfg, struct api_
     pthread_once(&once, init_curl);
     c = xnew(struct curl_client);
     c->client.ops = &curl_ops;
-    c->ca.fd = c->cert.fd = c->key.fd = c->old_cert.fd = c->old_key.fd = -1;
+    c->ca.fd = c->cert.fd = c->key.fd = c->old_ca.fd = c->old_cert.fd = c->old_key.fd = -1;
     config_copy(&c->cfg, cfg);
     r = curl_loop_new(loop, turned, c, &c->loop, err);
     if (r >= 0)
-        r = pem_set(&c->ca, cfg->ca, err);
+        r = client_curl_set_ca(&c->client, cfg->ca, err);
     if (r >= 0)
         r = client_curl_set_cert(&c->client, cfg->cert, cfg->key, err);
     if (r < 0) {

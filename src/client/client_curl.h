@@ -29,5 +29,8 @@ int client_curl_new(sd_event *loop, const struct client_config *cfg, struct api_
  * Host and, with a token, Authorization, which the caller frees. */
 int client_curl_connect(struct api_client *c, void **ret_easy, char **ret_head, struct gw_error *err);
 
+/* Checks the server with these authorities from now on; open connections live on. */
+int client_curl_set_ca(struct api_client *c, const char *ca, struct gw_error *err);
+
 /* Uses a new certificate and key from now on (rotation): later connections present them, open ones live on. */
 int client_curl_set_cert(struct api_client *c, const char *cert, const char *key, struct gw_error *err);

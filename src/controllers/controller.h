@@ -166,6 +166,8 @@ struct client_config;
 struct controllers_thread;
 int controllers_run(const struct client_config *cfg, const char *lease_name, const struct controller *const *table,
                     struct controllers_thread **ret, struct gw_error *err);
+/* Later connections trust cfg->ca and show cfg->cert; cfg is taken over and left empty. Any thread. */
+void controllers_renew(struct controllers_thread *thread, struct client_config *cfg);
 /* Stops the loop, joins the thread, frees. */
 struct controllers_thread *controllers_join(struct controllers_thread *thread);
 

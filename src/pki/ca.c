@@ -2,7 +2,6 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
-#include "base/fs.h"
 #include "base/random.h"
 #include "pki/pki_internal.h"
 
@@ -56,10 +55,10 @@ static int set_usages(gnutls_x509_crt_t crt, unsigned usages)
     return r;
 }
 
-static int set_times(gnutls_x509_crt_t crt, int64_t lifetime_s, time_t latest)
+static int set_times(gnutls_x509_crt_t crt, int64_t lifetime_s, time_t earliest, time_t latest)
 {
     time_t now = (time_t)(clock_wall_ms() / 1000), end = now + (time_t)lifetime_s;
-    int r = gnutls_x509_crt_set_activation_time(crt, now - BACKDATE_S);
+    int r = gnutls_x509_crt_set_activation_time(crt, MAX(now - BACKDATE_S, earliest));
 
     TRY(r, gnutls_x509_crt_set_expiration_time(crt, latest && end > latest ? latest : end));
     return r;
@@ -84,21 +83,27 @@ static int set_ids(gnutls_x509_crt_t crt, gnutls_x509_crt_t issuer)
     return r;
 }
 
-/* Fills and signs crt, which holds its public key already. issuer == crt: self-signed. */
+/* Fills and signs crt, which holds its public key already. issuer == crt: self-signed; earliest: see pki_ca_new_after.
+ */
 static int finish(gnutls_x509_crt_t crt, const struct pki_subject *subject, unsigned usages, int64_t lifetime_s,
-                  gnutls_x509_crt_t issuer, gnutls_x509_privkey_t key)
+                  time_t earliest, gnutls_x509_crt_t issuer, gnutls_x509_privkey_t key)
 {
     int r = gnutls_x509_crt_set_version(crt, 3);
 
     TRY(r, set_subject(crt, subject));
     TRY(r, set_usages(crt, usages));
-    TRY(r, set_times(crt, lifetime_s, issuer == crt ? 0 : gnutls_x509_crt_get_expiration_time(issuer)));
+    TRY(r, set_times(crt, lifetime_s, earliest, issuer == crt ? 0 : gnutls_x509_crt_get_expiration_time(issuer)));
     TRY(r, set_ids(crt, issuer));
     TRY(r, gnutls_x509_crt_sign2(crt, issuer, key, GNUTLS_DIG_SHA256, 0));
     return r;
 }
 
 int pki_ca_new(const char *cn, int64_t lifetime_s, struct pki_ca **ret, struct gw_error *err)
+{
+    return pki_ca_new_after(cn, lifetime_s, 0, ret, err);
+}
+
+int pki_ca_new_after(const char *cn, int64_t lifetime_s, time_t earliest, struct pki_ca **ret, struct gw_error *err)
 {
     _cleanup_key_ char *key_pem = NULL;
     _cleanup_free_ char *cert_pem = NULL;
@@ -112,7 +117,7 @@ int pki_ca_new(const char *cn, int64_t lifetime_s, struct pki_ca **ret, struct g
         return r;
     r = gnutls_x509_crt_init(&crt);
     TRY(r, gnutls_x509_crt_set_key(crt, key));
-    TRY(r, finish(crt, &subject, PKI_CA, lifetime_s, crt, key));
+    TRY(r, finish(crt, &subject, PKI_CA, lifetime_s, earliest, crt, key));
     if (r < 0)
         return pki_fail(err, GW_INTERNAL_ERROR, r, "cannot make a certificate authority");
     r = pki_export_cert(crt, &cert_pem, err);
@@ -135,36 +140,6 @@ int pki_ca_from_pem(const char *cert_pem, const char *key_pem, struct pki_ca **r
         return gw_error_set(err, GW_INVALID, "the key does not belong to the authority's certificate");
     ca = xnew(struct pki_ca);
     *ca = (struct pki_ca){TAKE_PTR(crt), TAKE_PTR(key), xstrdup(cert_pem), xstrdup(key_pem)};
-    *ret = ca;
-    return 0;
-}
-
-static int read_ca(const char *cert_path, const char *key_path, struct pki_ca **ret, struct gw_error *err)
-{
-    _cleanup_free_ char *cert_pem = NULL;
-    _cleanup_key_ char *key_pem = NULL;
-    int r = fs_read(cert_path, 0, &cert_pem, NULL, err);
-
-    r = r < 0 ? r : fs_read(key_path, 0, &key_pem, NULL, err);
-    r = r < 0 ? r : pki_ca_from_pem(cert_pem, key_pem, ret, err);
-    return r < 0 ? gw_error_wrap(err, r, "%s", cert_path) : 0;
-}
-
-int pki_ca_open(const char *cert_path, const char *key_path, const char *cn, int64_t lifetime_s, struct pki_ca **ret,
-                struct gw_error *err)
-{
-    struct pki_ca *ca = NULL;
-    int r;
-
-    /* The certificate is written last: without one, whatever key lies there was never used. */
-    if (fs_exists(cert_path))
-        return read_ca(cert_path, key_path, ret, err);
-    r = pki_ca_new(cn, lifetime_s, &ca, err);
-    r = r < 0 ? r : pki_store(cert_path, ca->cert_pem, key_path, ca->key_pem, err);
-    if (r < 0) {
-        pki_ca_free(ca);
-        return r;
-    }
     *ret = ca;
     return 0;
 }
@@ -205,7 +180,7 @@ int pki_issue(const struct pki_ca *ca, const char *csr_pem, const struct pki_sub
     TRY(r, gnutls_pubkey_import_x509_crq(pubkey, crq, 0));
     TRY(r, gnutls_x509_crt_init(&crt));
     TRY(r, gnutls_x509_crt_set_pubkey(crt, pubkey));
-    TRY(r, finish(crt, subject, usages, lifetime_s, ca->crt, ca->key));
+    TRY(r, finish(crt, subject, usages, lifetime_s, 0, ca->crt, ca->key));
     return r < 0 ? pki_fail(err, GW_INTERNAL_ERROR, r, "cannot issue a certificate")
                  : pki_export_cert(crt, ret_cert_pem, err);
 }

@@ -80,9 +80,6 @@ struct pki_ca;
 /* A new self-signed authority; and one from its PEM texts (Invalid if key and certificate don't belong together). */
 int pki_ca_new(const char *cn, int64_t lifetime_s, struct pki_ca **ret, struct gw_error *err);
 int pki_ca_from_pem(const char *cert_pem, const char *key_pem, struct pki_ca **ret, struct gw_error *err);
-/* Reads cert_path and key_path; makes and stores a new authority when neither exists. The key file is 0600. */
-int pki_ca_open(const char *cert_path, const char *key_path, const char *cn, int64_t lifetime_s, struct pki_ca **ret,
-                struct gw_error *err);
 struct pki_ca *pki_ca_free(struct pki_ca *ca);
 
 const char *pki_ca_cert_pem(const struct pki_ca *ca);

@@ -33,6 +33,9 @@ struct pki_ca {
     char *key_pem;
 };
 
+/* An authority whose validity does not begin before earliest. */
+int pki_ca_new_after(const char *cn, int64_t lifetime_s, time_t earliest, struct pki_ca **ret, struct gw_error *err);
+
 /* A borrowed view of a text. */
 gnutls_datum_t pki_datum(const char *text);
 

@@ -97,7 +97,7 @@ static int check_peer(struct agents *a, struct agent_link *l, const char *node, 
     n = certs ? MIN(n, (unsigned)ARRAY_SIZE(chain)) : 0;
     for (unsigned i = 0; i < n; i++)
         chain[i] = (struct pki_der){certs[i].data, certs[i].size};
-    r = pki_trust_verify(a->trust, chain, n, PKI_SERVER, clock_wall_ms(), &info, err);
+    r = pki_trust_verify(pki_authority_now(a->authority)->trust, chain, n, PKI_SERVER, clock_wall_ms(), &info, err);
     if (r < 0)
         return gw_error_wrap(err, r, "the agent of node %s", node);
     for (size_t i = 0; i < info.n_sans; i++)

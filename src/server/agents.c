@@ -20,11 +20,11 @@ void agent_identity_done(struct agent_identity *i)
     pki_free_key(i->key);
 }
 
-static int renew(struct agents *a, struct gw_error *err)
+static int renew(struct agents *a, const struct pki_authority_state *authority, struct gw_error *err)
 {
     const struct pki_subject subject = {.cn = OWN_NAME};
     char *cert, *key;
-    int r = pki_issue_with_key(a->ca, &subject, PKI_CLIENT, LIFETIME_S, &cert, &key, err);
+    int r = pki_issue_with_key(authority->issuer, &subject, PKI_CLIENT, LIFETIME_S, &cert, &key, err);
 
     if (r < 0)
         return r;
@@ -33,18 +33,20 @@ static int renew(struct agents *a, struct gw_error *err)
     a->cert = cert;
     a->key = key;
     a->made_ms = clock_wall_ms();
+    a->made_by = authority->number;
     return 0;
 }
 
 int agents_identity(struct agents *a, struct agent_identity *ret, struct gw_error *err)
 {
+    const struct pki_authority_state *authority = pki_authority_now(a->authority);
     int64_t age;
     int r = 0;
 
     pthread_mutex_lock(&a->lock);
     age = clock_wall_ms() - a->made_ms;
-    if (!a->cert || age > RENEW_MS || age < 0)
-        r = renew(a, err);
+    if (!a->cert || age > RENEW_MS || age < 0 || a->made_by != authority->number)
+        r = renew(a, authority, err);
     if (r == 0)
         *ret = (struct agent_identity){xstrdup(a->cert), xstrdup(a->key)};
     pthread_mutex_unlock(&a->lock);
@@ -115,25 +117,22 @@ sd_event *agents_loop(struct agents *a)
 
 /* --- Life --- */
 
-int agents_new(const struct pki_ca *ca, sd_event *loop, struct agents **ret, struct gw_error *err)
+int agents_new(const struct pki_authority *authority, sd_event *loop, struct agents **ret, struct gw_error *err)
 {
     struct agents *a = xnew(struct agents);
     int r;
 
-    a->ca = ca;
+    a->authority = authority;
     a->loop = loop;
     pthread_mutex_init(&a->lock, NULL);
     a->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    r = pki_trust_new(pki_ca_cert_pem(ca), &a->trust, err);
-    if (r == 0) {
-        r = sd_event_add_io(loop, &a->source, a->wake, EPOLLIN, on_wake, a);
-        r = r < 0 ? gw_error_errno(err, r, "cannot add to the event loop") : 0;
-    }
-    if (r < 0)
+    r = sd_event_add_io(loop, &a->source, a->wake, EPOLLIN, on_wake, a);
+    if (r < 0) {
         agents_free(a);
-    else
-        *ret = a;
-    return r;
+        return gw_error_errno(err, r, "cannot add to the event loop");
+    }
+    *ret = a;
+    return 0;
 }
 
 struct agents *agents_free(struct agents *a)
@@ -145,7 +144,6 @@ struct agents *agents_free(struct agents *a)
     sd_event_source_disable_unref(a->source);
     if (a->wake >= 0)
         close(a->wake);
-    pki_trust_free(a->trust);
     free(a->cert);
     pki_free_key(a->key);
     pthread_mutex_destroy(&a->lock);

@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include "base/vec.h"
+#include "pki/authority.h"
 #include "server/agent_link.h"
 
 struct agents_task {
@@ -13,8 +14,7 @@ struct agents_task {
 VEC_DEFINE(task_vec, struct agents_task);
 
 struct agents {
-    const struct pki_ca *ca;
-    struct pki_trust *trust;
+    const struct pki_authority *authority;
     sd_event *loop;
     sd_event_source *source;
     int wake;
@@ -23,6 +23,7 @@ struct agents {
     unsigned under_way;
     char *cert, *key; /* CN=system:godwit:apiserver, in memory only */
     int64_t made_ms;
+    unsigned made_by; /* state of the authority */
 };
 
 /* Our certificate, copied. */

@@ -32,7 +32,7 @@ struct chores {
     struct store_retention retention;
     int64_t swept_ms;
     bool failed; /* something is to be tried again: look at everything */
-    bool roles_changed;
+    bool roles_changed, nodes_changed;
 };
 
 /* --- One object --- */
@@ -63,6 +63,12 @@ static void drop_crd(struct chores *c, yyjson_val *crd)
 static void note_role(struct chores *c, yyjson_val *role)
 {
     c->roles_changed = true;
+}
+
+/* What its agent says of the authorities may have changed. */
+static void note_node(struct chores *c, yyjson_val *node)
+{
+    c->nodes_changed = true;
 }
 
 static void ensure_account(struct chores *c, const char *namespace)
@@ -103,6 +109,7 @@ static const struct followed {
     {"certificates.k8s.io", "CertificateSigningRequest", sign, NULL},
     {"rbac.authorization.k8s.io", "ClusterRole", note_role, note_role},
     {"", "Namespace", take_namespace, NULL},
+    {"", "Node", note_node, note_node},
     {"", "ServiceAccount", NULL, replace_account},
     {"", "Service", NULL, restore_service},
     {"", "Endpoints", NULL, restore_service},
@@ -171,12 +178,24 @@ static void aggregate(struct chores *c)
     }
 }
 
+static void see_to_authorities(struct chores *c)
+{
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+
+    if (!c->nodes_changed)
+        return;
+    c->nodes_changed = false;
+    if (authorities_tick(c->signer.authorities, &err) < 0)
+        log_failure(-EIO, &err, "authorities");
+}
+
 static int begin(struct chores *c, struct gw_error *err)
 {
     int64_t revision = 0;
     int r = look_at_all(c, &revision, err);
 
     aggregate(c);
+    see_to_authorities(c);
     c->watch = store_watch_close(c->watch);
     return r < 0 ? r : store_watch_open(c->signer.rest->store, revision, &c->watch, err);
 }
@@ -201,7 +220,8 @@ static void compact(struct chores *c)
 static void tick(struct chores *c)
 {
     compact(c);
-    (void)malloc_trim(0); /* what many connections or a long list needed for a moment goes back to the system */
+    c->nodes_changed = true; /* and what failed is tried again */
+    (void)malloc_trim(0);    /* what many connections or a long list needed for a moment goes back to the system */
     if (clock_monotonic_ms() - c->swept_ms < SWEEP_MS)
         return;
     c->swept_ms = clock_monotonic_ms();
@@ -240,6 +260,7 @@ static void *run(void *arg)
         while (r > 0)
             r = follow(c, &err);
         aggregate(c);
+        see_to_authorities(c);
         if (r < 0) {
             c->watch = store_watch_close(c->watch);
             log_failure(r, &err, "following the store");

@@ -84,7 +84,8 @@ static void free_identity(void *data)
     identity_free(data);
 }
 
-/* The identity of a client certificate is found out once per connection, and good until the certificate ends. */
+/* The identity of a client certificate is found out once per connection, and looked at
+ * again when the certificate has ended or an authority has come or gone. */
 static int identify_chain(struct front *f, struct http_request *r, const struct identity **ret, struct gw_error *err)
 {
     struct http_der chain[MAX_CHAIN];
@@ -94,7 +95,7 @@ static int identify_chain(struct front *f, struct http_request *r, const struct 
     size_t n;
     int result;
 
-    if (!who || now > who->expires_ms) {
+    if (!who || !authn_is_current(f->authn, who, now)) {
         n = http_peer_chain(r, chain, MAX_CHAIN);
         if (n == 0)
             return 0;

@@ -44,31 +44,6 @@ static int ensure(struct rest_server *rest, yyjson_val *object, struct gw_error 
     return 0;
 }
 
-static int publish_authorities(struct rest_server *rest, const struct server_state *state, struct gw_error *err)
-{
-    static const char path[] = "/api/v1/namespaces/kube-system/configmaps";
-    _cleanup_mut_doc_ yyjson_mut_doc *d = json_object();
-    _cleanup_blob_ struct blob *body = NULL;
-    _cleanup_error_ struct gw_error why = GW_ERROR_INIT;
-    int r;
-
-    json_set_str(d, "/apiVersion", "v1");
-    json_set_str(d, "/kind", "ConfigMap");
-    json_set_str(d, "/metadata/name", "godwit-ca");
-    json_set_str(d, "/data/cluster-ca.crt", pki_ca_cert_pem(state->cluster_ca));
-    json_set_str(d, "/data/migration-ca.crt", pki_ca_cert_pem(state->migration_ca));
-    body = json_encode(yyjson_mut_doc_get_root(d));
-    r = local_call(rest, "POST", path, JSON_BODY, body, NULL, &why);
-    if (r < 0 && why.reason == GW_ALREADY_EXISTS)
-        return local_call(rest, "PATCH", "/api/v1/namespaces/kube-system/configmaps/godwit-ca", MERGE_PATCH, body, NULL,
-                          err);
-    if (r < 0) {
-        gw_error_move(err, &why);
-        return gw_error_wrap(err, r, "ConfigMap kube-system/godwit-ca");
-    }
-    return 0;
-}
-
 int objects_make_initial(struct rest_server *rest, struct gw_error *err)
 {
     _cleanup_yaml_docs_ struct yaml_docs docs = {0};
@@ -77,11 +52,4 @@ int objects_make_initial(struct rest_server *rest, struct gw_error *err)
     for (size_t i = 0; i < docs.len && r >= 0; i++)
         r = ensure(rest, yyjson_doc_get_root(docs.items[i]), err);
     return r < 0 ? r : 0;
-}
-
-int objects_ensure(struct rest_server *rest, const struct server_state *state, struct gw_error *err)
-{
-    int r = objects_make_initial(rest, err);
-
-    return r < 0 ? r : publish_authorities(rest, state, err);
 }

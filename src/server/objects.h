@@ -7,6 +7,3 @@
 /* Makes the initial objects (kinds/initial) that are absent, and leaves alone those that somebody has changed; roles
  * get what they lack (default_roles.h). */
 int objects_make_initial(struct rest_server *rest, struct gw_error *err);
-
-/* The same, and publishes the authorities' certificates in ConfigMap kube-system/godwit-ca. */
-int objects_ensure(struct rest_server *rest, const struct server_state *state, struct gw_error *err);

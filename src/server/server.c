@@ -24,8 +24,10 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "server/agent_link.h"
 #include "server/approval.h"
 #include "server/audit.h"
+#include "server/authorities.h"
 #include "server/chores.h"
 #include "server/controllers.h"
 #include "server/front.h"
@@ -45,7 +47,7 @@ struct server {
     struct store *store;
     struct kinds *kinds;
     struct watch_hub *hub;
-    struct pki_trust *migration_trust;
+    struct authorities *authorities;
     struct agents *agents;
     struct rest_server rest;
     struct front front;
@@ -81,10 +83,9 @@ static int on_hub_timer(sd_event_source *source, uint64_t usec, void *userdata)
 
 /* --- Certificates --- */
 
-static int on_renew(sd_event_source *source, uint64_t usec, void *userdata)
+static void renew(struct server *s)
 {
-    struct server *s = userdata;
-    struct gw_error err = GW_ERROR_INIT;
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
     int r = state_renew(&s->state, &err);
 
     if (r > 0) {
@@ -95,8 +96,39 @@ static int on_renew(sd_event_source *source, uint64_t usec, void *userdata)
         r = state_write_admin(&s->state, http_server_port(s->http), &err);
     if (r < 0)
         log_failure(r, &err, "renewing certificates");
+}
+
+static int on_renew(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    renew(userdata);
     (void)sd_event_source_set_time_relative(source, RENEW_US);
     return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+/* Our own certificates follow the authorities: what everybody checks, what we show to agents (agents.c looks by
+ * itself), what the controllers show to us. */
+static void follow_authorities(void *userdata)
+{
+    struct server *s = userdata;
+    _cleanup_client_config_ struct client_config config = {0};
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+
+    if (!s->http) /* the end, or a start that failed */
+        return;
+    renew(s);
+    if (!s->controllers)
+        return;
+    if (state_controllers_config(&s->state, http_server_port(s->http), &config, &err) < 0)
+        log_failure(-EIO, &err, "certificate of the controllers");
+    else
+        controllers_renew(s->controllers, &config);
+}
+
+static void authorities_changed(void *userdata)
+{
+    struct server *s = userdata;
+
+    agents_post(s->agents, follow_authorities, s);
 }
 
 /* --- The end --- */
@@ -134,9 +166,17 @@ static int64_t wall_clock(void *data)
 }
 
 /* The subresources and resources with handlers of their own, besides those of the core. */
-static const struct rest_extra *const extras[] = {
-    account_token_extras, approval_extras, guest_extras, metrics_extras, pod_log_extras,
-    project_extras,       review_extras,   user_extras,  vm_extras,      NULL};
+static const struct rest_extra *const extras[] = {account_token_extras,
+                                                  approval_extras,
+                                                  authority_extras,
+                                                  guest_extras,
+                                                  metrics_extras,
+                                                  pod_log_extras,
+                                                  project_extras,
+                                                  review_extras,
+                                                  user_extras,
+                                                  vm_extras,
+                                                  NULL};
 
 static int open_store(struct server *s, struct gw_error *err)
 {
@@ -164,8 +204,8 @@ static int open_core(struct server *s, struct gw_error *err)
 
     r = r < 0 ? r : kinds_new(&s->kinds, err);
     r = r < 0 ? r : watch_hub_new(s->store, s->kinds, &s->hub, err);
-    r = r < 0 ? r : pki_trust_new(pki_ca_cert_pem(s->state.migration_ca), &s->migration_trust, err);
-    r = r < 0 ? r : agents_new(s->state.cluster_ca, s->loop, &s->agents, err);
+    r = r < 0 ? r : agents_new(s->state.cluster, s->loop, &s->agents, err);
+    s->authorities = authorities_new(&s->rest, s->state.cluster, s->state.migration, authorities_changed, s);
     s->rest = (struct rest_server){
         .store = s->store,
         .kinds = s->kinds,
@@ -173,7 +213,8 @@ static int open_core(struct server *s, struct gw_error *err)
         .now = wall_clock,
         .authorize = authz_check,
         .extras = extras,
-        .migration_trust = s->migration_trust,
+        .migration_authority = s->state.migration,
+        .authorities = s->authorities,
         .token_key = s->state.token_key,
         .agents = s->agents,
         .metrics = metrics_new(),
@@ -185,7 +226,7 @@ static int open_core(struct server *s, struct gw_error *err)
 static int open_front(struct server *s, struct gw_error *err)
 {
     const struct authn_config authn = {
-        .client_ca_pem = pki_ca_cert_pem(s->state.cluster_ca),
+        .clients = s->state.cluster,
         .static_tokens = s->state.static_tokens,
         .bootstrap_tokens = s->state.bootstrap_tokens,
         .rest = &s->rest,
@@ -224,10 +265,11 @@ static int add_sources(struct server *s, struct gw_error *err)
 
 static int start(struct server *s, struct gw_error *err)
 {
-    const struct signer signer = {&s->rest, s->state.cluster_ca, s->state.migration_ca};
     int r = open_core(s, err);
+    const struct signer signer = {&s->rest, s->authorities};
 
-    r = r < 0 ? r : objects_ensure(&s->rest, &s->state, err);
+    r = r < 0 ? r : objects_make_initial(&s->rest, err);
+    r = r < 0 ? r : authorities_publish(s->authorities, err);
     r = r < 0 ? r : chores_start(&signer, &s->chores, err);
     r = r < 0 ? r : open_front(s, err);
     r = r < 0 ? r : add_sources(s, err);
@@ -249,7 +291,7 @@ static void stop(struct server *s)
     audit_close(s->front.audit);
     sd_event_source_disable_unref(s->hub_timer);
     watch_hub_free(s->hub);
-    pki_trust_free(s->migration_trust);
+    authorities_free(s->authorities);
     metrics_free(s->rest.metrics);
     roles_free(s->rest.roles);
     kinds_free(s->kinds);

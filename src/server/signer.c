@@ -300,6 +300,16 @@ static int64_t lifetime(const struct csr *c, const struct rule *rule)
     return MIN(MAX(wanted, MIN_LIFETIME_S), rule->lifetime_s);
 }
 
+static int sign_migration(const struct csr *c, const struct rule *rule, const struct pki_subject *subject, char **ret,
+                          struct gw_error *err)
+{
+    _cleanup_free_ char *uid = NULL;
+
+    (void)find_side(&c->info, &uid); /* check_migration has found one */
+    return authorities_issue_migration(c->s->authorities, uid, c->pem, subject, rule->usages, lifetime(c, rule), ret,
+                                       err);
+}
+
 static int sign(const struct csr *c, const struct rule *rule, struct gw_error *err)
 {
     _cleanup_free_ const char **o = xnew_n(const char *, c->info.n_o + 1),
@@ -313,8 +323,9 @@ static int sign(const struct csr *c, const struct rule *rule, struct gw_error *e
         o[i] = c->info.o[i];
     for (size_t i = 0; i < c->info.n_sans; i++)
         sans[i] = c->info.sans[i];
-    r = pki_issue(rule->by_migration_ca ? c->s->migration_ca : c->s->cluster_ca, c->pem, &subject, rule->usages,
-                  lifetime(c, rule), &cert, err);
+    r = rule->by_migration_ca
+            ? sign_migration(c, rule, &subject, &cert, err)
+            : authorities_issue(c->s->authorities, c->pem, &subject, rule->usages, lifetime(c, rule), &cert, err);
     if (r < 0)
         return r;
     text = base64_encode(cert, strlen(cert));

@@ -4,11 +4,11 @@
 #pragma once
 
 #include "apiserver/rest.h"
-#include "pki/pki.h"
+#include "server/authorities.h"
 
 struct signer {
     struct rest_server *rest;
-    const struct pki_ca *cluster_ca, *migration_ca;
+    struct authorities *authorities;
 };
 
 /* Looks at one request (its whole object) and does what is due; nothing for those that are done or not ours.

@@ -113,15 +113,14 @@ static bool has_all(const struct pki_info *info, struct name_vec *names)
 
 /* --- Certificates --- */
 
-/* Whether cert (of key) is one of the cluster's authority, and need not be renewed yet; ret gets what it says. */
-static bool is_good(const struct server_state *s, const char *cert, const char *key, unsigned purpose,
-                    struct pki_info *ret)
+/* Whether cert (of key) is one of ca, and need not be renewed yet; ret gets what it says. */
+static bool is_good(const struct pki_ca *ca, const char *cert, const char *key, unsigned purpose, struct pki_info *ret)
 {
     struct pki_trust *trust = NULL;
     int64_t now = clock_wall_ms();
     bool good;
 
-    if (pki_trust_new(pki_ca_cert_pem(s->cluster_ca), &trust, NULL) < 0)
+    if (pki_trust_new(pki_ca_cert_pem(ca), &trust, NULL) < 0)
         return false;
     good = pki_cert_matches_key(cert, key) && pki_trust_verify_pem(trust, cert, purpose, now, ret, NULL) == 0 &&
            pki_renew_at_ms(ret) > now;
@@ -152,8 +151,11 @@ static void read_server_pair(struct server_state *s)
         (void)fs_read(p.key, 0, &s->key, NULL, NULL);
 }
 
+/* The certificate that everybody checks is of the oldest authority that is trusted, so that during a roll-over also
+ * those reach the server who have not heard of it. */
 int state_renew(struct server_state *s, struct gw_error *err)
 {
+    const struct pki_ca *ca = pki_authority_now(s->cluster)->oldest;
     _cleanup_(pair_paths_done) struct pair_paths p = pair_paths(s->config->data_dir, "server");
     _cleanup_(names_done) struct name_vec names = {0};
     _cleanup_pki_info_ struct pki_info info = {0};
@@ -163,10 +165,10 @@ int state_renew(struct server_state *s, struct gw_error *err)
     int r;
 
     server_names(s->config, &names);
-    if (s->cert && s->key && is_good(s, s->cert, s->key, PKI_SERVER, &info) && has_all(&info, &names))
+    if (s->cert && s->key && is_good(ca, s->cert, s->key, PKI_SERVER, &info) && has_all(&info, &names))
         return 0;
     subject.sans = (const char *const *)names.items;
-    r = pki_issue_with_key(s->cluster_ca, &subject, PKI_SERVER, LEAF_LIFETIME_S, &cert, &key, err);
+    r = pki_issue_with_key(ca, &subject, PKI_SERVER, LEAF_LIFETIME_S, &cert, &key, err);
     r = r < 0 ? r : pki_store(p.cert, cert, p.key, key, err);
     if (r < 0)
         return r;
@@ -175,13 +177,6 @@ int state_renew(struct server_state *s, struct gw_error *err)
     s->cert = TAKE_PTR(cert);
     s->key = TAKE_PTR(key);
     return 1;
-}
-
-static int open_ca(struct server_state *s, const char *name, const char *cn, struct pki_ca **ret, struct gw_error *err)
-{
-    _cleanup_(pair_paths_done) struct pair_paths p = pair_paths(s->config->data_dir, name);
-
-    return pki_ca_open(p.cert, p.key, cn, CA_LIFETIME_S, ret, err);
 }
 
 static int open_bootstrap_token(struct server_state *s, struct gw_error *err)
@@ -217,8 +212,10 @@ int state_open(const struct server_config *config, struct server_state *ret, str
     struct server_state s = {.config = config};
     int r = fs_mkdirs(config->data_dir, 0700, err);
 
-    r = r < 0 ? r : open_ca(&s, "ca", "godwit-cluster-ca", &s.cluster_ca, err);
-    r = r < 0 ? r : open_ca(&s, "migration-ca", "godwit-migration-ca", &s.migration_ca, err);
+    r = r < 0 ? r : pki_authority_open(config->data_dir, "ca", "godwit-cluster-ca", CA_LIFETIME_S, &s.cluster, err);
+    r = r < 0 ? r
+              : pki_authority_open(config->data_dir, "migration-ca", "godwit-migration-ca", CA_LIFETIME_S, &s.migration,
+                                   err);
     read_server_pair(&s);
     r = r < 0 ? r : state_renew(&s, err);
     r = r < 0 ? r : open_bootstrap_token(&s, err);
@@ -234,8 +231,8 @@ int state_open(const struct server_config *config, struct server_state *ret, str
 
 void state_done(struct server_state *s)
 {
-    pki_ca_free(s->cluster_ca);
-    pki_ca_free(s->migration_ca);
+    pki_authority_free(s->cluster);
+    pki_authority_free(s->migration);
     free(s->cert);
     pki_free_key(s->key);
     jwt_key_free(s->token_key);
@@ -266,24 +263,26 @@ static char *server_url(const char *address, uint16_t port)
 static int user_config(struct server_state *s, const char *url, const char *user, const char *group, int64_t lifetime_s,
                        struct client_config *ret, struct gw_error *err)
 {
+    const struct pki_authority_state *now = pki_authority_now(s->cluster);
     const char *const groups[] = {group, NULL};
     const struct pki_subject subject = {.cn = user, .o = groups};
-    int r = pki_issue_with_key(s->cluster_ca, &subject, PKI_CLIENT, lifetime_s, &ret->cert, &ret->key, err);
+    int r = pki_issue_with_key(now->issuer, &subject, PKI_CLIENT, lifetime_s, &ret->cert, &ret->key, err);
 
     if (r < 0)
         return r;
     ret->server = xstrdup(url);
-    ret->ca = xstrdup(pki_ca_cert_pem(s->cluster_ca));
+    ret->ca = xstrdup(now->bundle);
     return 0;
 }
 
 static bool kubeconfig_is_good(struct server_state *s, const char *path, const char *url)
 {
+    const struct pki_authority_state *now = pki_authority_now(s->cluster);
     _cleanup_client_config_ struct client_config have = {0};
     _cleanup_pki_info_ struct pki_info info = {0};
 
     return kubeconfig_load(path, NULL, &have, NULL) == 0 && str_same(have.server, url) && have.cert && have.key &&
-           str_same(have.ca, pki_ca_cert_pem(s->cluster_ca)) && is_good(s, have.cert, have.key, PKI_CLIENT, &info);
+           str_same(have.ca, now->bundle) && is_good(now->issuer, have.cert, have.key, PKI_CLIENT, &info);
 }
 
 int state_write_admin(struct server_state *s, uint16_t port, struct gw_error *err)

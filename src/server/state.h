@@ -4,17 +4,17 @@
 
 #include "client/client_curl.h"
 #include "pki/jwt.h"
-#include "pki/pki.h"
+#include "pki/authority.h"
 #include "server/server.h"
 
 struct server_state {
     const struct server_config *config;
-    struct pki_ca *cluster_ca;   /* ca.crt, ca.key: server, users, agents */
-    struct pki_ca *migration_ca; /* migration-ca.crt, .key: one migration and side each, and nothing else */
-    char *cert, *key;            /* server.crt, server.key */
-    struct jwt_key *token_key;   /* service-account.key: tokens of service accounts */
-    char *bootstrap_tokens;      /* bootstrap-token */
-    char *static_tokens;         /* NULL = none */
+    struct pki_authority *cluster;   /* ca.crt, ca.key: server, users, agents */
+    struct pki_authority *migration; /* migration-ca.crt, .key: one migration and side each, and nothing else */
+    char *cert, *key;                /* server.crt, server.key */
+    struct jwt_key *token_key;       /* service-account.key: tokens of service accounts */
+    char *bootstrap_tokens;          /* bootstrap-token */
+    char *static_tokens;             /* NULL = none */
 };
 
 int state_open(const struct server_config *config, struct server_state *ret, struct gw_error *err);

@@ -1,5 +1,6 @@
 """One cluster for all tests of a session, one namespace per test, and a leak check behind each."""
 import itertools
+import json
 import pathlib
 import sys
 
@@ -10,6 +11,7 @@ import leaks  # noqa: E402
 from cluster import Cluster, Vm, vm_manifest  # noqa: E402
 
 numbers = itertools.count(1)
+SLOW = "12Mi"  # bandwidthPerMigration with which a copy takes some seconds, for those who interfere
 
 
 @pytest.fixture(scope="session")
@@ -78,3 +80,14 @@ def probe(cluster):
     yield start
     for one in started:
         one.kill()
+
+
+@pytest.fixture
+def slow_copy(cluster):
+    def set_rate(rate):
+        patch = {"spec": {"configuration": {"migrations": {"bandwidthPerMigration": rate}}}}
+        cluster.kubectl("patch", "kubevirt", "kubevirt", "-n", "kubevirt", "--type=merge", "-p", json.dumps(patch))
+
+    set_rate(SLOW)
+    yield set_rate
+    set_rate(None)

@@ -6,20 +6,6 @@ import moves
 import pytest
 from cluster import ECHO, EMPTY_DISK, GODWIT, CommandError, run, wait_for
 
-SLOW = "12Mi"  # bandwidthPerMigration with which a copy takes some seconds, for those who interfere
-
-
-@pytest.fixture
-def slow_copy(cluster):
-    def set_rate(rate):
-        patch = {"spec": {"configuration": {"migrations": {"bandwidthPerMigration": rate}}}}
-        cluster.kubectl("patch", "kubevirt", "kubevirt", "-n", "kubevirt", "--type=merge", "-p", json.dumps(patch))
-
-    set_rate(SLOW)
-    yield
-    set_rate(None)
-
-
 def shared_disk(cluster, ns, name="shared"):
     """A claim that all nodes reach, as a (name, volume source) pair."""
     cluster.create({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name},

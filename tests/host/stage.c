@@ -137,10 +137,7 @@ static void on_request(struct http_request *r, void *userdata)
     size_t len;
     const char *text = http_body(r, &len);
 
-    if (strstr(target, "/configmaps/")) {
-        json_set_str(answer, "/data/cluster-ca.crt", pki_ca_cert_pem(s->cluster_ca));
-        json_set_str(answer, "/data/migration-ca.crt", pki_ca_cert_pem(s->lab->ca));
-    } else if (streq(http_method(r), "POST") && strstr(target, "certificatesigningrequests") && json_parse(text, len, &body, NULL) == 0) {
+    if (streq(http_method(r), "POST") && strstr(target, "certificatesigningrequests") && json_parse(text, len, &body, NULL) == 0) {
         names[n % 64] = xstrdup(json_str(yyjson_doc_get_root(body), "/metadata/name"));
         certificates[n++ % 64] = sign(s, yyjson_doc_get_root(body));
     } else if (streq(http_method(r), "GET")) {
@@ -317,6 +314,9 @@ static void node_init(struct stage *s, size_t i, struct machine *m)
     n->agent.config.address = xstrdup("127.0.0.1");
     n->agent.loop = s->lab->loop;
     n->agent.network = (struct network *)s;
+    n->agent.cluster_ca = xstrdup(pki_ca_cert_pem(s->cluster_ca));
+    n->agent.migration_ca = xstrdup(pki_ca_cert_pem(s->lab->ca));
+    n->agent.migration_trust = s->trust;
     assert_int_equal(pki_issue_with_key(s->cluster_ca, &(struct pki_subject){.cn = cn, .o = groups}, PKI_CLIENT, 3600,
                                         &n->agent.cert_pem, &n->agent.key_pem, NULL), 0);
     struct client_config config = {.server = url, .ca = (char *)pki_ca_cert_pem(s->cluster_ca), .cert = n->agent.cert_pem, .key = n->agent.key_pem};
@@ -401,7 +401,7 @@ static void node_done(struct node *n)
     node_kill_agent(n);
     api_client_free(n->agent.client);
     env_sd_free(n->agent.env);
-    char *texts[] = {n->agent.config.node, n->agent.config.address, n->agent.cert_pem, n->agent.key_pem, n->finish_reason, p->uid, p->ns,
+    char *texts[] = {n->agent.config.node, n->agent.config.address, n->agent.cert_pem, n->agent.key_pem, n->agent.serving_pem, n->agent.cluster_ca, n->agent.migration_ca, n->finish_reason, p->uid, p->ns,
                      p->name, p->vmi_name, p->vmi_uid, p->migration_uid, p->dir, p->run_dir, network->pod_address};
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
         free(texts[i]);

@@ -298,7 +298,7 @@ static void send_grant(struct stage *s, const struct pki_ca *carrier_ca, const c
     as.cert_pem = cert;
     as.key_pem = key;
     address = xasprintf("127.0.0.1:%d", endpoint_port(s->nodes[1].agent.endpoint));
-    struct direct_channel *c = direct_open(&as, pki_ca_cert_pem(s->cluster_ca), address);
+    struct direct_channel *c = direct_open(&as, address);
     direct_send_grant(c, json);
     lab_pass(s->lab, 300);
     direct_close(c);

@@ -13,16 +13,19 @@
 
 #define DAY_S 86400
 
-static struct pki_ca *ca;
+static struct pki_authority *authority;
+static const struct pki_ca *ca;
 
 static int make_ca(void **state)
 {
-    return pki_ca_new("ca", 10 * DAY_S, &ca, NULL);
+    assert_int_equal(pki_authority_open(NULL, "ca", "ca", 10 * DAY_S, &authority, NULL), 0);
+    ca = pki_authority_now(authority)->issuer;
+    return 0;
 }
 
 static int free_ca(void **state)
 {
-    ca = pki_ca_free(ca);
+    authority = pki_authority_free(authority);
     return 0;
 }
 
@@ -30,7 +33,7 @@ static struct authn *make(const char *tokens, const char *bootstrap)
 {
     struct authn *a = NULL;
 
-    assert_int_equal(authn_new(&(struct authn_config){.client_ca_pem = pki_ca_cert_pem(ca), .static_tokens = tokens, .bootstrap_tokens = bootstrap}, &a, NULL), 0);
+    assert_int_equal(authn_new(&(struct authn_config){.clients = authority, .static_tokens = tokens, .bootstrap_tokens = bootstrap}, &a, NULL), 0);
     return a;
 }
 
@@ -109,7 +112,7 @@ static void malformed_files_are_refused_without_showing_them(void **state)
         _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
 
         assert_true(
-            authn_new(&(struct authn_config){.client_ca_pem = pki_ca_cert_pem(ca), .static_tokens = cases[i].tokens,
+            authn_new(&(struct authn_config){.clients = authority, .static_tokens = cases[i].tokens,
                                              .bootstrap_tokens = cases[i].bootstrap}, &a, &err) < 0);
         assert_non_null(strstr(err.message, cases[i].where));
         assert_null(strstr(err.message, "hidden"));

@@ -200,31 +200,6 @@ static void signatures_bind_message_and_key(void **state)
     assert_true(pki_check_signature(cert, message, sizeof(message), "", &err) < 0);
 }
 
-static void an_authority_is_made_once(void **state)
-{
-    char dir[] = "/tmp/test-pki-XXXXXX";
-    _cleanup_free_ char *cert = NULL, *key = NULL;
-    struct pki_ca *first = NULL, *second = NULL;
-    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
-    struct stat st;
-
-    assert_non_null(mkdtemp(dir));
-    cert = xasprintf("%s/ca.crt", dir);
-    key = xasprintf("%s/ca.key", dir);
-    assert_int_equal(pki_ca_open(cert, key, "x", DAY_S, &first, NULL), 0);
-    assert_int_equal(stat(key, &st), 0);
-    assert_int_equal(st.st_mode & 0777, 0600);
-    assert_int_equal(pki_ca_open(cert, key, "x", DAY_S, &second, NULL), 0);
-    assert_string_equal(pki_ca_cert_pem(first), pki_ca_cert_pem(second));
-    second = pki_ca_free(second);
-    /* A certificate without its key is damage, and never replaced in silence. */
-    assert_int_equal(remove(key), 0);
-    assert_true(pki_ca_open(cert, key, "x", DAY_S, &second, &err) < 0);
-    assert_non_null(strstr(err.message, "ca.key"));
-    pki_ca_free(first);
-    fs_remove_tree(dir, NULL);
-}
-
 static bool is_believed(const struct jwt_key *key, const char *token)
 {
     _cleanup_doc_ yyjson_doc *claims = NULL;
@@ -340,7 +315,6 @@ int main(void)
         cmocka_unit_test(certificates_are_renewed_at_two_thirds),
         cmocka_unit_test(short_lived_ones_are_due_at_once),
         cmocka_unit_test(signatures_bind_message_and_key),
-        cmocka_unit_test(an_authority_is_made_once),
         cmocka_unit_test(tokens_are_read_back),
         cmocka_unit_test(tampered_tokens_are_refused),
     };

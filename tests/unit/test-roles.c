@@ -712,12 +712,9 @@ static void reviews_come_as_protobuf(void **state)
 
 static struct authn *authn_of(struct fixture *f)
 {
-    struct pki_ca *ca = NULL;
     struct authn *a = NULL;
 
-    assert_int_equal(pki_ca_new("ca", 86400, &ca, NULL), 0);
-    assert_int_equal(authn_new(&(struct authn_config){.client_ca_pem = pki_ca_cert_pem(ca), .rest = &f->rest}, &a, NULL), 0);
-    pki_ca_free(ca);
+    assert_int_equal(authn_new(&(struct authn_config){.rest = &f->rest}, &a, NULL), 0);
     return a;
 }
 

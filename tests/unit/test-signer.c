@@ -26,7 +26,7 @@
 
 struct bench {
     struct fixture *f;
-    struct pki_ca *cluster, *migration;
+    struct pki_authority *cluster, *migration;
     struct signer signer;
     char *key;
 };
@@ -43,10 +43,10 @@ static int setup(void **state)
     assert_int_equal(fixture_admin(b->f, "PATCH", "/api/v1/nodes/node-a/status",
                                    "{\"status\":{\"addresses\":[{\"type\":\"InternalIP\",\"address\":\"10.0.0.1\"}]}}"),
                      200);
-    assert_int_equal(pki_ca_new("cluster", 3650 * 86400, &b->cluster, NULL), 0);
-    assert_int_equal(pki_ca_new("migration", 3650 * 86400, &b->migration, NULL), 0);
+    assert_int_equal(pki_authority_open(NULL, "ca", "cluster", 3650 * 86400, &b->cluster, NULL), 0);
+    assert_int_equal(pki_authority_open(NULL, "migration-ca", "migration", 3650 * 86400, &b->migration, NULL), 0);
     assert_int_equal(pki_key_new(&b->key, NULL), 0);
-    b->signer = (struct signer){&b->f->rest, b->cluster, b->migration};
+    b->signer = (struct signer){&b->f->rest, authorities_new(&b->f->rest, b->cluster, b->migration, NULL, NULL)};
     *state = b;
     return 0;
 }
@@ -56,8 +56,9 @@ static int teardown(void **state)
     struct bench *b = *state;
 
     fixture_free(b->f);
-    pki_ca_free(b->cluster);
-    pki_ca_free(b->migration);
+    authorities_free(b->signer.authorities);
+    pki_authority_free(b->cluster);
+    pki_authority_free(b->migration);
     pki_free_key(b->key);
     free(b);
     return 0;
@@ -96,7 +97,7 @@ static void ask(struct bench *b, const char *name, const char *user, const char 
 }
 
 /* What the certificate says that was issued; fails if there is none. */
-static struct pki_info issued(struct bench *b, const char *name, const struct pki_ca *by, unsigned purpose)
+static struct pki_info issued(struct bench *b, const char *name, const struct pki_authority *by, unsigned purpose)
 {
     _cleanup_doc_ yyjson_doc *doc = fetch(b, name);
     const char *base64 = json_str(yyjson_doc_get_root(doc), "/status/certificate");
@@ -109,7 +110,7 @@ static struct pki_info issued(struct bench *b, const char *name, const struct pk
                  json_str_or(yyjson_doc_get_root(doc), "/status/conditions/0/message", "no condition"));
     assert_true(condition_true(yyjson_doc_get_root(doc), "Approved"));
     assert_int_equal(base64_decode(base64, strlen(base64), &pem, NULL), 0);
-    assert_int_equal(pki_trust_new(pki_ca_cert_pem(by), &trust, NULL), 0);
+    assert_int_equal(pki_trust_new(pki_ca_cert_pem(pki_authority_now(by)->issuer), &trust, NULL), 0);
     assert_int_equal(pki_trust_verify_pem(trust, pem, purpose, clock_wall_ms(), &info, NULL), 0);
     assert_true(pki_cert_matches_key(pem, b->key));
     pki_trust_free(trust);

@@ -41,7 +41,7 @@ static bool identify(struct endpoint *e, struct http_request *r, struct caller *
 
     for (size_t i = 0; i < n; i++)
         chain[i] = (struct pki_der){der[i].data, der[i].len};
-    if (n == 0 || pki_trust_verify(e->trust, chain, n, PKI_CLIENT, clock_wall_ms(), &info, NULL) < 0)
+    if (n == 0 || !e->trust || pki_trust_verify(e->trust, chain, n, PKI_CLIENT, clock_wall_ms(), &info, NULL) < 0)
         return false;
     if (streq(info.cn, ENDPOINT_SERVER_NAME)) {
         *ret = (struct caller){.kind = CALLER_SERVER};
@@ -143,8 +143,19 @@ void endpoint_add(struct endpoint *e, const struct endpoint_route *routes, void 
     table_vec_push(&e->tables, (struct table){routes, userdata});
 }
 
-int endpoint_listen(struct endpoint *e, const char *ca_pem, const char *cert_pem, const char *key_pem,
-                    struct gw_error *err)
+int endpoint_trust(struct endpoint *e, const char *ca_pem, struct gw_error *err)
+{
+    struct pki_trust *trust = NULL;
+    int r = pki_trust_new(ca_pem, &trust, err);
+
+    if (r < 0)
+        return r;
+    pki_trust_free(e->trust);
+    e->trust = trust;
+    return 0;
+}
+
+int endpoint_listen(struct endpoint *e, const char *cert_pem, const char *key_pem, struct gw_error *err)
 {
     const struct agent_config *c = &e->agent->config;
     const struct http_config config = {
@@ -163,9 +174,7 @@ int endpoint_listen(struct endpoint *e, const char *ca_pem, const char *cert_pem
 
     if (e->http)
         return http_server_set_identity(e->http, cert_pem, key_pem, err);
-    r = e->trust ? 0 : pki_trust_new(ca_pem, &e->trust, err);
-    if (r == 0)
-        r = http_server_new(e->agent->loop, &config, &e->http, err);
+    r = http_server_new(e->agent->loop, &config, &e->http, err);
     return r < 0 ? gw_error_wrap(err, r, "endpoint on %s:%d", c->address, c->listen_port) : 0;
 }
 

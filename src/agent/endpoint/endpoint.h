@@ -41,10 +41,13 @@ struct endpoint *endpoint_free(struct endpoint *e);
 /* Adds a table of routes, which must outlive the endpoint. */
 void endpoint_add(struct endpoint *e, const struct endpoint_route *routes, void *userdata);
 
-/* Listens, on the configured address and port, with this serving certificate; callers must show one of the CA. Once it
- * listens: later connections see this certificate, open ones live on. */
-int endpoint_listen(struct endpoint *e, const char *ca_pem, const char *cert_pem, const char *key_pem,
-                    struct gw_error *err);
+/* Callers must show a certificate of these authorities, from the next request on; before the first call nobody is
+ * known. */
+int endpoint_trust(struct endpoint *e, const char *ca_pem, struct gw_error *err);
+
+/* Listens, on the configured address and port, with this serving certificate. Once it listens: later connections see
+ * this certificate, open ones live on. */
+int endpoint_listen(struct endpoint *e, const char *cert_pem, const char *key_pem, struct gw_error *err);
 
 /* 0 until it listens. */
 int endpoint_port(const struct endpoint *e);

@@ -52,11 +52,11 @@ struct direct_channel {
     int64_t used_ms;
 };
 
-struct direct_channel *direct_open(struct agent *a, const char *ca_pem, const char *address)
+struct direct_channel *direct_open(struct agent *a, const char *address)
 {
     struct direct_channel *c = xnew(struct direct_channel);
     _cleanup_free_ char *url = xasprintf("https://%s", address);
-    struct client_config config = {.server = url, .ca = (char *)ca_pem, .cert = a->cert_pem, .key = a->key_pem};
+    struct client_config config = {.server = url, .ca = a->cluster_ca, .cert = a->cert_pem, .key = a->key_pem};
     _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
 
     if (client_curl_new(a->loop, &config, &c->client, &err) < 0) {

@@ -25,7 +25,7 @@ void direct_serve(struct direct_server *s, struct endpoint *e);
 struct direct_channel;
 
 /* Connects to address ("10.0.0.2:10250") ahead of need, so that a grant costs one round trip. */
-struct direct_channel *direct_open(struct agent *a, const char *ca_pem, const char *address);
+struct direct_channel *direct_open(struct agent *a, const char *address);
 struct direct_channel *direct_close(struct direct_channel *c);
 
 /* Keeps the connection open: to be called now and then; now in monotonic ms. */

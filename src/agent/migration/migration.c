@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "pki/authority.h"
 
 #define RETRY_MS 1000
 #define PAUSE_MS 10000 /* between a certificate and the next, should that be as old as the authority allows */
@@ -82,7 +83,7 @@ static bool proof_is_good(const struct mover *m, yyjson_val *proof)
     _cleanup_free_ char *text =
         epoch_grant_text(m->pod->vmi_uid, m->uid, m->epoch.number, services->agent->config.node);
     const char *cert = json_str_or(proof, "/certificate", ""), *signature = json_str_or(proof, "/signature", "");
-    int r = pki_trust_verify_pem(services->migration_trust, cert, PKI_CLIENT, clock_wall_ms(), &info, &err);
+    int r = pki_trust_verify_pem(services->agent->migration_trust, cert, PKI_CLIENT, clock_wall_ms(), &info, &err);
 
     if (r == 0 && !streq(info.cn, cn))
         r = gw_error_set(&err, GW_UNAUTHORIZED, "the certificate is of %s", info.cn);
@@ -100,7 +101,7 @@ static void on_grant(void *userdata, const char *node, yyjson_val *grant)
     struct pod *p = agent_target_pod(services->agent, json_str_or(grant, "/migrationUid", ""));
     struct mover *m = p ? mover_of(services, p) : NULL;
 
-    if (!m || !services->migration_trust)
+    if (!m || !services->agent->migration_trust)
         return;
     mover_refresh(m);
     if (m->side != SIDE_TARGET || json_int(grant, "/epoch", 0) != m->epoch.number || !str_same(m->source_node, node) ||
@@ -114,25 +115,27 @@ static void on_grant(void *userdata, const char *node, yyjson_val *grant)
     mover_kick(m);
 }
 
-/* --- the authorities and our serving certificate --- */
+/* --- our serving certificate --- */
 
-static void fetch_authorities(void *userdata);
 static void get_serving(struct mover_services *s);
 
-static void retry(struct mover_services *s, const char *what, const struct gw_error *err)
+static void get_again(void *userdata)
 {
-    log_warn("%s: %s; trying again", what, gw_error_message(err));
-    s->timer = env_timer(s->agent->env, RETRY_MS, fetch_authorities, s);
+    struct mover_services *s = userdata;
+
+    s->timer = NULL;
+    get_serving(s);
 }
 
 /* Whether it is time for the next one. */
 static void look_at_serving(void *userdata)
 {
     struct mover_services *s = userdata;
-    int64_t wait = pki_renew_wait_ms(s->serving_cert, clock_wall_ms());
+    struct agent *a = s->agent;
+    int64_t wait = pki_renew_wait_ms(a->serving_pem, clock_wall_ms());
 
     s->timer = NULL;
-    if (wait == 0)
+    if (wait == 0 || !pki_is_of_first(a->cluster_ca, a->serving_pem))
         get_serving(s);
     else
         s->timer = env_timer(s->agent->env, wait, look_at_serving, s);
@@ -142,21 +145,20 @@ static void have_serving(void *userdata, const char *cert_pem, const char *key_p
 {
     struct mover_services *s = userdata;
     _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
-    bool first;
+    struct agent *a = s->agent;
 
     s->serving_call = NULL;
-    if (failure || endpoint_listen(s->agent->endpoint, s->cluster_ca, cert_pem, key_pem, &err) < 0) {
-        retry(s, "endpoint", failure ? failure : &err);
+    if (failure || endpoint_listen(a->endpoint, cert_pem, key_pem, &err) < 0) {
+        log_warn("endpoint: %s; trying again", gw_error_message(failure ? failure : &err));
+        s->timer = env_timer(a->env, RETRY_MS, get_again, s);
         return;
     }
-    first = s->serving_cert == NULL;
-    free(s->serving_cert);
-    s->serving_cert = xstrdup(cert_pem);
-    s->timer = env_timer(s->agent->env, PAUSE_MS, look_at_serving, s);
-    if (first)
-        s->listening(s->userdata);
-    else
+    if (a->serving_pem)
         log_info("certificate of the endpoint: renewed");
+    free(a->serving_pem);
+    a->serving_pem = xstrdup(cert_pem);
+    s->timer = env_timer(a->env, PAUSE_MS, look_at_serving, s);
+    s->listening(s->userdata);
 }
 
 static void get_serving(struct mover_services *s)
@@ -170,35 +172,22 @@ static void get_serving(struct mover_services *s)
         credentials_get(s->agent, name, "kubernetes.io/kubelet-serving", &subject, PKI_SERVER, have_serving, s);
 }
 
-static void have_authorities(void *userdata, struct api_answer *answer)
+void migration_authorities_changed(struct mover_services *s)
 {
-    struct mover_services *s = userdata;
-    yyjson_val *map = answer->doc ? yyjson_doc_get_root(answer->doc) : NULL;
-    const char *cluster = json_key_str(map, "/data", "cluster-ca.crt"),
-               *migration = json_key_str(map, "/data", "migration-ca.crt");
+    struct agent *a = s->agent;
     _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
 
-    s->ca_call = NULL;
-    if (!answer->err && (!cluster || !migration))
-        gw_error_set(&err, GW_NOT_FOUND, "keys cluster-ca.crt and migration-ca.crt are missing");
-    if (answer->err || !cluster || !migration || pki_trust_new(migration, &s->migration_trust, &err) < 0) {
-        retry(s, "ConfigMap kube-system/godwit-ca", answer->err ? answer->err : &err);
+    if (!a->migration_ca)
         return;
-    }
-    s->cluster_ca = xstrdup(cluster);
-    s->migration_ca = xstrdup(migration);
-    get_serving(s);
-}
-
-static void fetch_authorities(void *userdata)
-{
-    struct mover_services *s = userdata;
-
-    s->timer = NULL;
-    if (s->migration_ca)
-        get_serving(s);
+    if (endpoint_trust(a->endpoint, a->cluster_ca, &err) < 0)
+        log_failure(-1, &err, "endpoint: authorities");
+    if (s->serving_call)
+        return; /* what comes is looked at */
+    env_timer_cancel(a->env, &s->timer);
+    if (a->serving_pem)
+        look_at_serving(s);
     else
-        s->ca_call = api_get(s->agent->client, &API_CONFIGMAPS, "kube-system", "godwit-ca", have_authorities, s);
+        get_serving(s);
 }
 
 int migration_start(struct agent *a, void (*listening)(void *userdata), void *userdata, struct mover_services **ret,
@@ -220,7 +209,7 @@ int migration_start(struct agent *a, void (*listening)(void *userdata), void *us
     s->userdata = userdata;
     direct_serve(&s->direct, a->endpoint);
     agent_add_pod_hooks(a, &hooks, s);
-    fetch_authorities(s);
+    migration_authorities_changed(s);
     *ret = s;
     return 0;
 }
@@ -229,13 +218,8 @@ struct mover_services *migration_stop(struct mover_services *s)
 {
     if (!s)
         return NULL;
-    api_cancel(s->ca_call);
     credentials_cancel(s->serving_call);
     env_timer_cancel(s->agent->env, &s->timer);
-    free(s->serving_cert);
-    pki_trust_free(s->migration_trust);
-    free(s->cluster_ca);
-    free(s->migration_ca);
     free(s);
     return NULL;
 }

@@ -20,19 +20,14 @@
 enum side { SIDE_NONE, SIDE_SOURCE, SIDE_TARGET };
 
 struct credentials_call;
-struct pki_trust;
 
 /* One per agent. */
 struct mover_services {
     struct agent *agent;
-    char *cluster_ca, *migration_ca; /* PEM; NULL until they were read from kube-system/godwit-ca */
-    struct pki_trust *migration_trust;
     struct direct_server direct;
-    void (*listening)(void *userdata); /* the endpoint does */
+    void (*listening)(void *userdata);
     void *userdata;
     struct credentials_call *serving_call; /* the endpoint's certificate is being made */
-    char *serving_cert;                    /* what it shows; NULL: it does not listen yet */
-    struct api_call *ca_call;
     struct env_timer *timer;
 };
 

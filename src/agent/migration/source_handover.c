@@ -46,8 +46,8 @@ void source_open_channel(struct mover *m)
 
     if (!m->proof)
         make_proof(m);
-    if (!m->channel && address && m->services->cluster_ca)
-        m->channel = direct_open(m->services->agent, m->services->cluster_ca, address);
+    if (!m->channel && address)
+        m->channel = direct_open(m->services->agent, address);
 }
 
 /* --- the grant --- */

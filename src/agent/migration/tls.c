@@ -27,7 +27,7 @@ int mover_store_credentials(struct mover *m, const char *cert_pem, const char *k
     if (r >= 0 && chown(m->tls_dir, m->pod->qemu_uid, m->pod->qemu_gid) < 0)
         r = gw_error_errno(err, errno, "cannot give %s to QEMU's user", m->tls_dir);
     if (r >= 0)
-        r = store(m, "ca-cert.pem", m->services->migration_ca, err);
+        r = store(m, "ca-cert.pem", m->services->agent->migration_ca, err);
     if (r >= 0)
         r = store(m, source ? "client-cert.pem" : "server-cert.pem", cert_pem, err);
     if (r >= 0)
@@ -64,7 +64,7 @@ void mover_get_credentials(struct mover *m)
     const char *sans[] = {dns, NULL};
     struct pki_subject subject = {.cn = cn, .sans = sans};
 
-    if (!m->services->migration_ca)
+    if (!m->services->agent->migration_ca)
         return; /* comes by itself; the next tick looks again */
     m->busy = true;
     m->credentials_call = credentials_get(m->services->agent, name, "godwit.io/migration", &subject,

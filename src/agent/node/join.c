@@ -4,21 +4,23 @@
 #include <string.h>
 
 #include "agent/migration/credentials.h"
+#include "agent/node/authorities.h"
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/random.h"
 #include "client/client_curl.h"
+#include "pki/authority.h"
 
 #define RETRY_MS 2000
 #define PAUSE_MS 10000 /* between a certificate and the next, should that be as old as the authority allows */
 
 struct identity {
     struct agent *agent;
-    identity_ready_fn ready;
+    identity_fn ready, renewed;
     void *userdata;
-    char *ca_pem, *token;
+    char *token;
     char *cert_path, *key_path;
     struct credentials_call *call;
     struct env_timer *timer;
@@ -29,7 +31,7 @@ static int connect_client(struct identity *id, struct gw_error *err)
 {
     struct agent *a = id->agent;
     struct client_config c = {.server = a->config.server,
-                              .ca = id->ca_pem,
+                              .ca = a->cluster_ca,
                               .cert = a->cert_pem,
                               .key = a->key_pem,
                               .token = a->cert_pem ? NULL : id->token,
@@ -41,18 +43,29 @@ static int connect_client(struct identity *id, struct gw_error *err)
     return r;
 }
 
-/* Reads what an earlier life stored; a certificate that has ended, or without its key, counts as none. */
+/* Reads what an earlier life stored; a certificate that has ended, or without its key, or of an authority that is not
+ * trusted any more, counts as none. */
 static void load(struct identity *id)
 {
     _cleanup_free_ char *cert = NULL;
     _cleanup_key_ char *key = NULL;
     _cleanup_pki_info_ struct pki_info info = {0};
     struct agent *a = id->agent;
+    char issuer[65], time[CLOCK_TEXT_MAX];
 
     if (fs_read(id->cert_path, 0, &cert, NULL, NULL) < 0 || fs_read(id->key_path, 0, &key, NULL, NULL) < 0 ||
-        !pki_cert_matches_key(cert, key) || pki_cert_read(cert, &info, NULL) < 0 ||
-        info.not_after_ms <= clock_wall_ms())
+        !pki_cert_matches_key(cert, key) || pki_cert_read(cert, &info, NULL) < 0)
         return;
+    if (info.not_after_ms <= clock_wall_ms()) {
+        log_warn("certificate of the node: it ended at %s, so the node has to join anew: a bootstrap token is needed",
+                 clock_format(info.not_after_ms, time));
+        return;
+    }
+    if (pki_issuer_of(a->cluster_ca, cert, issuer, NULL) < 0) {
+        log_warn("certificate of the node: its authority is not trusted any more, so the node has to join anew: a "
+                 "bootstrap token is needed");
+        return;
+    }
     a->cert_pem = TAKE_PTR(cert);
     a->key_pem = TAKE_PTR(key);
 }
@@ -119,10 +132,12 @@ static void begin_again(void *userdata)
     id->timer = NULL;
     if (upgrade(id, &err) < 0)
         log_failure(-1, &err, "API client");
-    if (id->told)
-        wait_for(id, PAUSE_MS);
-    else
+    if (!id->told) {
         step(id);
+        return;
+    }
+    wait_for(id, PAUSE_MS);
+    id->renewed(id->userdata);
 }
 
 static void ask(struct identity *id)
@@ -150,7 +165,7 @@ static void step(void *userdata)
         id->ready(id->userdata);
     }
     wait = pki_renew_wait_ms(id->agent->cert_pem, clock_wall_ms());
-    if (wait == 0)
+    if (wait == 0 || !pki_is_of_first(id->agent->cluster_ca, id->agent->cert_pem))
         ask(id);
     else
         wait_for(id, wait);
@@ -171,7 +186,20 @@ static int read_token(struct identity *id, struct gw_error *err)
     return 0;
 }
 
-int identity_start(struct agent *a, identity_ready_fn ready, void *userdata, struct identity **ret,
+void identity_authorities_changed(struct identity *id)
+{
+    struct agent *a = id->agent;
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+
+    if (client_curl_set_ca(a->client, a->cluster_ca, &err) < 0)
+        log_failure(-1, &err, "API client: authorities");
+    if (!id->timer || !id->told)
+        return; /* a certificate is being made, and looked at when it comes */
+    env_timer_cancel(a->env, &id->timer);
+    step(id);
+}
+
+int identity_start(struct agent *a, identity_fn ready, identity_fn renewed, void *userdata, struct identity **ret,
                    struct gw_error *err)
 {
     _cleanup_free_ char *folder = xasprintf("%s/pki", a->config.state_dir);
@@ -179,12 +207,13 @@ int identity_start(struct agent *a, identity_ready_fn ready, void *userdata, str
 
     id->agent = a;
     id->ready = ready;
+    id->renewed = renewed;
     id->userdata = userdata;
     id->cert_path = xasprintf("%s/node.crt", folder);
     id->key_path = xasprintf("%s/node.key", folder);
     int r = fs_mkdirs(folder, 0700, err);
     if (r == 0)
-        r = fs_read(a->config.ca_file, 0, &id->ca_pem, NULL, err);
+        r = authorities_load(a, err);
     if (r == 0) {
         load(id);
         r = read_token(id, err);
@@ -207,7 +236,6 @@ struct identity *identity_stop(struct identity *id)
     credentials_cancel(id->call);
     if (id->agent->env)
         env_timer_cancel(id->agent->env, &id->timer);
-    free(id->ca_pem);
     pki_free_key(id->token);
     free(id->cert_path);
     free(id->key_path);

@@ -6,12 +6,18 @@
 
 struct identity;
 
-/* Called once there is a client that is authenticated as the node (a->client, a->env, a->cert_pem, a->key_pem are set);
- * from the loop, never from within identity_start. */
-typedef void (*identity_ready_fn)(void *userdata);
+/* From the loop, never from within identity_start. */
+typedef void (*identity_fn)(void *userdata);
 
-/* Waits for the server as long as it takes. Fails only for what waiting cannot mend: no certificate and no token, an
+/* ready: once, when there is a client that is authenticated as the node (a->client, a->env, a->cert_pem, a->key_pem are
+ * set). renewed: whenever it shows another certificate from then on.
+ *
+ * Waits for the server as long as it takes. Fails only for what waiting cannot mend: no certificate and no token, an
  * unreadable CA. */
-int identity_start(struct agent *a, identity_ready_fn ready, void *userdata, struct identity **ret,
+int identity_start(struct agent *a, identity_fn ready, identity_fn renewed, void *userdata, struct identity **ret,
                    struct gw_error *err);
+
+/* a->cluster_ca is another: the client checks the server by it, and the certificate is renewed if it is not of the one
+ * that signs now. */
+void identity_authorities_changed(struct identity *id);
 struct identity *identity_stop(struct identity *id);

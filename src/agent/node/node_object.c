@@ -89,6 +89,8 @@ yyjson_mut_doc *node_metadata(const struct host_facts *h, const struct qemu_fact
         set(d, "/metadata/annotations", "godwit.io/shared-directory", h->shared_dir);
     if (h->local_dir)
         set(d, "/metadata/annotations", "godwit.io/node-directory", h->local_dir);
+    if (h->authorities)
+        set(d, "/metadata/annotations", "godwit.io/authorities", h->authorities);
     return d;
 }
 

@@ -11,6 +11,7 @@ struct host_facts {
     const char *machine_id, *system_uuid, *boot_id, *kernel, *os_image;
     const char *version;                /* of this program */
     const char *shared_dir, *local_dir; /* for volumes; NULL: none */
+    const char *authorities;            /* authorities_report() (node/authorities.h); NULL: not said */
     int port;                           /* of the agent's endpoint; 0: it does not listen yet */
 };
 

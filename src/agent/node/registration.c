@@ -9,6 +9,7 @@
 
 #include "agent/endpoint/endpoint.h"
 #include "agent/launcher/identity.h"
+#include "agent/node/authorities.h"
 #include "agent/node/node_object.h"
 #include "base/alloc.h"
 #include "base/fs.h"
@@ -24,7 +25,7 @@ struct registration {
     registration_ready_fn ready;
     void *userdata;
     struct host_facts facts;
-    char *machine_id, *system_uuid, *os_image;
+    char *machine_id, *system_uuid, *os_image, *authorities;
     char boot[40];
     struct utsname uname;
     struct heartbeat *heartbeat;
@@ -142,9 +143,17 @@ static void on_metadata(void *userdata, struct api_answer *answer)
     r->call = api_patch(a->client, &API_NODES, NULL, a->config.node, "status", API_PATCH_MERGE, patch, on_status, r);
 }
 
+static void look_at_authorities(struct registration *r)
+{
+    free(r->authorities);
+    r->facts.authorities = r->authorities = authorities_report(r->agent);
+}
+
 static void write_metadata(struct registration *r, yyjson_val *node)
 {
     struct agent *a = r->agent;
+
+    look_at_authorities(r);
     _cleanup_mut_doc_ yyjson_mut_doc *patch = node_metadata(&r->facts, a->qemu, node, env_wall_ms(a->env));
 
     r->call = api_patch(a->client, &API_NODES, NULL, a->config.node, NULL, API_PATCH_MERGE, patch, on_metadata, r);
@@ -163,8 +172,9 @@ static void on_created(void *userdata, struct api_answer *answer)
 static void create(struct registration *r)
 {
     struct agent *a = r->agent;
-    _cleanup_mut_doc_ yyjson_mut_doc *d = node_metadata(&r->facts, a->qemu, NULL, env_wall_ms(a->env));
 
+    look_at_authorities(r);
+    _cleanup_mut_doc_ yyjson_mut_doc *d = node_metadata(&r->facts, a->qemu, NULL, env_wall_ms(a->env));
     json_set_str(d, "/metadata/name", a->config.node);
     json_set(d, "/spec", yyjson_mut_obj(d));
     log_info("node %s: registering", a->config.node);
@@ -232,6 +242,7 @@ struct registration *registration_stop(struct registration *r)
     free(r->machine_id);
     free(r->system_uuid);
     free(r->os_image);
+    free(r->authorities);
     free(r);
     return NULL;
 }

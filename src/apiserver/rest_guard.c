@@ -1,6 +1,6 @@
 /* Who may list a view sees of it what he may get: everybody may list projects (k8s.io/apiserver knows nothing like it;
- * openshift/openshift-apiserver keeps a cache of who may see which namespace). A watch asks anew at each event, so what a
- * role gives later shows with the next change of the object or the next list. */
+ * openshift/openshift-apiserver keeps a cache of who may see which namespace). A watch asks anew at each event, so what
+ * a role gives later shows with the next change of the object or the next list. */
 #include <stdlib.h>
 
 #include "apiserver/rest_call.h"

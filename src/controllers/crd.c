@@ -1,5 +1,6 @@
-/* CustomResourceDefinitions take their objects along: while one is being deleted its objects are, in their own way, and the
- * definition stays (finalizer customresourcecleanup) until the last of them has gone, with finalizers of their own. */
+/* CustomResourceDefinitions take their objects along: while one is being deleted its objects are, in their own way, and
+ * the definition stays (finalizer customresourcecleanup) until the last of them has gone, with finalizers of their own.
+ */
 #include "base/alloc.h"
 #include "controllers/kubernetes.h"
 
@@ -79,7 +80,8 @@ const struct controller crd_controller = {
     .reconcile = reconcile,
     .watches =
         (const struct controller_watch[]){
-            {.resource = &API_CRDS, .keep = (const char *const[]){"/spec/group", "/spec/names", "/status/conditions", NULL}},
+            {.resource = &API_CRDS,
+             .keep = (const char *const[]){"/spec/group", "/spec/names", "/status/conditions", NULL}},
             {0},
         },
     .custom = &(const struct controller_watch){.map = map_object},

@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "server/audit.h"
 #include "server/feed.h"
+#include "server/health.h"
 
 #define MAX_CHAIN 8
 
@@ -47,34 +48,6 @@ static void send_error(struct http_request *r, const struct gw_error *err, const
 
     api_response_error(&response, err, about);
     send_response(r, &response);
-}
-
-/* --- Health --- */
-
-const char *const front_urgent[] = {"/livez", "/readyz", "/healthz", NULL};
-
-static bool is_path(const char *target, const char *path)
-{
-    size_t n = strlen(path);
-
-    return strncmp(target, path, n) == 0 &&
-           (target[n] == '\0' || target[n] == '?' || (target[n] == '/' && target[n + 1] == '\0'));
-}
-
-/* Open to everybody, as Kubernetes has it: load balancers and service managers ask here. */
-static bool answer_health(struct front *f, struct http_request *r)
-{
-    const char *target = http_target(r);
-
-    if (is_path(target, "/livez") || is_path(target, "/healthz"))
-        http_answer_text(r, 200, "text/plain; charset=utf-8", "ok");
-    else if (!is_path(target, "/readyz"))
-        return false;
-    else if (__atomic_load_n(&f->ready, __ATOMIC_ACQUIRE))
-        http_answer_text(r, 200, "text/plain; charset=utf-8", "ok");
-    else
-        http_answer_text(r, 503, "text/plain; charset=utf-8", "not ready: starting or shutting down");
-    return true;
 }
 
 /* --- Who asks --- */
@@ -188,7 +161,7 @@ void front_handle(struct http_request *r, void *userdata)
 
     if (http_fault(r)) {
         send_error(r, http_fault(r), NULL);
-    } else if (answer_health(f, r)) {
+    } else if (health_answer(r, __atomic_load_n(&f->ready, __ATOMIC_ACQUIRE))) {
         return;
     } else if (identify(f, r, &real, &own, &err) < 0) {
         /* The reason goes to nobody: it would help those who try keys. Kubernetes says the same word. */

@@ -14,8 +14,5 @@ struct front {
     bool ready;          /* atomic: what /readyz says */
 };
 
-/* The targets of health, which must be answered when nothing else is any more: for http_config.urgent. */
-extern const char *const front_urgent[];
-
 /* http_handler; userdata is the struct front. */
 void front_handle(struct http_request *r, void *userdata);

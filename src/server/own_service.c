@@ -13,7 +13,9 @@ static const char *family_of(const char *address)
 {
     unsigned char bytes[16];
 
-    return inet_pton(AF_INET, address, bytes) == 1 ? "IPv4" : inet_pton(AF_INET6, address, bytes) == 1 ? "IPv6" : "FQDN";
+    return inet_pton(AF_INET, address, bytes) == 1    ? "IPv4"
+           : inet_pton(AF_INET6, address, bytes) == 1 ? "IPv6"
+                                                      : "FQDN";
 }
 
 static yyjson_mut_doc *object(const char *api_version, const char *kind)
@@ -86,8 +88,7 @@ static yyjson_mut_doc *slice(const char *address, uint16_t port)
 /* Makes it; or, if there is one already and correct says so, sets what it lacks. */
 static int put(struct rest_server *rest, yyjson_mut_doc *d, bool correct, struct gw_error *err)
 {
-    const struct kind *kind =
-        kinds_find_object(rest->kinds, json_mut_str(d, "/apiVersion"), json_mut_str(d, "/kind"));
+    const struct kind *kind = kinds_find_object(rest->kinds, json_mut_str(d, "/apiVersion"), json_mut_str(d, "/kind"));
     _cleanup_free_ char *all = local_target(kind, NAMESPACE, NULL, NULL),
                         *one = local_target(kind, NAMESPACE, NAME, NULL);
     _cleanup_blob_ struct blob *body = json_encode(yyjson_mut_doc_get_root(d));

@@ -1,5 +1,5 @@
 /* Order of a start: data directory, store, kinds, request core, initial objects, chores, HTTP server, controllers; the
- * service manager hears of it at the end. A stop goes the other way: /readyz turns to 503, the controllers end (they
+ * service manager hears of it at the end. A stop goes the other way: /readyz turns to 500, the controllers end (they
  * wait for no answer when they do, so the loop may wait for them), watches end in good order, requests under way are
  * finished, and only then the loop ends.
  *
@@ -32,6 +32,7 @@
 #include "server/controllers.h"
 #include "server/front.h"
 #include "server/guest.h"
+#include "server/health.h"
 #include "server/metrics.h"
 #include "server/objects.h"
 #include "server/openshift.h"
@@ -238,7 +239,7 @@ static int open_front(struct server *s, struct gw_error *err)
         .key_pem = s->state.key,
         .handler = front_handle,
         .userdata = &s->front,
-        .urgent = front_urgent,
+        .urgent = health_targets,
         .max_backlog = WATCH_BACKLOG_MAX,
     };
     int r;

@@ -49,8 +49,11 @@ def test_secrets_are_for_the_owner_alone(server):
 
 
 def test_health_is_for_everybody_and_nothing_else_is(server):
-    for path in ("/livez", "/readyz", "/healthz", "/livez?verbose"):
+    for path in ("/livez", "/readyz", "/healthz", "/livez/ping", "/readyz/serving"):
         assert server.curl(path) == (200, "ok")
+    assert server.curl("/livez?verbose") == (200, "[+]ping ok\nlivez check passed\n")
+    assert server.curl("/readyz?verbose&exclude=serving") == (200, "[+]ping ok\n[+]serving excluded: ok\nreadyz check passed\n")
+    assert server.curl("/livez/none")[0] == 404
     assert server.curl("/version")[0] == 200
     for path in ("/apis", "/openapi/v3"):
         code, body = server.curl(path)

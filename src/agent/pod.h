@@ -60,13 +60,15 @@ struct pod {
     yyjson_doc *vmi;       /* the VMI as the server has it now (follows the watch); its last state once deleted */
     struct disk_vec disks; /* in the order of spec.domain.devices.disks; disk number = index */
     const struct pod_network *network;
-    char *machine;   /* versioned machine type QEMU was started with, "pc-q35-10.0" */
-    char *cpu;       /* the CPU argument it was started with */
-    int64_t memory;  /* bytes of guest RAM */
-    struct qmp *qmp; /* ready session, or NULL */
-    pid_t qemu_pid;  /* 0 while unknown */
+    char *machine;    /* versioned machine type QEMU was started with, "pc-q35-10.0" */
+    char *cpu;        /* the CPU argument it was started with */
+    bool has_channel; /* QEMU has the guest agent's channel: it does unless an earlier version started the VM */
+    int64_t memory;   /* bytes of guest RAM */
+    struct qmp *qmp;  /* ready session, or NULL */
+    pid_t qemu_pid;   /* 0 while unknown */
     /* Why the guest stands still though it may run: "PausedByUser", "PausedIOError"; NULL while it does not. */
     const char *paused_reason;
+    yyjson_doc *guest; /* what is known of the agent inside the guest (core/guest_status.h); NULL: nothing yet */
     struct pod_exit exit;
     void *migration; /* the migration driver's own */
 };
@@ -100,6 +102,9 @@ struct pod *agent_vmi_pod(struct agent *a, const char *vmi_uid);
 /* Ownership of the guest passes to this pod, or away from it. The new owner writes the VMI's status from then on; one
  * that lost it writes the Pod's only. Noted durably in pod.json. */
 int pod_set_owner(struct pod *p, bool owner, struct gw_error *err);
+
+/* What is known of the agent inside the guest from now on (takes doc); the status follows if it is anything new. */
+void pod_set_guest(struct pod *p, yyjson_doc *doc);
 
 /* Asks QEMU afresh whether the guest runs; paused_reason and the status follow. */
 void pod_look(struct pod *p);

@@ -25,7 +25,12 @@ bool frames_feed(struct frames *f, const void *data, size_t len)
     if (len == 0)
         return true;
     str_add(&f->buffer, data, len);
-    return f->buffer.len <= FRAMES_MAX || memchr(f->buffer.data, '\n', f->buffer.len);
+    return f->buffer.len <= (f->max ? f->max : FRAMES_MAX) || memchr(f->buffer.data, '\n', f->buffer.len);
+}
+
+void frames_clear(struct frames *f)
+{
+    f->buffer.len = f->start = f->scanned = 0;
 }
 
 bool frames_next(struct frames *f, const char **ret_line, size_t *ret_len)

@@ -17,7 +17,7 @@
 #define CONNECT_MS 3000
 #define ANSWER_MS 10000
 #define HEAD_MAX 8192
-#define TEXT_MAX (256 * 1024)
+#define TEXT_MAX (1024 * 1024) /* lists of a guest's users or file systems (agent/guest/answers.h) */
 #define PRIORITIES "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
 
 struct agent_link {

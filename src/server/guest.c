@@ -3,12 +3,14 @@
 #include "server/guest.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 #include <time.h>
 
 #include "api/meta.h"
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/duration.h"
 #include "base/str.h"
 
 #define VMIS "virtualmachineinstances"
@@ -24,23 +26,29 @@ struct row {
     enum gw_reason not_running; /* GW_BAD_REQUEST has virtctl wait for the guest */
     int paused;                 /* the VMI must (1) or must not (0) be paused; -1: no matter */
     const char *otherwise;
-    bool changes;        /* has a body that may say dryRun */
-    enum gw_reason not ; /* what a running VMI answers, because our guests have no such device; GW_OK: they have it */
+    enum { NO_BODY, DRY_RUN, TIMEOUT } body; /* may say dryRun; must say unfreezeTimeout */
+    enum {
+        AGENT_NO_MATTER,
+        AGENT_NEEDED,
+        AGENT_OR_ACPI, /* one of the two must hear of it */
+    } agent;           /* in the guest */
 };
 
 #define NO_GUEST_AGENT "VMI does not have guest agent connected"
 
 static const struct row rows[] = {
-    {"pause", "PUT", false, GW_CONFLICT, 0, "VMI is already paused", true, GW_OK},
-    {"unpause", "PUT", false, GW_CONFLICT, 1, "VMI is not paused", true, GW_OK},
-    {"reset", "PUT", false, GW_CONFLICT, -1, NULL, true, GW_OK},
-    {"softreboot", "PUT", false, GW_CONFLICT, 0, "VMI is paused", true, GW_OK},
-    {"console", "GET", true, GW_BAD_REQUEST, -1, NULL, false, GW_OK},
-    {"portforward", "GET", true, GW_CONFLICT, 0, "VMI is paused", false, GW_OK},
-    {"vnc", "GET", true, GW_BAD_REQUEST, -1, NULL, false, GW_OK},
-    {"guestosinfo", "GET", false, GW_CONFLICT, -1, NO_GUEST_AGENT, false, GW_CONFLICT},
-    {"userlist", "GET", false, GW_CONFLICT, -1, NO_GUEST_AGENT, false, GW_CONFLICT},
-    {"filesystemlist", "GET", false, GW_CONFLICT, -1, NO_GUEST_AGENT, false, GW_CONFLICT},
+    {"pause", "PUT", false, GW_CONFLICT, 0, "VMI is already paused", DRY_RUN, AGENT_NO_MATTER},
+    {"unpause", "PUT", false, GW_CONFLICT, 1, "VMI is not paused", DRY_RUN, AGENT_NO_MATTER},
+    {"reset", "PUT", false, GW_CONFLICT, -1, NULL, DRY_RUN, AGENT_NO_MATTER},
+    {"softreboot", "PUT", false, GW_CONFLICT, 0, "VMI is paused", DRY_RUN, AGENT_OR_ACPI},
+    {"freeze", "PUT", false, GW_CONFLICT, -1, NULL, TIMEOUT, AGENT_NO_MATTER},
+    {"unfreeze", "PUT", false, GW_CONFLICT, -1, NULL, NO_BODY, AGENT_NO_MATTER},
+    {"console", "GET", true, GW_BAD_REQUEST, -1, NULL, NO_BODY, AGENT_NO_MATTER},
+    {"portforward", "GET", true, GW_CONFLICT, 0, "VMI is paused", NO_BODY, AGENT_NO_MATTER},
+    {"vnc", "GET", true, GW_BAD_REQUEST, -1, NULL, NO_BODY, AGENT_NO_MATTER},
+    {"guestosinfo", "GET", false, GW_CONFLICT, -1, NULL, NO_BODY, AGENT_NEEDED},
+    {"userlist", "GET", false, GW_CONFLICT, -1, NULL, NO_BODY, AGENT_NEEDED},
+    {"filesystemlist", "GET", false, GW_CONFLICT, -1, NULL, NO_BODY, AGENT_NEEDED},
 };
 
 static const struct row *row_of(const char *name)
@@ -77,8 +85,12 @@ static int check_vmi(const struct row *row, yyjson_val *vmi, const char *name, s
         return refuse(name, GW_BAD_REQUEST, "No graphics devices are present.", err);
     if (!streq(phase, "Running"))
         return refuse(name, row->not_running, "VM is not running", err);
-    if (row->not )
-        return refuse(name, row->not, row->otherwise, err);
+    if (row->agent && !condition_true(vmi, "AgentConnected") &&
+        (row->agent == AGENT_NEEDED || !json_bool(vmi, "/spec/domain/features/acpi/enabled", true)))
+        return refuse(name, GW_CONFLICT,
+                      row->agent == AGENT_NEEDED ? "VMI does not have guest agent connected"
+                                                 : "VMI neither have the agent connected nor the ACPI feature enabled",
+                      err);
     if (row->paused >= 0 && paused != (row->paused == 1))
         return refuse(name, GW_CONFLICT, row->otherwise, err);
     if (streq(row->name, "pause") && json_at(vmi, "/spec/livenessProbe") &&
@@ -108,12 +120,32 @@ static int read_dry_run(const struct api_request *q, bool *ret, struct gw_error 
     return 0;
 }
 
+/* As KubeVirt's node agent refuses: without the field, though 0 is one. */
+static int read_timeout(const struct api_request *q, int64_t *ret_s, struct gw_error *err)
+{
+    _cleanup_doc_ yyjson_doc *doc = NULL;
+    int64_t ms = 0;
+    int r = q->body_len ? json_parse(q->body, q->body_len, &doc, err) : 0;
+    const char *text = json_str(r == 0 && doc ? yyjson_doc_get_root(doc) : NULL, "/unfreezeTimeout");
+
+    if (r == 0 && !text)
+        r = gw_error_set(err, GW_BAD_REQUEST, "Unfreeze timeout in freeze request is not set (unfreezeTimeout)");
+    r = r < 0 ? r : duration_parse(text, &ms, err);
+    if (r == 0 && ms < 0)
+        r = gw_error_set(err, GW_BAD_REQUEST, "unfreezeTimeout: \"%.40s\" is less than nothing", text);
+    *ret_s = (ms + 999) / 1000;
+    return r;
+}
+
 /* "/vmis/UID/portforward/22" of /portforward/22/tcp. NULL with err filled. */
-static char *agent_path(const struct row *row, yyjson_val *vmi, const struct rest_target *t, struct gw_error *err)
+static char *agent_path(const struct row *row, yyjson_val *vmi, const struct rest_target *t, int64_t timeout_s,
+                        struct gw_error *err)
 {
     const char *uid = meta_uid(vmi);
     char *end;
 
+    if (row->body == TIMEOUT)
+        return xasprintf("/vmis/%s/%s/%" PRId64, uid, row->name, timeout_s);
     if (!streq(row->name, "portforward"))
         return xasprintf("/vmis/%s/%s", uid, row->name);
 
@@ -140,7 +172,9 @@ int guest_refused(const struct agent_answer *answer, struct gw_error *err)
 {
     enum gw_reason reason = gw_reason_from(NULL, answer->status);
 
-    return gw_error_set(err, reason ? reason : GW_INTERNAL_ERROR, "%s", answer->text);
+    if (!reason || reason == GW_INTERNAL_ERROR)
+        return gw_error_set(err, GW_INTERNAL_ERROR, "Internal error occurred: %s", answer->text);
+    return gw_error_set(err, reason, "%s", answer->text);
 }
 
 static void sleep_ms(int64_t ms)
@@ -155,6 +189,7 @@ struct request {
     const struct rest_target *target;
     const struct row *row;
     bool dry_run;
+    int64_t timeout_s;
     bool asked; /* an agent may have done it already */
 };
 
@@ -176,7 +211,7 @@ static int ask_once(struct request *q, struct agent_answer *answer, struct gw_er
         answer->status = 200; /* what we asked for has come to pass meanwhile */
         return 0;
     }
-    path = r < 0 ? NULL : agent_path(q->row, vmi, t, err);
+    path = r < 0 ? NULL : agent_path(q->row, vmi, t, q->timeout_s, err);
     if (!path)
         return r < 0 ? r : -EINVAL;
     if (q->dry_run) {
@@ -232,8 +267,10 @@ static int handle(struct rest_server *s, const struct api_request *q, const stru
                             "the server does not allow this method on the requested resource");
     if (!s->agents)
         return gw_error_set(err, GW_SERVICE_UNAVAILABLE, "this server reaches no agents");
-    if (request.row->changes)
+    if (request.row->body == DRY_RUN)
         r = read_dry_run(q, &request.dry_run, err);
+    else if (request.row->body == TIMEOUT)
+        r = read_timeout(q, &request.timeout_s, err);
     if (r == 0 && request.row->channel && (!q->upgrade || strcasecmp(q->upgrade, "websocket") != 0))
         r = gw_error_set(err, GW_BAD_REQUEST, "%s is a websocket: the request must ask for an upgrade", t->subresource);
     r = r < 0 ? r : ask(&request, &answer, err);
@@ -241,6 +278,8 @@ static int handle(struct rest_server *s, const struct api_request *q, const stru
         return r;
     if (answer.link)
         tunnel_offer(s->agents, TAKE_PTR(answer.link), response);
+    else if (answer.text && *answer.text)
+        api_response_json(response, 200, blob_text(answer.text));
     else
         response->status = 200;
     return 0;
@@ -259,6 +298,8 @@ const struct rest_extra guest_extras[] = {
     ROWS(VMIS, "unpause", "update", false),
     ROWS(VMIS, "reset", "update", false),
     ROWS(VMIS, "softreboot", "update", false),
+    ROWS(VMIS, "freeze", "update", false),
+    ROWS(VMIS, "unfreeze", "update", false),
     ROWS(VMIS, "console", "get", false),
     ROWS(VMIS, "vnc", "get", false),
     ROWS(VMIS, "guestosinfo", "get", false),

@@ -17,7 +17,9 @@ VMI = "virtualmachineinstances/vm1"
 @pytest.fixture(scope="module")
 def machine(cluster, module_ns) -> Vm:
     manifest = vm_manifest("vm1", kernel_boot=True)
-    manifest["spec"]["template"]["spec"]["domain"]["devices"]["autoattachGraphicsDevice"] = True
+    domain = manifest["spec"]["template"]["spec"]["domain"]
+    domain["devices"]["autoattachGraphicsDevice"] = True
+    domain["firmware"]["kernelBoot"]["container"]["initrdPath"] = "/boot/initrd-agent"
     cluster.create(manifest, module_ns)
     made = Vm(cluster, "vm1", module_ns)
     made.wait_guest()
@@ -82,6 +84,56 @@ def test_pause_holds_through_a_restart_and_a_migration(cluster, machine, sub):
     assert machine.guest().values("info")["boot_id"] == boot
     with pytest.raises(Refused, match="409.*not paused"):
         sub.put(f"{VMI}/unpause")
+
+
+def is_connected(machine: Vm) -> bool:
+    return any(c["type"] == "AgentConnected" and c["status"] == "True" for c in machine.vmi["status"]["conditions"])
+
+
+def ask_virtctl(machine: Vm, verb: str) -> dict:
+    done = run(GODWIT, "virtctl", verb, "vm1", "-n", machine.ns, "--kubeconfig", machine.cluster.kubeconfig)
+    return json.loads(done.stdout)
+
+
+def test_the_agent_in_the_guest(machine, sub):
+    """It has been through a migration, and so has its port."""
+    wait_for("the guest's agent", lambda: is_connected(machine), 20)
+    info = ask_virtctl(machine, "guestosinfo")
+    assert info["os"]["prettyName"] == "Godwit test guest 1" and info["hostname"] == "guest"
+    assert {"name": "guest-ping", "enabled": True} in info["supportedCommands"]
+    assert ask_virtctl(machine, "userlist")["items"] == []
+    disk = ask_virtctl(machine, "fslist")["items"][0]
+    assert (disk["diskName"], disk["mountPoint"]) == ("loop0", "/srv") and info["fsInfo"] == {"disks": [disk]}
+    wait_for("its system", lambda: machine.vmi["status"].get("guestOSInfo", {}).get("id") == "godwit", 20)
+    nic = machine.vmi["status"]["interfaces"][0]
+    assert (nic["infoSource"], nic["interfaceName"], nic["name"]) == ("domain, guest-agent", "eth0", "default")
+    assert nic["ipAddress"] == machine.cluster.get("vmi", "vm1", machine.ns)["metadata"]["annotations"]["godwit.io/pod-address"]
+
+
+def test_who_freezes_and_dies_is_followed_by_a_thaw(cluster, machine, sub):
+    with pytest.raises(Refused, match="400.*timeout in freeze request is not set"):
+        sub.put(f"{VMI}/freeze")
+    sub.put(f"{VMI}/freeze", {"unfreezeTimeout": "1h0m0s"})
+    assert ask_virtctl(machine, "guestosinfo")["fsFreezeStatus"] == "frozen"
+    wait_for("the status says so", lambda: machine.vmi["status"].get("fsFreezeStatus") == "frozen", 10)
+    sub.put(f"{VMI}/unfreeze")
+    wait_for("and that it is over", lambda: "fsFreezeStatus" not in machine.vmi["status"], 10)
+    sub.put(f"{VMI}/freeze", {"unfreezeTimeout": "1s"})
+    cluster.kill(machine.node)
+    time.sleep(1)
+    cluster.up()
+    wait_for("it thaws", lambda: not machine.vmi["metadata"]["annotations"].get("godwit.io/unfreeze-at"), 20)
+    assert ask_virtctl(machine, "guestosinfo")["fsFreezeStatus"] == "thawed"
+
+
+def test_a_soft_reboot_by_the_agent(machine, sub):
+    boot = machine.guest().values("info")["boot_id"]
+    sub.put(f"{VMI}/softreboot")
+    wait_for("its agent is gone", lambda: not is_connected(machine), 10)
+    with pytest.raises(Refused, match="409.*VMI does not have guest agent connected"):
+        sub.call("GET", f"{VMI}/guestosinfo")
+    wait_for("it is back", lambda: is_connected(machine), 40)
+    assert machine.guest().values("info")["boot_id"] != boot
 
 
 def test_a_pause_in_mid_migration_is_kept(machine, sub):
@@ -225,8 +277,6 @@ def test_port_forward_carries_much_both_ways(machine, sub):
         assert refused.value.status == status
     with pytest.raises(Refused, match="400.*websocket"):
         sub.call("GET", f"{VMI}/console")
-    with pytest.raises(Refused, match="409.*does not have guest agent connected"):
-        sub.call("GET", f"{VMI}/guestosinfo")
 
 
 def test_reset_boots_the_guest_anew(machine, sub):
@@ -266,7 +316,9 @@ def test_not_running(cluster, ns):
 
 
 def test_softreboot_lets_the_guest_shut_down_first(cluster, machine, sub):
-    """And logs are followed through it, up to QEMU's end."""
+    """Where no agent in the guest does it. And logs are followed through it, up to QEMU's end."""
+    machine.guest().ask("sh touch /run/no-qemu-ga; killall qemu-ga")
+    wait_for("its agent is gone", lambda: not is_connected(machine), 10)
     boot, uid = machine.guest().values("info")["boot_id"], machine.vmi["metadata"]["uid"]
     command = [KUBECTL, "--kubeconfig", cluster.kubeconfig, "logs", "-f", pod_of(machine), "-n", machine.ns]
     with subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, text=True) as following:

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/duration.h"
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -205,9 +206,30 @@ static void test_random(void **state)
     assert_int_equal(strlen(random_suffix(s, 5)), 5);
 }
 
+static void test_durations(void **state)
+{
+    static const struct {
+        const char *text;
+        int64_t ms;
+    } good[] = {
+        {"5m0s", 300000}, {"0", 0}, {"0s", 0}, {"1.5h", 5400000}, {"-2s", -2000}, {"300ms", 300}, {"1h2m3.5s", 3723500},
+        {".5s", 500},     {"1\xc2\xb5s", 0}, {"999999999h", 3162240000000},
+    };
+    static const char *const bad[] = {"", "5", "s", "5x", "1s5", "1 s", ".s", "--1s", "1e3s"};
+    int64_t ms;
+
+    for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+        assert_return_code(duration_parse(good[i].text, &ms, NULL), 0);
+        assert_int_equal(ms, good[i].ms);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+        assert_true(duration_parse(bad[i], &ms, NULL) < 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_durations),
         cmocka_unit_test(test_vec),
         cmocka_unit_test(test_map_keeps_what_is_put),
         cmocka_unit_test(test_map_churn_stays_small),

@@ -118,6 +118,24 @@ static void test_the_smallest_machine(void **state)
         "-device {'driver':'virtio-balloon-pci','id':'balloon-dev','bus':'pcie.0','addr':'0x3.0x0'}");
 }
 
+/* Beside the random numbers, whose device says so by its header then: VMs that were started without the channel must
+ * keep the device as it was. */
+static void test_the_channel_of_the_guest_agent(void **state)
+{
+    struct qemu_setup s = base_setup;
+    _cleanup_strv_ struct strv out = {0};
+
+    s.guest_agent = true;
+    build(SMALL "}}}", &s, &out);
+    assert_words(&out, "-object", "-chardev",
+                 "-object {'qom-type':'memory-backend-memfd','id':'ram','size':134217728,'share':true}");
+    assert_true(has_word(&out, "\"driver\":\"virtio-rng-pci\",\"id\":\"rng-dev\",\"rng\":\"rng\",\"bus\":\"pcie.0\",\"addr\":\"0x2."
+                          "0x0\",\"multifunction\":true"));
+    assert_true(has_word(&out, "\"driver\":\"virtio-serial-pci\",\"id\":\"serial\",\"bus\":\"pcie.0\",\"addr\":\"0x2.0x1\""));
+    assert_true(has_word(&out, "socket,id=guest-agent,path=guest-agent.sock,server=on,wait=off"));
+    assert_true(has_word(&out, "\"bus\":\"serial.0\",\"chardev\":\"guest-agent\",\"name\":\"org.qemu.guest_agent.0\""));
+}
+
 static void test_what_a_spec_can_turn_off_or_set(void **state)
 {
     struct qemu_setup s = base_setup;
@@ -404,6 +422,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_smallest_machine),
+        cmocka_unit_test(test_the_channel_of_the_guest_agent),
         cmocka_unit_test(test_what_a_spec_can_turn_off_or_set),
         cmocka_unit_test(test_graphics_where_they_are_asked_for),
         cmocka_unit_test(test_disks_of_all_kinds),

@@ -2,7 +2,8 @@
 # Builds the test guest under build/testguest: Debian's cloud kernel and static busybox, unpacked and never installed,
 # and the agent of tests/guest. Two forms of the same guest:
 #   disk.qcow2        a bootable disk (SeaBIOS, ISOLINUX), for a containerDisk
-#   vmlinuz, initrd   for kernelBoot; kernel.oci.tar is a container image (OCI layout) with both in /boot
+#   vmlinuz, initrd   for kernelBoot; kernel.oci.tar is a container image (OCI layout) with both in /boot, and with
+#                     initrd-agent, which brings Debian's qemu-ga along
 # The images are bit-identical for the same packages and sources, and are kept until one of the sources changes.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -10,6 +11,7 @@ top=$PWD
 out=$top/build/testguest
 root=$out/root
 export SOURCE_DATE_EPOCH=1700000000 TZ=UTC
+agent_packages=(qemu-guest-agent libc6 libglib2.0-0 libnuma1 libpcre2-8-0 libudev1 liburing2)
 modules=(virtio_pci virtio_net virtio_blk virtio_balloon virtio-rng isofs button evdev)
 
 sources() { cat tools/testguest/build.sh tests/guest/* tests/probe/{echo.c,echo.h,pattern.h,udp.h} | sha256sum; }
@@ -21,7 +23,8 @@ fetch() {
         head -n 1)
     [ -n "$kernel" ] || kernel=$(apt-cache depends linux-image-virtual | sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p')
     mkdir -p "$out/debs"
-    (cd "$out/debs" && apt-get -q download -o APT::Sandbox::User=root "$kernel" busybox-static isolinux syslinux-common)
+    (cd "$out/debs" && apt-get -q download -o APT::Sandbox::User=root "$kernel" busybox-static isolinux syslinux-common \
+        "${agent_packages[@]}")
     rm -rf "$out/unpacked"
     for deb in "$out"/debs/*.deb; do dpkg -x "$deb" "$out/unpacked"; done
 }
@@ -31,17 +34,45 @@ compile_agent() {
         tests/guest/*.c tests/probe/echo.c
 }
 
-# The modules with all that they depend on, in an order that loads.
+# copy_modules FOLDER MODULE...: the modules with all that they depend on, in an order that loads.
 copy_modules() {
-    local version path
+    local to=$1 version path
+    shift
+    mkdir -p "$to"
     version=$(basename "$out"/unpacked/lib/modules/*)
     depmod -b "$out/unpacked" "$version"
-    for module in "${modules[@]}"; do
+    for module in "$@"; do
         modprobe -d "$out/unpacked" -S "$version" --show-depends "$module"
     done | awk '$1=="insmod" && !seen[$2]++ {print $2}' | while read -r path; do
-        cp "$path" "$root/modules/"
+        cp "$path" "$to/"
         basename "$path"
-    done >"$root/modules/order"
+    done >"$to/order"
+}
+
+# What the program at $1 needs of the unpacked libraries, its loader included, and what they need.
+libraries() {
+    local name path
+    readelf -d "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | while read -r name; do
+        path=$(find "$out/unpacked/lib" "$out/unpacked/usr/lib" "$out/unpacked/lib64" -name "$name" | head -n 1)
+        [ -z "$path" ] || { echo "$path"; libraries "$path"; }
+    done
+}
+
+# qemu-ga with its libraries and driver, as what is laid over the guest's root.
+fill_agent_root() {
+    local path
+    rm -rf "$root"
+    mkdir -p "$root"/{bin,sbin,etc,lib64,lib/x86_64-linux-gnu,var/run}
+    printf '%s\n' '#!/bin/sh' 'exec /bin/reboot -f' >"$root/sbin/shutdown" # which qemu-ga runs
+    chmod 755 "$root/sbin/shutdown"
+    cp "$out/unpacked/usr/sbin/qemu-ga" "$root/bin/"
+    libraries "$root/bin/qemu-ga" | sort -u | while read -r path; do
+        case $path in */ld-linux*) cp -L "$path" "$root/lib64/" ;; *) cp -L "$path" "$root/lib/x86_64-linux-gnu/" ;; esac
+    done
+    cp -L "$out"/unpacked/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2 "$root/lib64/"
+    copy_modules "$root/modules-agent" virtio_console loop
+    printf '%s\n' 'NAME="Godwit test guest"' 'ID=godwit' 'PRETTY_NAME="Godwit test guest 1"' 'VERSION="1 (Test)"' \
+        'VERSION_ID=1' >"$root/etc/os-release"
 }
 
 fill_root() {
@@ -59,13 +90,12 @@ fill_root() {
     printf '%s\n' 'Godwit test guest: log in as root, password godwit.' \
         'Its agent: nc 127.0.0.1 7000, then help.' >"$root/etc/issue"
     compile_agent
-    copy_modules
+    copy_modules "$root/modules" "${modules[@]}"
 }
 
-pack_initrd() {
+pack_root() {
     find "$root" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
-    (cd "$root" && find . | LC_ALL=C sort | cpio --quiet -o -H newc --reproducible -R 0:0) | gzip -9n >"$out/initrd"
-    cp "$out"/unpacked/boot/vmlinuz-* "$out/vmlinuz"
+    (cd "$root" && find . | LC_ALL=C sort | cpio --quiet -o -H newc --reproducible -R 0:0) | gzip -9n
 }
 
 # An ISO that is a bootable disk as well, grown to 64 MiB so that the guest has room to write to.
@@ -95,7 +125,7 @@ add_blob() {
 make_kernel_image() {
     local layout=$out/layout layer config diff_id
     rm -rf "$layout" && mkdir -p "$layout/blobs/sha256"
-    reproducible_tar -C "$out" --transform 's,^,boot/,' -cf "$out/layer" vmlinuz initrd
+    reproducible_tar -C "$out" --transform 's,^,boot/,' -cf "$out/layer" vmlinuz initrd initrd-agent
     diff_id=$(sha256sum "$out/layer" | cut -d' ' -f1)
     layer=$(add_blob "$out/layer")
     printf '{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' "$diff_id" >"$out/config"
@@ -111,9 +141,12 @@ make_kernel_image() {
 
 [ "$(cat "$out/stamp" 2>/dev/null)" = "$(sources)" ] && exit 0
 mkdir -p "$out"
-[ -d "$out/unpacked/boot" ] || fetch
+[ -x "$out/unpacked/usr/sbin/qemu-ga" ] || fetch
 fill_root
-pack_initrd
+pack_root >"$out/initrd"
+fill_agent_root
+pack_root | cat "$out/initrd" - >"$out/initrd-agent" # the kernel unpacks one after the other
+cp "$out"/unpacked/boot/vmlinuz-* "$out/vmlinuz"
 make_disk
 make_kernel_image
 rm -rf "$root" "$out/tree" "$out/disk.iso"

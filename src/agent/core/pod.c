@@ -77,6 +77,16 @@ int pod_set_owner(struct pod *p, bool owner, struct gw_error *err)
     return 0;
 }
 
+void pod_set_guest(struct pod *p, yyjson_doc *doc)
+{
+    bool same = p->guest && doc && json_equal(yyjson_doc_get_root(p->guest), yyjson_doc_get_root(doc));
+
+    yyjson_doc_free(p->guest);
+    p->guest = doc;
+    if (!same)
+        vm_touch(vm_of(p));
+}
+
 static int64_t grace_of(const struct vm *vm, int grace_s)
 {
     yyjson_val *v = vm->pod.vmi ? yyjson_doc_get_root(vm->pod.vmi) : NULL;

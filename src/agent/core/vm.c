@@ -299,6 +299,7 @@ void vm_free(struct vm *vm)
     disks_done(&vm->pod.disks);
     yyjson_doc_free(vm->object);
     yyjson_doc_free(vm->pod.vmi);
+    yyjson_doc_free(vm->pod.guest);
     char *texts[] = {vm->pod.uid,           vm->pod.ns,           vm->pod.name,    vm->pod.vmi_name, vm->pod.vmi_uid,
                      vm->pod.migration_uid, vm->pod.dir,          vm->pod.run_dir, vm->pod.machine,  vm->pod.cpu,
                      vm->pod.exit.reason,   vm->pod.exit.message, vm->run_state,   vm->end_reason,   vm->end_message,

@@ -68,6 +68,7 @@ int vm_note_write(struct vm *vm, struct gw_error *err)
     json_set_bool(d, "/owner", p->owner);
     put(d, "/machine", p->machine);
     put(d, "/cpu", p->cpu);
+    json_set_bool(d, "/guestAgentChannel", p->has_channel);
     put(d, "/kernelDigest", vm->volumes.kernel_digest);
     json_set_int(d, "/memory", p->memory);
     json_set_bool(d, "/started", vm->started);
@@ -140,6 +141,7 @@ static void take_note(struct vm *vm, yyjson_val *v)
     p->owner = json_bool(v, "/owner", false);
     p->machine = get(v, "/machine");
     p->cpu = get(v, "/cpu");
+    p->has_channel = json_bool(v, "/guestAgentChannel", false);
     p->memory = json_int(v, "/memory", 0);
     vm->volumes.kernel_digest = get(v, "/kernelDigest");
     vm->started = json_bool(v, "/started", false);

@@ -76,6 +76,8 @@ yyjson_mut_doc *vm_wanted_vmi(void *userdata)
         .machine = vm->pod.machine,
         .cpu = vm->pod.cpu,
         .kernel_digest = vm->volumes.kernel_digest,
+        .has_channel = vm->pod.has_channel,
+        .guest = vm->pod.guest ? yyjson_doc_get_root(vm->pod.guest) : NULL,
         .disks = &vm->pod.disks,
         .digests = &vm->volumes.digests,
         .facts = vm->core->agent->qemu,

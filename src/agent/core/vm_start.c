@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "agent/core/vm.h"
+#include "agent/core/vmi_status.h"
 #include "agent/core/worker.h"
 #include "agent/launcher/spec.h"
 #include "agent/network/pod_network.h"
@@ -198,6 +199,7 @@ static int build_command(struct vm *vm, yyjson_val *v, struct strv *argv, struct
     vm->pod.machine = TAKE_PTR(machine);
     vm->pod.cpu = TAKE_PTR(cpu);
     vm->pod.memory = qemu_guest_memory(v);
+    vm->pod.has_channel = !vm->pod.migration_uid || json_key_str(v, "/metadata/annotations", VMI_GUEST_AGENT_CHANNEL);
     const struct qemu_setup setup = {
         .binary = binary,
         .accelerator = qemu_accelerator(f),
@@ -211,6 +213,7 @@ static int build_command(struct vm *vm, yyjson_val *v, struct strv *argv, struct
         .initrd = vm->volumes.initrd,
         .console_fd = LAUNCHER_CONSOLE_FD,
         .qmp_fd = LAUNCHER_QMP_FD,
+        .guest_agent = vm->pod.has_channel,
         .incoming = vm->pod.migration_uid != NULL,
     };
     if (setup.n_nics > 1)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/core/difference.h"
+#include "agent/core/guest_status.h"
 #include "agent/qemu/command.h"
 #include "api/meta.h"
 #include "api/quantity.h"
@@ -142,7 +143,7 @@ static void want_interfaces(yyjson_mut_doc *d, yyjson_val *vmi, const struct vmi
         yyjson_mut_obj_add_int(d, item, "queueCount", 1);
         want_text(d, item, "linkState", "up");
     }
-    if (yyjson_mut_arr_size(list))
+    if (merge_guest_interfaces(d, list, vmi, r->guest) && yyjson_mut_arr_size(list))
         json_set(d, "/status/interfaces", list);
 }
 
@@ -214,6 +215,8 @@ static void want_machine(yyjson_mut_doc *d, yyjson_val *vmi, const struct vmi_re
         json_set_str(d, "/metadata/annotations/godwit.io~1cpu", r->cpu);
     if (r->kernel_digest)
         json_set_str(d, "/metadata/annotations/godwit.io~1kernel-boot-digest", r->kernel_digest);
+    if (r->has_channel)
+        json_set_str(d, "/metadata/annotations/godwit.io~1guest-agent-channel", "true");
 }
 
 /* Once it is known with which QEMU it runs; a final VMI keeps what it had. */
@@ -251,6 +254,10 @@ static void want_conditions(yyjson_mut_doc *d, yyjson_val *vmi, const struct vmi
     else
         condition_remove(d, "Paused");
     condition_remove(d, "Synchronized");
+    if (final)
+        condition_remove(d, "AgentConnected");
+    else
+        want_guest(d, vmi, r->guest, r->now_ms);
 }
 
 /* --- The patch --- */

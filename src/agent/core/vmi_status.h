@@ -8,6 +8,9 @@
 
 #define GODWIT_RUNTIME_USER 107
 
+/* Annotation, "true": QEMU has the guest agent's channel, and so must a migration's target. */
+#define VMI_GUEST_AGENT_CHANNEL "godwit.io/guest-agent-channel"
+
 enum vm_phase { VM_SCHEDULED, VM_RUNNING, VM_SUCCEEDED, VM_FAILED, VM_PHASE_MAX };
 const char *vm_phase_string(enum vm_phase phase);
 
@@ -22,6 +25,8 @@ struct vmi_report {
     const char *machine;       /* NULL until QEMU was started */
     const char *cpu;           /* recorded for migration targets */
     const char *kernel_digest; /* the same; NULL without kernelBoot */
+    bool has_channel;          /* the same: VMI_GUEST_AGENT_CHANNEL */
+    yyjson_val *guest;         /* what is known of the agent inside (guest_status.h); NULL: nothing yet */
     const struct disk_vec *disks;
     const struct strv *digests; /* per disk; may be shorter */
     const struct qemu_facts *facts;

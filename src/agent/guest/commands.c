@@ -262,31 +262,39 @@ static const struct row *row_of(const char *name)
     return &rows[i];
 }
 
-static void serve(void *userdata, const struct endpoint_call *call)
+static void begin(struct guest_services *g, struct pod *p, const char *name, struct http_request *request)
 {
     static uint64_t last_id;
-    struct guest_services *g = userdata;
-    struct pod *p = guest_pod(call);
-
-    if (!p)
-        return;
     struct command *c = xnew(struct command);
+
     *c = (struct command){
-        .g = g, .next = g->commands, .request = call->request, .row = row_of(call->what), .pod_uid = xstrdup(p->uid)};
+        .g = g, .next = g->commands, .request = request, .row = row_of(name), .pod_uid = xstrdup(p->uid)};
     c->id = ++last_id;
     g->commands = c;
     c->timer = env_timer(g->agent->env, PATIENCE_MS, on_timeout, c);
-    http_later(call->request);
+    http_later(request);
     if (c->row->paused == 0)
         ask(c, "query-migrate", on_copy_before);
     else
         ask(c, "query-status", on_state_before);
 }
 
+static void serve(void *userdata, const struct endpoint_call *call)
+{
+    struct pod *p = guest_pod(call);
+
+    if (p)
+        begin(userdata, p, call->what, call->request);
+}
+
+void command_press_button(struct guest_services *g, struct pod *p, struct http_request *request)
+{
+    begin(g, p, "softreboot", request);
+}
+
 const struct endpoint_route command_routes[] = {
     {"PUT", "vmis", "pause", CALLER_SERVER, serve},
     {"PUT", "vmis", "unpause", CALLER_SERVER, serve},
     {"PUT", "vmis", "reset", CALLER_SERVER, serve},
-    {"PUT", "vmis", "softreboot", CALLER_SERVER, serve},
     {0},
 };

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "agent/guest/talk.h"
+
 #include "base/alloc.h"
 
 #define CHANNELS_MAX 128 /* of the endpoint's 256 connections */
@@ -9,16 +11,20 @@
 static void on_changed(void *userdata, struct pod *p)
 {
     commands_look(userdata, p, false);
+    talk_vmi_changed(userdata, p);
+    freeze_look(userdata, p);
 }
 
 static void on_attached(void *userdata, struct pod *p)
 {
     reboot_attached(userdata, p);
+    talk_attached(userdata, p);
 }
 
 static void on_event(void *userdata, struct pod *p, const char *name, yyjson_val *data, int64_t time_us)
 {
     reboot_event(userdata, p, name, data);
+    talk_event(userdata, p, name, data);
 }
 
 static bool on_ended(void *userdata, struct pod *p)
@@ -35,6 +41,8 @@ static void on_gone(void *userdata, struct pod *p)
     logs_ended(g, p);
     commands_look(g, p, true);
     map_remove(g->reboots, p->uid);
+    errands_drop(g, map_get(g->talks, p->uid));
+    map_remove(g->talks, p->uid);
 }
 
 struct pod *guest_pod(const struct endpoint_call *call)
@@ -74,10 +82,14 @@ struct guest_services *guest_start(struct agent *a)
 
     g->agent = a;
     g->reboots = map_new(free);
+    g->talks = map_new(talk_free);
     agent_add_pod_hooks(a, &hooks, g);
     endpoint_add(a->endpoint, log_routes, g);
     endpoint_add(a->endpoint, channel_routes, g);
     endpoint_add(a->endpoint, command_routes, g);
+    endpoint_add(a->endpoint, facts_routes, g);
+    endpoint_add(a->endpoint, freeze_routes, g);
+    endpoint_add(a->endpoint, reboot_routes, g);
     return g;
 }
 
@@ -86,6 +98,8 @@ struct guest_services *guest_stop(struct guest_services *g)
     if (!g)
         return NULL;
     commands_stop(g);
+    errands_drop(g, NULL);
+    map_free(g->talks);
     map_free(g->reboots);
     free(g);
     return NULL;

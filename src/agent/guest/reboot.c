@@ -1,4 +1,6 @@
-/* A soft reboot: the guest is asked to shut itself down by its power button, and started again when it has.
+/* PUT /vmis/UID/softreboot. As in KubeVirt the guest's agent is asked, if there is one (guest-shutdown, mode reboot):
+ * then the guest resets itself. It says nothing when it obeys. Where it does not hear us, or refuses, or there is none,
+ * the guest is asked to shut itself down by its power button, and started again when it has.
  *
  * QEMU would end with the guest. So it is told to stand still at a shutdown instead (set-action, QEMU 6.0 and later),
  * of which the SHUTDOWN event tells; then it is reset and goes on. A QEMU that stands still there is also what a
@@ -6,11 +8,12 @@
  * it down, the shutdown is its end after all. */
 #include <string.h>
 
-#include "agent/guest/guest_internal.h"
+#include "agent/guest/talk.h"
 #include "base/alloc.h"
 #include "base/log.h"
 
 #define HEED_MS 180000
+#define OBEY_MS 1500 /* in which a refusal would have come */
 
 struct wish {
     int64_t until_ms; /* monotonic */
@@ -77,3 +80,40 @@ void reboot_attached(struct guest_services *g, struct pod *p)
     *q = (struct question){g->agent, xstrdup(p->uid)};
     qmp_command(p->qmp, "query-status", NULL, on_state, q);
 }
+
+/* --- The request --- */
+
+static void on_agent(void *userdata, yyjson_val *result, const struct ga_fault *fault)
+{
+    struct errand *e = userdata;
+    struct pod *p = talk_pod(e->talk);
+    struct http_request *request;
+
+    if (fault && (!fault->sent || fault->failure == GA_REFUSED) && p && (request = errand_leave(e))) {
+        command_press_button(e->talk->services, p, request);
+    } else if (!e->over) {
+        log_info("pod %s: the guest's agent reboots it", e->talk->uid);
+        errand_end(e, 200, NULL, NULL);
+    }
+    errand_answered(e);
+}
+
+static void serve(void *userdata, const struct endpoint_call *call)
+{
+    struct guest_services *g = userdata;
+    struct pod *p = guest_pod(call);
+    struct talk *t = p ? map_get(g->talks, p->uid) : NULL;
+    yyjson_mut_doc *reboot;
+
+    if (!p)
+        return;
+    if (!t || talk_obstacle(t)) {
+        command_press_button(g, p, call->request);
+        return;
+    }
+    reboot = json_object();
+    json_set_str(reboot, "/mode", "reboot");
+    errand_ask(errand_new(t, call->request), "guest-shutdown", reboot, OBEY_MS, on_agent);
+}
+
+const struct endpoint_route reboot_routes[] = {{"PUT", "vmis", "softreboot", CALLER_SERVER, serve}, {0}};

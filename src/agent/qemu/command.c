@@ -15,6 +15,7 @@
 #define DISK_SLOTS (SLOT_SCSI - SLOT_DISK)
 #define NETWORK_SLOTS (SLOT_DISK - SLOT_NETWORK)
 #define SATA_PORTS 6
+#define GUEST_PORTS 4
 
 /* Takes the document and appends "option JSON". QEMU's JSON form knows no escaping rules of its own, so that paths may
  * hold commas. */
@@ -140,7 +141,24 @@ static void add_graphics(yyjson_val *vmi, struct strv *out)
     add_json(out, "-device", d);
 }
 
-static void add_small_devices(yyjson_val *vmi, struct strv *out)
+/* Not one more slot, since all are given away: the second function of the one before. */
+static void add_guest_agent(struct strv *out)
+{
+    yyjson_mut_doc *d = device("virtio-serial-pci", "serial");
+
+    json_set_str(d, "/bus", "pcie.0");
+    json_set_str(d, "/addr", "0x2.0x1");
+    json_set_int(d, "/max_ports", GUEST_PORTS);
+    add_json(out, "-device", d);
+    add_option(out, "-chardev", "socket,id=" QEMU_GA_CHARDEV ",path=" QEMU_GA_SOCKET ",server=on,wait=off");
+    d = device("virtserialport", QEMU_GA_PORT);
+    json_set_str(d, "/bus", "serial.0");
+    json_set_str(d, "/chardev", QEMU_GA_CHARDEV);
+    json_set_str(d, "/name", "org.qemu.guest_agent.0");
+    add_json(out, "-device", d);
+}
+
+static void add_small_devices(yyjson_val *vmi, const struct qemu_setup *s, struct strv *out)
 {
     yyjson_mut_doc *rng = json_object(), *d;
 
@@ -151,7 +169,11 @@ static void add_small_devices(yyjson_val *vmi, struct strv *out)
     d = device("virtio-rng-pci", "rng-dev");
     json_set_str(d, "/rng", "rng");
     set_address(d, SLOT_RNG, 1, 0);
+    if (s->guest_agent)
+        json_set_bool(d, "/multifunction", true);
     add_json(out, "-device", d);
+    if (s->guest_agent)
+        add_guest_agent(out);
     if (!json_bool(vmi, "/spec/domain/devices/autoattachMemBalloon", true))
         return;
     d = device("virtio-balloon-pci", "balloon-dev");
@@ -410,7 +432,7 @@ int qemu_command(yyjson_val *vmi, const struct qemu_setup *s, struct strv *ret, 
     add_monitors(s, ret);
     add_console(vmi, s, ret);
     add_graphics(vmi, ret);
-    add_small_devices(vmi, ret);
+    add_small_devices(vmi, s, ret);
     for (size_t i = 0; i < s->n_nics && r == 0; i++)
         r = add_nic(vmi, s, i, ret, err);
     if (r == 0)

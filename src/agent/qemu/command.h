@@ -5,9 +5,11 @@
  * in its list, never from what happened to be free, and MAC addresses from the VM's name. Paths, descriptors and tap
  * names may differ. The layout of bus pcie.0 (q35 itself holds 0x00 and 0x1f):
  *
- *   0x02 rng   0x03 balloon   0x04-0x07 network   0x08-0x1d virtio disks   0x1e SCSI controller   0x1f.2 SATA (built
- * in)
- */
+ *   0x02 rng   0x02.1 guest agent's channel   0x03 balloon   0x04-0x07 network   0x08-0x1d virtio disks
+ *   0x1e SCSI controller   0x1f.2 SATA (built in)
+ *
+ * What later versions add is there for VMs that were started with it only: the source records it, and the target goes
+ * by that (guest_agent below). */
 #pragma once
 
 #include "agent/qemu/disk.h"
@@ -19,6 +21,11 @@
 #define QEMU_QMP_SOCKET "qmp.sock"             /* the agent's */
 #define QEMU_VNC_SOCKET "vnc.sock"             /* of VMs with a graphics device */
 #define QEMU_QMP_SPARE_SOCKET "qmp-tools.sock" /* for tools and people */
+#define QEMU_GA_SOCKET "guest-agent.sock"      /* the host's end of the guest agent's channel */
+
+/* The chardev of that channel, and the port: its id in VSERPORT_CHANGE. */
+#define QEMU_GA_CHARDEV "guest-agent"
+#define QEMU_GA_PORT "guest-agent-dev"
 
 struct qemu_nic {
     const char *ifname;
@@ -37,6 +44,7 @@ struct qemu_setup {
     const char *kernel, *initrd; /* kernelBoot; NULL without */
     int console_fd;              /* a connected socket that QEMU inherits: the serial console */
     int qmp_fd;                  /* another: the launcher's QMP session */
+    bool guest_agent;            /* has the guest agent's channel, as all have that this version starts */
     bool incoming;               /* waits for a migration instead of starting */
 };
 

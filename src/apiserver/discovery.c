@@ -119,10 +119,39 @@ static void answer_version(const struct api_request *request, struct api_respons
     api_response_json(response, 200, json_encode(d->root));
 }
 
+static void add_group_paths(yyjson_mut_doc *d, yyjson_mut_val *list, const struct catalog_group *g)
+{
+    _cleanup_free_ char *root = *g->name ? xasprintf("/apis/%s", g->name) : xstrdup("/api");
+
+    yyjson_mut_arr_add_strcpy(d, list, root);
+    VEC_EACH(&g->versions, version) {
+        _cleanup_free_ char *path = xasprintf("%s/%s", root, *version);
+        yyjson_mut_arr_add_strcpy(d, list, path);
+    }
+    if (!*g->name)
+        yyjson_mut_arr_add_str(d, list, "/apis");
+}
+
+/* GET /: what paths there are, for people and for tools that look around. */
+static void answer_paths(const struct catalog_vec *catalog, struct api_response *response)
+{
+    static const char *const others[] = {"/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"};
+    _cleanup_mut_doc_ yyjson_mut_doc *d = json_object();
+    yyjson_mut_val *list = yyjson_mut_obj_add_arr(d, d->root, "paths");
+
+    VEC_EACH(catalog, g) /* the core group is the first */
+        add_group_paths(d, list, g);
+    for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+        yyjson_mut_arr_add_str(d, list, others[i]);
+    api_response_json(response, 200, json_encode(d->root));
+}
+
 static bool is_ours(const struct http_uri *uri)
 {
     const char *first = uri->n_segments ? uri->segments[0] : "";
 
+    if (uri->n_segments == 0)
+        return true;
     if (streq(first, "api"))
         return uri->n_segments <= 2;
     if (streq(first, "apis"))
@@ -147,7 +176,7 @@ static int check(struct rest_server *s, const struct api_request *request, const
 static void handle(struct discovery *d, const struct http_uri *uri, const struct api_request *request,
                    struct api_response *response)
 {
-    const char *first = uri->segments[0];
+    const char *first = uri->n_segments ? uri->segments[0] : "";
     _cleanup_catalog_ struct catalog_vec catalog = {0};
 
     if (streq(first, "version")) {
@@ -159,7 +188,9 @@ static void handle(struct discovery *d, const struct http_uri *uri, const struct
         return;
     }
     catalog_read(d->rest, &catalog);
-    if (uri->n_segments == 1)
+    if (!*first)
+        answer_paths(&catalog, response);
+    else if (uri->n_segments == 1)
         answer_root(&catalog, streq(first, "api"), request, response);
     else if (!answer_below(&catalog, uri, request, response))
         api_response_text(response, 404, "404 page not found\n");

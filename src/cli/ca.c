@@ -16,11 +16,13 @@ void usage_ca(FILE *out)
     fputs("usage: godwit ca status [--kubeconfig FILE]\n"
           "       godwit ca rotate begin|finish|abort [cluster|migration] [--kubeconfig FILE]\n\n"
           "Replaces the authorities (both, unless one is named) while everything runs:\n\n"
-          "  begin    makes new ones, which everybody is told to trust beside the old ones; as soon as every agent does,\n"
+          "  begin    makes new ones, which everybody is told to trust beside the old ones; as soon as every agent "
+          "does,\n"
           "           they sign all new certificates, and agents renew theirs\n"
           "  finish   ends the trust in the old ones; refused, with the reason, while somebody needs them\n"
           "  abort    gives new ones up that have not begun to sign\n\n"
-          "Between begin and finish (phase Renewing), make people's kubeconfigs anew: those of the old authority end with\n"
+          "Between begin and finish (phase Renewing), make people's kubeconfigs anew: those of the old authority end "
+          "with\n"
           "finish.\n",
           out);
 }

@@ -1,4 +1,5 @@
-/* certificateauthorities.godwit.io: what the authorities are and whom a roll-over waits for, computed for each request. */
+/* certificateauthorities.godwit.io: what the authorities are and whom a roll-over waits for, computed for each request.
+ */
 #include <string.h>
 
 #include "api/meta.h"

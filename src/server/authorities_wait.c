@@ -100,7 +100,8 @@ static bool is_silent(yyjson_val *node)
 
 static const char *not_ready(const struct waiting *w, yyjson_val *says)
 {
-    bool renewing = pki_authority_now(w->one->authority)->phase == PKI_RENEWING, cluster = w->one == &w->a->each[CLUSTER];
+    bool renewing = pki_authority_now(w->one->authority)->phase == PKI_RENEWING,
+         cluster = w->one == &w->a->each[CLUSTER];
 
     if (!says)
         return "its agent does not say which authorities it trusts";

@@ -253,7 +253,7 @@ static void test_new_kinds_show_up(void **state)
 static void test_other_paths(void **state)
 {
     static const char *const others[] = {
-        "/", "/healthz", "/api/v1/pods", "/apis/kubevirt.io/v1/virtualmachines", "/versions", "/api/%zz"};
+        "/healthz", "/api/v1/pods", "/apis/kubevirt.io/v1/virtualmachines", "/versions", "/api/%zz"};
     static const char *const missing[] = {"/apis/none.io",
                                           "/apis/kubevirt.io/v9",
                                           "/api/v2",
@@ -273,6 +273,21 @@ static void test_other_paths(void **state)
     }
     _cleanup_answer_ struct answer post = ask("POST", "/apis", NULL, NULL);
     assert_int_equal(post.status, 405);
+}
+
+static void test_paths(void **state)
+{
+    static const char *const some[] = {"/api", "/api/v1", "/apis", "/apis/kubevirt.io", "/apis/kubevirt.io/v1", "/version"};
+    _cleanup_answer_ struct answer a = get("/", NULL);
+    yyjson_val *path;
+
+    for (size_t i = 0; i < ARRAY_SIZE(some); i++) {
+        bool found = false;
+        json_each(json_at(root(&a), "/paths"), path)
+            found = found || yyjson_equals_str(path, some[i]);
+        if (!found)
+            fail_msg("%s is not listed", some[i]);
+    }
 }
 
 static void test_strangers_are_refused(void **state)
@@ -495,6 +510,7 @@ int main(void)
         cmocka_unit_test(test_etags),
         cmocka_unit_test(test_new_kinds_show_up),
         cmocka_unit_test(test_other_paths),
+        cmocka_unit_test(test_paths),
         cmocka_unit_test(test_strangers_are_refused),
         cmocka_unit_test(test_version),
         cmocka_unit_test(test_openapi_index_leads_to_documents),

@@ -1,7 +1,7 @@
-/* Whom the agent trusts: the authorities of the cluster and of migrations, of which there are two each during a roll-over
- * (docs/security.md). They come from --ca-file at first, and from then on from ConfigMap kube-system/godwit-ca, which is
- * followed; what was read there is kept under STATE/pki for the next start. A --ca-file with other contents than at the
- * last start counts for more than what was kept: an operator has put it there. */
+/* Whom the agent trusts: the authorities of the cluster and of migrations, of which there are two each during a
+ * roll-over (docs/security.md). They come from --ca-file at first, and from then on from ConfigMap
+ * kube-system/godwit-ca, which is followed; what was read there is kept under STATE/pki for the next start. A --ca-file
+ * with other contents than at the last start counts for more than what was kept: an operator has put it there. */
 #pragma once
 
 #include "agent/agent.h"

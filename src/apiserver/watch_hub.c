@@ -22,7 +22,7 @@
 
 #include "apiserver/watch_internal.h"
 
-#define RING_BYTES (4u << 20)
+#define RING_BYTES (1u << 20)
 
 /* --- The source --- */
 
@@ -77,7 +77,7 @@ static void ring_drop(struct watch_hub *h)
     struct hub_event *e = h->ring[h->ring_first];
 
     h->ring_floor = e->store.revision;
-    h->ring_bytes -= e->store.value ? e->store.value->len : 0;
+    h->ring_bytes -= hub_event_bytes(e);
     h->ring_first = (h->ring_first + 1) % RING_EVENTS;
     h->ring_len--;
     hub_event_unref(e);
@@ -114,10 +114,9 @@ size_t watch_hub_watchers(struct watch_hub *h)
     return n;
 }
 
-/* An event's value is the `previous` of the next one of its key, so only values count. */
 static void ring_add(struct watch_hub *h, struct hub_event *e)
 {
-    size_t bytes = e->store.value ? e->store.value->len : 0;
+    size_t bytes = hub_event_bytes(e);
 
     while (h->ring_len == RING_EVENTS || (h->ring_len && h->ring_bytes + bytes > RING_BYTES))
         ring_drop(h);
@@ -201,6 +200,7 @@ static void pump(struct watch_hub *h, int64_t now)
         h->position = event->store.revision;
         ring_add(h, event);
         tell_all(h, event, now);
+        hub_event_rest(event);
     }
     if (r < 0)
         start_over(h);

@@ -10,7 +10,7 @@
 
 enum watch_type { WATCH_ADDED, WATCH_MODIFIED, WATCH_DELETED, WATCH_BOOKMARK, WATCH_ERROR, WATCH_TYPE_MAX };
 
-/* An encoded event in one of the forms that watchers want; kept with the event. */
+/* An encoded event in one of the forms that watchers want; kept with the event while it is told. */
 struct watch_line {
     enum watch_type type;
     const struct kind *kind; /* the stored one, or a view of it */
@@ -26,13 +26,17 @@ struct watch_line {
 struct hub_event {
     unsigned refs;
     struct store_event store;
-    yyjson_doc *value, *previous; /* parsed when a selector first asks */
+    yyjson_doc *value, *previous; /* parsed when a selector first asks; both until hub_event_rest */
     struct watch_line *lines;
 };
 
 struct hub_event *hub_event_new(struct store_event *e); /* takes e over */
 struct hub_event *hub_event_ref(struct hub_event *e);
 void hub_event_unref(struct hub_event *e);
+/* Drops what can be made again, and takes several times the bytes of the object: for events that were told. */
+void hub_event_rest(struct hub_event *e);
+/* Bytes of the objects that it holds. */
+size_t hub_event_bytes(const struct hub_event *e);
 DEFINE_CLEANUP(struct hub_event *, hub_event_unref)
 
 /* What a watcher is told of an event, or WATCH_TYPE_MAX: nothing. */

@@ -46,8 +46,12 @@ static void join_locked(struct watch_hub *h, struct watcher *w, int64_t now)
 {
     struct channel *ch = map_get(h->channels, w->options.kind.kind->prefix);
 
-    for (size_t i = 0; i < h->ring_len; i++)
-        (void)watcher_tell(w, h->ring[(h->ring_first + i) % RING_EVENTS], now);
+    for (size_t i = 0; i < h->ring_len; i++) {
+        struct hub_event *e = h->ring[(h->ring_first + i) % RING_EVENTS];
+
+        (void)watcher_tell(w, e, now);
+        hub_event_rest(e);
+    }
     w->from = MAX(w->from, h->position);
     if (!ch) {
         ch = xnew(struct channel);

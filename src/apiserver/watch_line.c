@@ -29,10 +29,8 @@ struct hub_event *hub_event_ref(struct hub_event *e)
     return e;
 }
 
-void hub_event_unref(struct hub_event *e)
+void hub_event_rest(struct hub_event *e)
 {
-    if (!e || --e->refs > 0)
-        return;
     while (e->lines) {
         struct watch_line *line = e->lines;
 
@@ -43,8 +41,21 @@ void hub_event_unref(struct hub_event *e)
     }
     yyjson_doc_free(e->value);
     yyjson_doc_free(e->previous);
+    e->value = e->previous = NULL;
+}
+
+void hub_event_unref(struct hub_event *e)
+{
+    if (!e || --e->refs > 0)
+        return;
+    hub_event_rest(e);
     store_event_done(&e->store);
     free(e);
+}
+
+size_t hub_event_bytes(const struct hub_event *e)
+{
+    return (e->store.value ? e->store.value->len : 0) + (e->store.previous ? e->store.previous->len : 0);
 }
 
 static bool holds(const struct selection *s, const struct blob *stored, yyjson_doc **doc)

@@ -19,7 +19,8 @@ struct websocket *websocket_new(enum websocket_side side);
 struct websocket *websocket_free(struct websocket *w);
 
 /* Takes bytes of the wire, in any portions; the other side's data are appended to data. After a violation of the
- * protocol the rest is dropped, and a close that says so goes out. */
+ * protocol (a client's frame without a mask is one) the rest is dropped, a close that says so goes out, and it is over.
+ */
 void websocket_feed(struct websocket *w, const void *bytes, size_t len, struct str *data);
 
 /* What is to go out, appended to wire: len bytes of data in one message; a ping; a close with a code of the RFC (1000:
@@ -30,5 +31,6 @@ void websocket_close(struct websocket *w, int code, struct str *wire);
 /* Answers that became due by what was fed. */
 void websocket_flush(struct websocket *w, struct str *wire);
 
-/* Both sides have said that they close: what is left is to deliver the wire's last bytes. */
+/* Both sides have said that they close, or the other one violated the protocol: what is left is to deliver the wire's
+ * last bytes. */
 bool websocket_over(const struct websocket *w);

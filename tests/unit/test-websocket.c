@@ -111,7 +111,42 @@ static void nonsense_is_answered_by_a_close(void **state)
     websocket_flush(w, &wire);
     assert_int_equal(data.len, 0);
     assert_true(wire.len >= 4 && (unsigned char)wire.data[0] == 0x88);
+    assert_true(websocket_over(w));
     websocket_free(w);
+}
+
+/* RFC 6455, 5.1: a server closes upon a frame without a mask, a client upon one with a mask. */
+static void frames_without_their_mask_are_refused(void **state)
+{
+    struct websocket *server = websocket_new(WEBSOCKET_SERVER), *client = websocket_new(WEBSOCKET_CLIENT);
+    _cleanup_str_ struct str in = {0}, data = {0}, wire = {0};
+    char big[70000];
+
+    memset(big, 'x', sizeof(big));
+    add_frame(&in, 0x82, "first", 5);
+    add_frame(&in, 0x82, big, 60000); /* a length of 16 bits, and one of 64 */
+    str_add(&in, "\x82\xff\0\0\0\0\0\1\0\0mask", 14);
+    str_add(&in, big, 65536);
+    for (size_t at = 0; at < in.len; at += 1000)
+        websocket_feed(server, in.data + at, MIN(1000, in.len - at), &data);
+    assert_int_equal(data.len, 5 + 60000 + 65536);
+    websocket_feed(server, "\x82", 1, &data);
+    assert_false(websocket_over(server));
+    websocket_feed(server, "\x04late", 5, &data);
+    assert_int_equal(data.len, 5 + 60000 + 65536);
+    websocket_flush(server, &wire);
+    assert_int_equal(wire.len, 4);
+    assert_memory_equal(wire.data, "\x88\x02\x03\xea", 4); /* 1002 */
+    assert_true(websocket_over(server));
+    data.len = wire.len = 0;
+    websocket_feed(client, "\x82\x02ok", 4, &data);
+    websocket_feed(client, in.data, in.len, &data);
+    assert_int_equal(data.len, 2);
+    websocket_flush(client, &wire);
+    assert_int_equal((unsigned char)wire.data[0], 0x88);
+    assert_true(websocket_over(client));
+    websocket_free(server);
+    websocket_free(client);
 }
 
 int main(void)
@@ -122,6 +157,7 @@ int main(void)
         cmocka_unit_test(closes_are_answered_and_end_it),
         cmocka_unit_test(both_sides_understand_each_other),
         cmocka_unit_test(nonsense_is_answered_by_a_close),
+        cmocka_unit_test(frames_without_their_mask_are_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

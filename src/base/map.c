@@ -7,7 +7,8 @@
 #include "base/cleanup.h"
 
 /* Entries lie in one array in order of insertion; `slots` is an open-addressing index into it (position + 1, 0 =
- * empty). A removed entry leaves a hole with key NULL in the array, and both are rebuilt when they are full. */
+ * empty), at most three quarters full. A removed entry leaves a hole with key NULL in the array, and both are rebuilt
+ * when the array is full. */
 struct entry {
     char *key;
     uint64_t hash;
@@ -16,6 +17,7 @@ struct entry {
 
 struct map {
     struct entry *entries;
+    size_t room; /* of the array */
     size_t used; /* array positions taken, holes included */
     size_t len;  /* live entries */
     uint32_t *slots;
@@ -86,22 +88,22 @@ static void index_entry(struct map *m, size_t at)
     m->slots[i] = (uint32_t)at + 1;
 }
 
-/* Closes the holes and doubles the room when more than half is live. */
+/* Closes the holes and makes room for half as many again. */
 static void rebuild(struct map *m)
 {
-    size_t capacity = 8, live = 0;
+    size_t room = m->len + m->len / 2 + 6, live = 0;
 
-    while (capacity < m->len * 2 + 2)
-        capacity *= 2;
-    struct entry *entries = xnew_n(struct entry, capacity);
+    struct entry *entries = xnew_n(struct entry, room);
     for (size_t i = 0; i < m->used; i++)
         if (m->entries[i].key)
             entries[live++] = m->entries[i];
     free(m->entries);
     free(m->slots);
     m->entries = entries;
+    m->room = room;
     m->used = live;
-    m->n_slots = capacity * 2;
+    for (m->n_slots = 8; m->n_slots / 4 * 3 < room;)
+        m->n_slots *= 2;
     m->slots = xnew_n(uint32_t, m->n_slots);
     for (size_t i = 0; i < live; i++)
         index_entry(m, i);
@@ -130,7 +132,7 @@ void map_put(struct map *m, const char *key, void *value)
         e->value = value;
         return;
     }
-    if (m->used >= m->n_slots / 2)
+    if (m->used == m->room)
         rebuild(m);
     m->entries[m->used] = (struct entry){.key = xstrdup(key), .hash = hash, .value = value};
     index_entry(m, m->used++);

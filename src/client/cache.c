@@ -4,7 +4,8 @@
  * history.
  *
  * Memory. Objects are kept encoded, which takes less than half, and decoded when somebody reads them; cache_rest drops
- * the decoded form of those that nobody has read for a while. A cache at rest is its texts.
+ * the decoded form of those that nobody has read for a while. A cache of many objects also packs their texts then
+ * (packer.h): with 10,000 VMs these are most of what the server would hold.
  *
  * A delete that was acknowledged leaves the uid in `gone` until the watch tells of it, so that older news cannot bring
  * the object back. */
@@ -13,13 +14,17 @@
 #include <malloc.h>
 #include <string.h>
 
+#include "client/packer.h"
+
 /* So many objects at once going to rest are worth giving the memory back. */
 #define TRIM_FROM 1000
+/* Objects from which on texts are packed: below, the packer itself would take more. */
+#define PACK_FROM 500
 
 struct entry {
-    yyjson_doc *doc;  /* decoded, or NULL */
-    const char *text; /* encoded; lies behind key */
-    size_t len;
+    yyjson_doc *doc; /* decoded, or NULL */
+    char *text;      /* encoded; packed if packed_len */
+    uint32_t len, packed_len;
     uint64_t version;
     bool read; /* since the last cache_rest */
     char key[];
@@ -39,9 +44,10 @@ struct cache {
     char *api_version;
     const char *const *keep;
     cache_fn changed;
-    void (*woke)(void *userdata);
+    void (*woke)(void *userdata, bool crowded);
     void *userdata;
     struct entry_vec awake; /* those that are decoded */
+    struct packer *packer;  /* NULL: few objects */
     struct map *entries;
     struct index_vec indexes;
     uint64_t seen;
@@ -56,16 +62,52 @@ struct index_values {
     bool remove;
 };
 
+static void unpack(struct cache *c, struct entry *e)
+{
+    char *text;
+
+    if (!e->packed_len)
+        return;
+    text = packer_unpack(c->packer, e->text, e->packed_len, e->len);
+    free(e->text);
+    e->text = text;
+    e->packed_len = 0;
+}
+
+/* Its decoded form, for the caller alone. */
+static yyjson_doc *decode(struct cache *c, const struct entry *e)
+{
+    _cleanup_free_ char *text = e->packed_len ? packer_unpack(c->packer, e->text, e->packed_len, e->len) : NULL;
+
+    return yyjson_read(text ? text : e->text, e->len, 0);
+}
+
+static void pack(struct cache *c, struct entry *e)
+{
+    size_t len = 0;
+    char *packed;
+
+    if (!c->packer && map_len(c->entries) >= PACK_FROM)
+        c->packer = packer_new(e->text, e->len);
+    packed = c->packer && !e->packed_len ? packer_pack(c->packer, e->text, e->len, &len) : NULL;
+    if (!packed)
+        return;
+    free(e->text);
+    e->text = packed;
+    e->packed_len = (uint32_t)len;
+}
+
 static yyjson_val *entry_obj(struct cache *c, struct entry *e)
 {
     if (!e)
         return NULL;
     e->read = true;
     if (!e->doc) {
+        unpack(c, e);
         e->doc = yyjson_read(e->text, e->len, 0);
         entry_vec_push(&c->awake, e);
-        if (c->awake.len == 1)
-            c->woke(c->userdata);
+        if (c->awake.len == 1 || c->awake.len == CACHE_CROWDED)
+            c->woke(c->userdata, c->awake.len == CACHE_CROWDED);
     }
     return yyjson_doc_get_root(e->doc);
 }
@@ -86,6 +128,7 @@ static void entry_free(struct cache *c, struct entry *e)
     if (e->doc)
         vec_drop(&c->awake, e);
     yyjson_doc_free(e->doc);
+    free(e->text);
     free(e);
 }
 
@@ -95,12 +138,13 @@ size_t cache_rest(struct cache *c)
 
     for (size_t i = 0; i < had; i++) {
         struct entry *e = c->awake.items[i];
-        if (e->read) {
+        if (e->read && had < CACHE_CROWDED) {
             e->read = false;
             c->awake.items[kept++] = e;
         } else {
             yyjson_doc_free(e->doc);
             e->doc = NULL;
+            pack(c, e);
         }
     }
     c->awake.len = kept;
@@ -150,16 +194,18 @@ static void by_owner(yyjson_val *obj, struct index_values *out)
 
 void cache_add_index(struct cache *c, const char *name, index_fn fn)
 {
-    void *e;
+    void *value;
 
     VEC_EACH(&c->indexes, index)
         if (streq(index->name, name))
             return;
     struct index index = {.name = xstrdup(name), .fn = fn, .values = map_new(free_vec)};
     index_vec_push(&c->indexes, index);
-    for (size_t at = 0; map_next(c->entries, &at, NULL, &e);) {
-        struct index_values out = {.values = index.values, .entry = e};
-        fn(entry_obj(c, e), &out);
+    for (size_t at = 0; map_next(c->entries, &at, NULL, &value);) {
+        struct index_values out = {.values = index.values, .entry = value};
+        _cleanup_doc_ yyjson_doc *doc = decode(c, value);
+
+        fn(yyjson_doc_get_root(doc), &out);
     }
 }
 
@@ -181,17 +227,15 @@ static void swap(struct cache *c, const char *key, struct entry *e)
     entry_free(c, old);
 }
 
-/* An entry in one piece of exactly its size. */
 static struct entry *entry_new(struct cache *c, const char *key, yyjson_val *obj, uint64_t version)
 {
     _cleanup_doc_ yyjson_doc *doc = object_trim(obj, c->api_version, c->resource->kind, c->keep);
     size_t len, key_size = strlen(key) + 1;
-    _cleanup_free_ char *text = yyjson_write(doc, 0, &len);
-    struct entry *e = xmalloc(sizeof(*e) + key_size + len);
+    char *text = yyjson_write(doc, 0, &len);
+    struct entry *e = xmalloc(sizeof(*e) + key_size);
 
-    *e = (struct entry){.len = len, .version = version};
+    *e = (struct entry){.text = text, .len = (uint32_t)len, .version = version};
     memcpy(e->key, key, key_size);
-    e->text = memcpy(e->key + key_size, text, len);
     return e;
 }
 
@@ -318,8 +362,22 @@ bool cache_next(struct cache *c, size_t *cursor, const char **ret_key, yyjson_va
 
     if (!map_next(c->entries, cursor, ret_key, &e))
         return false;
-    *ret_obj = entry_obj(c, e);
+    if (ret_obj)
+        *ret_obj = entry_obj(c, e);
     return true;
+}
+
+void cache_each(struct cache *c, void (*visit)(void *userdata, const char *key, yyjson_val *obj), void *userdata)
+{
+    const char *key;
+    void *value;
+
+    for (size_t at = 0; map_next(c->entries, &at, &key, &value);) {
+        const struct entry *e = value;
+        _cleanup_doc_ yyjson_doc *doc = e->doc ? NULL : decode(c, e);
+
+        visit(userdata, key, yyjson_doc_get_root(e->doc ? e->doc : doc));
+    }
 }
 
 void cache_select(struct cache *c, const char *name, const char *value, struct val_vec *ret)
@@ -334,7 +392,7 @@ void cache_select(struct cache *c, const char *name, const char *value, struct v
 /* --- life --- */
 
 struct cache *cache_new(const struct api_resource *resource, const char *const *keep, cache_fn changed,
-                        void (*woke)(void *userdata), void *userdata)
+                        void (*woke)(void *userdata, bool crowded), void *userdata)
 {
     struct cache *c = xnew(struct cache);
 
@@ -367,6 +425,7 @@ struct cache *cache_free(struct cache *c)
     map_free(c->entries);
     map_free(c->gone);
     map_free(c->listed);
+    packer_free(c->packer);
     free(c->api_version);
     free(c);
     return NULL;

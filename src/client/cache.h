@@ -9,9 +9,11 @@ struct cache;
 /* Called for each change, after it was made; old is freed when it returns. */
 typedef void (*cache_fn)(void *userdata, const char *key, yyjson_val *old, yyjson_val *obj);
 
-/* woke is called when an object was decoded while none was; then cache_rest is wanted after a while. */
+/* woke is called when an object was decoded while none was: then cache_rest is wanted after a while; and again when so
+ * many are that it is wanted soon (crowded), in the next turn of the loop. */
+#define CACHE_CROWDED 1000
 struct cache *cache_new(const struct api_resource *resource, const char *const *keep, cache_fn changed,
-                        void (*woke)(void *userdata), void *userdata);
+                        void (*woke)(void *userdata, bool crowded), void *userdata);
 struct cache *cache_free(struct cache *c);
 
 void cache_add_index(struct cache *c, const char *name, index_fn fn);
@@ -34,8 +36,13 @@ uint64_t cache_seen(const struct cache *c);
 /* Values are valid until the next change or cache_rest. */
 yyjson_val *cache_get(struct cache *c, const char *key);
 size_t cache_len(const struct cache *c);
+/* ret_obj NULL: the keys alone, which spares decoding. */
 bool cache_next(struct cache *c, size_t *cursor, const char **ret_key, yyjson_val **ret_obj);
+/* Calls visit for all objects, which are valid during the call only: leaves no more of them decoded than were before.
+ */
+void cache_each(struct cache *c, void (*visit)(void *userdata, const char *key, yyjson_val *obj), void *userdata);
 void cache_select(struct cache *c, const char *index, const char *value, struct val_vec *ret);
 
-/* Drops the decoded form of what was not read since the last call; how many objects are still decoded. */
+/* Drops the decoded form of what was not read since the last call, or of all when it is crowded; how many objects are
+ * still decoded. */
 size_t cache_rest(struct cache *c);

@@ -11,7 +11,7 @@
 #include "base/str.h"
 
 #define MESSAGE_MAX 1024
-#define SERIES_MAX 1024
+#define SERIES_MAX 512
 #define SERIES_KEEP_MS 600000
 #define TRIES 5
 

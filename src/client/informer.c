@@ -57,12 +57,14 @@ static void rest(void *userdata)
         inf->rest_timer = env_timer(inf->env, REST_MS, rest, inf);
 }
 
-static void woke(void *userdata)
+static void woke(void *userdata, bool crowded)
 {
     struct informer *inf = userdata;
 
+    if (crowded)
+        env_timer_cancel(inf->env, &inf->rest_timer);
     if (!inf->rest_timer)
-        inf->rest_timer = env_timer(inf->env, REST_MS, rest, inf);
+        inf->rest_timer = env_timer(inf->env, crowded ? 0 : REST_MS, rest, inf);
 }
 
 static void clear_failure(struct informer *inf)
@@ -229,15 +231,19 @@ struct informer *informer_free(struct informer *inf)
     return NULL;
 }
 
+static void show(void *userdata, const char *key, yyjson_val *obj)
+{
+    const struct handler *h = userdata;
+
+    h->fn(h->userdata, key, NULL, obj);
+}
+
 void informer_add_handler(struct informer *inf, informer_fn fn, void *userdata)
 {
     struct handler h = {.fn = fn, .userdata = userdata};
-    const char *key;
-    yyjson_val *obj;
 
     handler_vec_push(&inf->handlers, h);
-    for (size_t at = 0; cache_next(inf->cache, &at, &key, &obj);)
-        fn(userdata, key, NULL, obj);
+    cache_each(inf->cache, show, &h);
 }
 
 void informer_add_index(struct informer *inf, const char *name, index_fn fn)
@@ -267,6 +273,12 @@ yyjson_val *informer_get_ns(const struct informer *inf, const char *ns, const ch
 size_t informer_len(const struct informer *inf)
 {
     return cache_len(inf->cache);
+}
+
+void informer_each(const struct informer *inf, void (*visit)(void *userdata, const char *key, yyjson_val *obj),
+                   void *userdata)
+{
+    cache_each(inf->cache, visit, userdata);
 }
 
 bool informer_next(const struct informer *inf, size_t *cursor, const char **ret_key, yyjson_val **ret_obj)

@@ -46,7 +46,8 @@ struct informer_config {
     const char *label_selector;
     const char *field_selector;
     /* What to keep besides apiVersion, kind and metadata (without managedFields): JSON pointers, NULL-terminated; NULL
-     * keeps all. Memory: objects are kept as text, and decoded (two to three times that) while they are being read. */
+     * keeps all. Memory: objects are kept as text, packed where there are many, and decoded (two to three times that)
+     * while they are being read. */
     const char *const *keep;
     const struct informer_index *indexes;
 };
@@ -70,8 +71,13 @@ yyjson_val *informer_get(const struct informer *inf, const char *key);
 yyjson_val *informer_get_ns(const struct informer *inf, const char *ns, const char *name);
 size_t informer_len(const struct informer *inf);
 
-/* Iteration as map_next has it: start with *cursor = 0. */
+/* Iteration as map_next has it: start with *cursor = 0. ret_obj NULL: keys alone, which costs no decoding. */
 bool informer_next(const struct informer *inf, size_t *cursor, const char **ret_key, yyjson_val **ret_obj);
+
+/* Calls visit for each object, which is valid during that call only: for many objects, of which none is left decoded.
+ */
+void informer_each(const struct informer *inf, void (*visit)(void *userdata, const char *key, yyjson_val *obj),
+                   void *userdata);
 
 /* Appends all objects with `value` in the index. */
 void informer_select(const struct informer *inf, const char *index, const char *value, struct val_vec *ret);

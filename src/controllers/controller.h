@@ -160,14 +160,12 @@ bool controllers_synced(const struct controllers *cs);
 /* Nothing queued, nothing under way (delayed keys do not count): for tests. */
 bool controllers_idle(const struct controllers *cs);
 
-/* The same in a thread of its own with its own loop and client, behind leader election on Lease kube-system/NAME where
- * lease_name is not NULL (only the leader runs them). For `godwit server`. */
-struct client_config;
+/* The same in a thread of its own with its own loop, behind leader election on Lease kube-system/NAME where lease_name
+ * is not NULL (only the leader runs them). connect makes their client, on that loop. For `godwit server`. */
 struct controllers_thread;
-int controllers_run(const struct client_config *cfg, const char *lease_name, const struct controller *const *table,
-                    struct controllers_thread **ret, struct gw_error *err);
-/* Later connections trust cfg->ca and show cfg->cert; cfg is taken over and left empty. Any thread. */
-void controllers_renew(struct controllers_thread *thread, struct client_config *cfg);
+typedef int controllers_connect_fn(void *data, sd_event *loop, struct api_client **ret, struct gw_error *err);
+int controllers_run(controllers_connect_fn *connect, void *data, const char *lease_name,
+                    const struct controller *const *table, struct controllers_thread **ret, struct gw_error *err);
 /* Stops the loop, joins the thread, frees. */
 struct controllers_thread *controllers_join(struct controllers_thread *thread);
 

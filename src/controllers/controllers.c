@@ -30,9 +30,8 @@ void keys_add_ns(struct keys *out, const char *ns, const char *name)
 void keys_add_all(struct keys *out, const struct api_resource *r)
 {
     const char *key;
-    yyjson_val *obj;
 
-    for (size_t at = 0; informer_next(keys_informer(out, r), &at, &key, &obj);)
+    for (size_t at = 0; informer_next(keys_informer(out, r), &at, &key, NULL);)
         keys_add(out, key);
 }
 

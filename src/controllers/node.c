@@ -212,22 +212,35 @@ static void mark(char *used, size_t n, uint32_t base, int mask, uint32_t address
         used[at] = 1;
 }
 
+struct ranges {
+    char *used;
+    size_t n;
+    uint32_t base;
+    int mask;
+};
+
+static void mark_address(void *userdata, _unused_ const char *key, yyjson_val *vmi)
+{
+    const struct ranges *r = userdata;
+    const char *text = meta_annotation(vmi, "godwit.io/pod-address");
+    struct in_addr in;
+
+    if (text && inet_pton(AF_INET, text, &in) == 1)
+        mark(r->used, r->n, r->base, r->mask, ntohl(in.s_addr));
+}
+
 /* Ranges of nodes, and ranges in which a VM's address still lives although the node it was made on is gone. */
 static void mark_all(struct task *t, char *used, size_t n, uint32_t base, int mask)
 {
+    struct ranges ranges = {used, n, base, mask};
     yyjson_val *obj;
     uint32_t address;
-    struct in_addr in;
     int ignored;
 
     for (size_t at = 0; informer_next(task_informer(t, &API_NODES), &at, NULL, &obj);)
         if (parse_cidr(json_str_or(obj, "/spec/podCIDR", ""), &address, &ignored))
             mark(used, n, base, mask, address);
-    for (size_t at = 0; informer_next(task_informer(t, &API_VIRTUALMACHINEINSTANCES), &at, NULL, &obj);) {
-        const char *text = meta_annotation(obj, "godwit.io/pod-address");
-        if (text && inet_pton(AF_INET, text, &in) == 1)
-            mark(used, n, base, mask, ntohl(in.s_addr));
-    }
+    informer_each(task_informer(t, &API_VIRTUALMACHINEINSTANCES), mark_address, &ranges);
 }
 
 static void give_range(struct task *t, yyjson_val *node)

@@ -9,7 +9,6 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/random.h"
-#include "client/client_curl.h"
 #include "client/lease.h"
 #include "controllers/controller.h"
 
@@ -19,9 +18,7 @@
 
 struct controllers_thread {
     pthread_t thread;
-    int stop_fd, renew_fd;
-    pthread_mutex_t lock;         /* guards renewed */
-    struct client_config renewed; /* server NULL: nothing new */
+    int stop_fd;
     const struct controller *const *table;
     sd_event *loop;
     struct api_client *client;
@@ -59,34 +56,6 @@ static int on_stop(sd_event_source *source, _unused_ int fd, _unused_ uint32_t r
     return sd_event_source_set_enabled(source, SD_EVENT_OFF);
 }
 
-static int on_renewed(sd_event_source *source, int fd, _unused_ uint32_t revents, void *userdata)
-{
-    struct controllers_thread *t = userdata;
-    _cleanup_client_config_ struct client_config cfg = {0};
-    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
-    eventfd_t n;
-
-    (void)eventfd_read(fd, &n);
-    pthread_mutex_lock(&t->lock);
-    cfg = t->renewed;
-    t->renewed = (struct client_config){0};
-    pthread_mutex_unlock(&t->lock);
-    if (cfg.server && (client_curl_set_ca(t->client, cfg.ca, &err) < 0 ||
-                       client_curl_set_cert(t->client, cfg.cert, cfg.key, &err) < 0))
-        log_failure(-EIO, &err, "controllers: certificate");
-    return 0;
-}
-
-void controllers_renew(struct controllers_thread *t, struct client_config *cfg)
-{
-    pthread_mutex_lock(&t->lock);
-    client_config_done(&t->renewed);
-    t->renewed = *cfg;
-    *cfg = (struct client_config){0};
-    pthread_mutex_unlock(&t->lock);
-    (void)eventfd_write(t->renew_fd, 1);
-}
-
 static void *run(void *userdata)
 {
     struct controllers_thread *t = userdata;
@@ -112,27 +81,22 @@ static struct controllers_thread *thread_free(struct controllers_thread *t)
     env_sd_free(t->env);
     sd_event_unref(t->loop);
     close_p(&t->stop_fd);
-    close_p(&t->renew_fd);
-    client_config_done(&t->renewed);
-    pthread_mutex_destroy(&t->lock);
     free(t->lease_name);
     free(t);
     return NULL;
 }
 
-static int prepare(struct controllers_thread *t, const struct client_config *cfg, struct gw_error *err)
+static int prepare(struct controllers_thread *t, controllers_connect_fn *connect, void *data, struct gw_error *err)
 {
     int r = sd_event_new(&t->loop);
 
     t->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    t->renew_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (r < 0 || t->stop_fd < 0 || t->renew_fd < 0)
+    if (r < 0 || t->stop_fd < 0)
         return gw_error_errno(err, r < 0 ? r : errno, "controllers: no event loop");
     r = sd_event_add_io(t->loop, NULL, t->stop_fd, EPOLLIN, on_stop, t);
-    r = r < 0 ? r : sd_event_add_io(t->loop, NULL, t->renew_fd, EPOLLIN, on_renewed, t);
     if (r < 0)
         return gw_error_errno(err, r, "controllers: no event loop");
-    r = client_curl_new(t->loop, cfg, &t->client, err);
+    r = connect(data, t->loop, &t->client, err);
     if (r >= 0)
         t->env = env_sd_new(t->loop, t->client);
     return r;
@@ -150,16 +114,15 @@ static int start_thread(struct controllers_thread *t)
     return -r;
 }
 
-int controllers_run(const struct client_config *cfg, const char *lease_name, const struct controller *const *table,
-                    struct controllers_thread **ret, struct gw_error *err)
+int controllers_run(controllers_connect_fn *connect, void *data, const char *lease_name,
+                    const struct controller *const *table, struct controllers_thread **ret, struct gw_error *err)
 {
     struct controllers_thread *t = xnew(struct controllers_thread);
 
-    t->stop_fd = t->renew_fd = -1;
-    pthread_mutex_init(&t->lock, NULL);
+    t->stop_fd = -1;
     t->table = table;
     t->lease_name = xstrdup(lease_name);
-    int r = prepare(t, cfg, err);
+    int r = prepare(t, connect, data, err);
     if (r >= 0 && (r = start_thread(t)) < 0)
         gw_error_errno(err, r, "controllers: no thread");
     if (r < 0) {

@@ -55,7 +55,8 @@ struct http_request {
     struct http_upgrade *upgrade;
     bool later;                /* L: the handler answers by http_send */
     bool *started;             /* on the worker's stack: the handler made a stream, the request is gone */
-    struct http_request *next; /* in the queue of the workers, or in the post */
+    struct http_job job;       /* in the queue of the workers */
+    struct http_request *next; /* in the post */
 };
 
 struct http_stream {
@@ -81,7 +82,7 @@ struct http_stream {
 enum { LANE_STRANGERS, LANE_URGENT, LANE_USERS, HTTP_LANES = 128 };
 
 struct http_lane {
-    struct http_request *first, **last;
+    struct http_job *first, **last;
     unsigned waiting, running;
 };
 
@@ -142,6 +143,7 @@ struct http_server {
 /* workers.c */
 int workers_start(struct http_workers *w, unsigned n, struct gw_error *err);
 void workers_submit(struct http_workers *w, struct http_request *r);
+void workers_add(struct http_workers *w, const char *user, struct http_job *job);
 void workers_stop(struct http_workers *w); /* waits for handlers that run; what is queued stays unanswered */
 
 /* http_server.c: from any thread, wake the loop */

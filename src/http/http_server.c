@@ -438,6 +438,11 @@ int http_server_set_identity(struct http_server *s, const char *cert_pem, const 
     return 0;
 }
 
+void http_server_work(struct http_server *s, const char *user, struct http_job *job)
+{
+    workers_add(&s->workers, user, job);
+}
+
 struct http_counters http_server_counters(struct http_server *s)
 {
 #define LOAD(field) __atomic_load_n(&s->counters.field, __ATOMIC_RELAXED)

@@ -60,6 +60,14 @@ uint16_t http_server_port(const struct http_server *s);
 /* New connections get this certificate from now on. Call on the loop's thread. */
 int http_server_set_identity(struct http_server *s, const char *cert_pem, const char *key_pem, struct gw_error *err);
 
+/* Work of the process's own for one of the workers: it waits for its turn among the requests of that user. Any thread;
+ * job lives until run begins, and user is not kept. What waits when the server is freed never runs. */
+struct http_job {
+    void (*run)(struct http_job *job);
+    struct http_job *next; /* the queue's */
+};
+void http_server_work(struct http_server *s, const char *user, struct http_job *job);
+
 /* Numbers for /metrics and tests; any thread. */
 struct http_counters {
     uint64_t requests;

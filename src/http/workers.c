@@ -31,17 +31,17 @@ static struct http_lane *next_lane(struct http_workers *w)
     return NULL;
 }
 
-static struct http_request *take(struct http_workers *w, struct http_lane **ret_lane)
+static struct http_job *take(struct http_workers *w, struct http_lane **ret_lane)
 {
-    struct http_request *r = NULL;
+    struct http_job *job = NULL;
     struct http_lane *lane = NULL;
 
     pthread_mutex_lock(&w->lock);
     while (!w->stopping && !(lane = next_lane(w)))
         pthread_cond_wait(&w->more, &w->lock);
     if (!w->stopping) {
-        r = lane->first;
-        lane->first = r->next;
+        job = lane->first;
+        lane->first = job->next;
         if (!lane->first)
             lane->last = &lane->first;
         lane->waiting--;
@@ -49,7 +49,7 @@ static struct http_request *take(struct http_workers *w, struct http_lane **ret_
         *ret_lane = lane;
     }
     pthread_mutex_unlock(&w->lock);
-    return r;
+    return job;
 }
 
 static void done(struct http_workers *w, struct http_lane *lane)
@@ -65,10 +65,10 @@ static void *work(void *arg)
 {
     struct http_workers *w = arg;
     struct http_lane *lane;
-    struct http_request *r;
+    struct http_job *job;
 
-    while ((r = take(w, &lane))) {
-        request_handle(r);
+    while ((job = take(w, &lane))) {
+        job->run(job);
         done(w, lane);
     }
     return NULL;
@@ -115,27 +115,48 @@ static struct http_lane *lane_of(struct http_workers *w, struct http_request *r)
     return &w->lanes[LANE_URGENT];
 }
 
-void workers_submit(struct http_workers *w, struct http_request *r)
+/* With the lock held. */
+static void add(struct http_workers *w, struct http_lane *lane, struct http_job *job)
 {
-    struct http_lane *lane;
-
-    pthread_mutex_lock(&w->lock);
-    lane = lane_of(w, r);
-    r->next = NULL;
-    *lane->last = r;
-    lane->last = &r->next;
+    job->next = NULL;
+    *lane->last = job;
+    lane->last = &job->next;
     lane->waiting++;
     pthread_cond_signal(&w->more);
+}
+
+static void run_request(struct http_job *job)
+{
+    request_handle(CONTAINER_OF(job, struct http_request, job));
+}
+
+void workers_submit(struct http_workers *w, struct http_request *r)
+{
+    r->job.run = run_request;
+    pthread_mutex_lock(&w->lock);
+    add(w, lane_of(w, r), &r->job);
     pthread_mutex_unlock(&w->lock);
 }
 
-void http_set_user(struct http_request *r, const char *name)
+static unsigned lane_of_user(const char *name)
 {
     uint64_t hash = 0xcbf29ce484222325ULL; /* FNV-1a */
 
     for (const char *p = name; *p; p++)
         hash = (hash ^ (unsigned char)*p) * 0x100000001b3ULL;
-    r->c->lane = LANE_USERS + (unsigned)(hash % (HTTP_LANES - LANE_USERS));
+    return LANE_USERS + (unsigned)(hash % (HTTP_LANES - LANE_USERS));
+}
+
+void http_set_user(struct http_request *r, const char *name)
+{
+    r->c->lane = lane_of_user(name);
+}
+
+void workers_add(struct http_workers *w, const char *user, struct http_job *job)
+{
+    pthread_mutex_lock(&w->lock);
+    add(w, &w->lanes[lane_of_user(user)], job);
+    pthread_mutex_unlock(&w->lock);
 }
 
 void workers_stop(struct http_workers *w)

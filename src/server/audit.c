@@ -42,6 +42,11 @@ struct audit *audit_close(struct audit *a)
     return NULL;
 }
 
+static bool is_read(const struct api_request *request)
+{
+    return streq(request->method, "GET") || streq(request->method, "HEAD");
+}
+
 static bool is_routine(const struct api_user *u, const struct rest_target *t)
 {
     bool own = api_user_in_group(u, GROUP_CONTROLLERS) || api_user_in_group(u, GROUP_NODES);
@@ -59,6 +64,8 @@ static void put_user(yyjson_mut_doc *d, const char *key, const struct api_user *
 {
     yyjson_mut_val *who = yyjson_mut_obj_add_obj(d, yyjson_mut_doc_get_root(d), key), *groups;
 
+    if (!*u->name)
+        return;
     yyjson_mut_obj_add_strcpy(d, who, "username", u->name);
     groups = yyjson_mut_obj_add_arr(d, who, "groups");
 
@@ -130,8 +137,7 @@ void audit_write(struct audit *a, const struct api_user *user, const struct api_
     yyjson_mut_val *addresses;
     char id[UUID_TEXT];
 
-    if (!a || streq(request->method, "GET") || streq(request->method, "HEAD") ||
-        http_uri_parse(request->target, &uri, NULL) < 0)
+    if (!a || (is_read(request) && response->status != 401) || http_uri_parse(request->target, &uri, NULL) < 0)
         return;
     if (route_target(request->method, &uri, &t, NULL) == 0 && is_routine(&request->user, &t))
         return;

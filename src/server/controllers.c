@@ -1,7 +1,9 @@
 #include "server/controllers.h"
 
-#include "controllers/kubevirt.h"
+#include "apiserver/authz.h"
 #include "controllers/kubernetes.h"
+#include "controllers/kubevirt.h"
+#include "server/loopback.h"
 
 /* One row per controller of src/controllers. */
 const struct controller *const server_controllers[] = {
@@ -18,16 +20,18 @@ const struct controller *const server_controllers[] = {
     NULL,
 };
 
-int server_controllers_start(struct server_state *state, uint16_t port, struct controllers_thread **ret,
+static int connect_to_server(void *data, sd_event *loop, struct api_client **ret, struct gw_error *err)
+{
+    return loopback_client_new(data, loop, ret, err);
+}
+
+int server_controllers_start(struct front *front, struct http_server *http, struct controllers_thread **ret,
                              struct gw_error *err)
 {
-    _cleanup_client_config_ struct client_config config = {0};
-    int r;
+    struct loopback_config config = {
+        .front = front, .http = http, .user = GROUP_CONTROLLERS, .group = GROUP_CONTROLLERS};
 
-    if (!server_controllers[0])
-        return 0;
-    r = state_controllers_config(state, port, &config, err);
     /* No leader election: the embedded store belongs to one process, so there is no second server to compete with, and
      * a server that was killed resumes at once. */
-    return r < 0 ? r : controllers_run(&config, NULL, server_controllers, ret, err);
+    return controllers_run(connect_to_server, &config, NULL, server_controllers, ret, err);
 }

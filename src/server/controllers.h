@@ -2,11 +2,12 @@
 #pragma once
 
 #include "controllers/controller.h"
-#include "server/state.h"
+#include "server/front.h"
 
 /* NULL-terminated. */
 extern const struct controller *const server_controllers[];
 
-/* Starts them as clients of this very server, on a thread of their own. *ret is NULL when there are none. */
-int server_controllers_start(struct server_state *state, uint16_t port, struct controllers_thread **ret,
+/* Starts them as clients of this very server (loopback.h), on a thread of their own. They must be joined before http is
+ * freed. */
+int server_controllers_start(struct front *front, struct http_server *http, struct controllers_thread **ret,
                              struct gw_error *err);

@@ -41,15 +41,6 @@ static void send_response(struct http_request *r, struct api_response *response)
     response->body.len = 0; /* the references went to the answer */
 }
 
-/* about: what the request was about, or NULL. */
-static void send_error(struct http_request *r, const struct gw_error *err, const struct api_subject *about)
-{
-    _cleanup_response_ struct api_response response = {0};
-
-    api_response_error(&response, err, about);
-    send_response(r, &response);
-}
-
 /* --- Who asks --- */
 
 static void free_identity(void *data)
@@ -125,11 +116,8 @@ static int impersonate(struct front *f, struct http_request *r, const struct ide
 
 /* --- The request --- */
 
-/* real: who asks, who: as whom. */
-static void handle_api(struct front *f, struct http_request *r, const struct identity *who, const struct identity *real)
+static struct api_request read_request(const struct http_request *r)
 {
-    _cleanup_response_ struct api_response response = {0};
-    const int64_t received_us = clock_wall_us();
     struct api_request request = {
         .method = http_method(r),
         .target = http_target(r),
@@ -138,38 +126,71 @@ static void handle_api(struct front *f, struct http_request *r, const struct ide
         .if_none_match = http_header(r, "If-None-Match"),
         .user_agent = http_header(r, "User-Agent"),
         .upgrade = http_header(r, "Upgrade"),
-        .user = identity_user(who),
     };
 
+    request.body = http_body(r, &request.body_len);
+    return request;
+}
+
+void front_serve(struct front *f, const struct api_user *user, struct api_request *request, const char *address,
+                 struct api_response *response)
+{
+    const int64_t received_us = clock_wall_us();
+
+    if (!discovery_handle(f->discovery, request, response))
+        rest_handle(f->rest, request, response);
+    audit_write(f->audit, user, request, address, received_us, response);
+}
+
+static void refuse(struct front *f, struct http_request *r, const struct identity *real, const struct gw_error *err,
+                   const struct api_subject *about, struct api_response *response)
+{
+    const struct api_user user = real ? identity_user(real) : (struct api_user){.name = ""};
+    struct api_request request = read_request(r);
+
+    request.user = user;
+    api_response_error(response, err, about);
+    audit_write(f->audit, &user, &request, http_client_address(r), clock_wall_us(), response);
+}
+
+/* As whom the request is made is found out here, who makes it is known. */
+static void serve_identified(struct front *f, struct http_request *r, const struct identity *real,
+                             struct api_response *response)
+{
+    _cleanup_identity_ struct identity *other = NULL;
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
     const struct api_user user = identity_user(real);
+    const struct identity *who = NULL;
+    struct api_subject about = {0};
+    struct api_request request;
 
     http_set_user(r, real->name);
-    request.body = http_body(r, &request.body_len);
-    if (!discovery_handle(f->discovery, &request, &response))
-        rest_handle(f->rest, &request, &response);
-    audit_write(f->audit, &user, &request, http_client_address(r), received_us, &response);
-    send_response(r, &response);
+    if (http_fault(r)) {
+        refuse(f, r, real, http_fault(r), NULL, response);
+    } else if (impersonate(f, r, real, &who, &other, &about, &err) < 0) {
+        refuse(f, r, real, &err, &about, response);
+    } else {
+        request = read_request(r);
+        request.user = identity_user(who);
+        front_serve(f, &user, &request, http_client_address(r), response);
+    }
 }
 
 void front_handle(struct http_request *r, void *userdata)
 {
     struct front *f = userdata;
-    _cleanup_identity_ struct identity *own = NULL, *other = NULL;
+    _cleanup_identity_ struct identity *own = NULL;
     _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
-    const struct identity *real = NULL, *who = NULL;
-    struct api_subject about = {0};
+    _cleanup_response_ struct api_response response = {0};
+    const struct identity *real = NULL;
 
-    if (http_fault(r)) {
-        send_error(r, http_fault(r), NULL);
-    } else if (health_answer(r, __atomic_load_n(&f->ready, __ATOMIC_ACQUIRE))) {
-        return;
-    } else if (identify(f, r, &real, &own, &err) < 0) {
+    return;
+    if (identify(f, r, &real, &own, &err) == 0) {
+        serve_identified(f, r, real, &response);
+    } else {
         /* The reason goes to nobody: it would help those who try keys. Kubernetes says the same word. */
         gw_error_set(&err, GW_UNAUTHORIZED, "Unauthorized");
-        send_error(r, &err, NULL);
-    } else if (impersonate(f, r, real, &who, &other, &about, &err) < 0) {
-        send_error(r, &err, &about);
-    } else {
-        handle_api(f, r, who, real);
+        refuse(f, r, NULL, &err, NULL, &response);
     }
+    send_response(r, &response);
 }

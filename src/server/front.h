@@ -14,5 +14,9 @@ struct front {
     bool ready;          /* atomic: what /readyz says */
 };
 
+/* Serves a request of user (request->user may be another one, as whom it is made) and audits it. Blocks. */
+void front_serve(struct front *f, const struct api_user *user, struct api_request *request, const char *address,
+                 struct api_response *response);
+
 /* http_handler; userdata is the struct front. */
 void front_handle(struct http_request *r, void *userdata);

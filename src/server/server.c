@@ -8,6 +8,7 @@
 #include "server/server.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -106,23 +107,13 @@ static int on_renew(sd_event_source *source, uint64_t usec, void *userdata)
     return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
-/* Our own certificates follow the authorities: what everybody checks, what we show to agents (agents.c looks by
- * itself), what the controllers show to us. */
+/* Our own certificates follow the authorities: what everybody checks; what we show to agents, agents.c looks after. */
 static void follow_authorities(void *userdata)
 {
     struct server *s = userdata;
-    _cleanup_client_config_ struct client_config config = {0};
-    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
 
-    if (!s->http) /* the end, or a start that failed */
-        return;
-    renew(s);
-    if (!s->controllers)
-        return;
-    if (state_controllers_config(&s->state, http_server_port(s->http), &config, &err) < 0)
-        log_failure(-EIO, &err, "certificate of the controllers");
-    else
-        controllers_renew(s->controllers, &config);
+    if (s->http) /* not at the end, nor after a start that failed */
+        renew(s);
 }
 
 static void authorities_changed(void *userdata)
@@ -276,7 +267,7 @@ static int start(struct server *s, struct gw_error *err)
     r = r < 0 ? r : add_sources(s, err);
     r = r < 0 ? r : state_write_admin(&s->state, http_server_port(s->http), err);
     r = r < 0 ? r : own_service_ensure(&s->rest, state_public_address(s->config), http_server_port(s->http), err);
-    r = r < 0 ? r : server_controllers_start(&s->state, http_server_port(s->http), &s->controllers, err);
+    r = r < 0 ? r : server_controllers_start(&s->front, s->http, &s->controllers, err);
     return r;
 }
 
@@ -301,6 +292,16 @@ static void stop(struct server *s)
     sd_event_unref(s->loop);
 }
 
+/* Each thread would have an arena of its own otherwise, and with it its own free memory; and what a large list took
+ * would stay in them instead of going back at once. Measured with 100 VMs: 2 MB less of 26; no slower with two cores.
+ */
+static void set_up_malloc(void)
+{
+    (void)mallopt(M_ARENA_MAX, 2);
+    (void)mallopt(M_MMAP_THRESHOLD, 1 << 20);
+    (void)mallopt(M_TRIM_THRESHOLD, 4 << 20);
+}
+
 static void block_signals(void)
 {
     sigset_t set;
@@ -317,7 +318,8 @@ int server_run(const struct server_config *config, struct gw_error *err)
     struct server s = {.config = config};
     int r;
 
-    block_signals(); /* before there are threads */
+    set_up_malloc(); /* before there are threads, as the next one */
+    block_signals();
     r = sd_event_new(&s.loop);
     r = r < 0 ? gw_error_errno(err, r, "cannot make an event loop") : state_open(config, &s.state, err);
     r = r < 0 ? r : start(&s, err);

@@ -302,11 +302,3 @@ int state_write_admin(struct server_state *s, uint16_t port, struct gw_error *er
     text = kubeconfig_write(&config, "godwit", "kubernetes-admin");
     return fs_write(path, text, strlen(text), 0600, err);
 }
-
-int state_controllers_config(struct server_state *s, uint16_t port, struct client_config *ret, struct gw_error *err)
-{
-    _cleanup_free_ char *url = server_url(own_address(s->config), port);
-
-    /* Made anew at each start, and kept in memory only: it need not end before the process does. */
-    return user_config(s, url, "system:godwit:controllers", GROUP_CONTROLLERS, CA_LIFETIME_S, ret, err);
-}

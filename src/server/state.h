@@ -28,9 +28,6 @@ int state_renew(struct server_state *s, struct gw_error *err);
 /* Writes the administrator's kubeconfig unless the one there is good for this server and not two thirds through. */
 int state_write_admin(struct server_state *s, uint16_t port, struct gw_error *err);
 
-/* How the controllers of this server reach it: a certificate of their own in system:godwit:controllers. */
-int state_controllers_config(struct server_state *s, uint16_t port, struct client_config *ret, struct gw_error *err);
-
 /* The address under which clients know the server. */
 const char *state_public_address(const struct server_config *config);
 

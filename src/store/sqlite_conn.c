@@ -31,7 +31,7 @@ static const char schema[] =
 
 /* synchronous=FULL syncs the log at each commit. sqlite_checkpoint.c folds the log into the file. */
 static const char writer_setup[] =
-    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -4096;";
+    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -1024;";
 static const char reader_setup[] = "PRAGMA query_only = ON; PRAGMA cache_size = -512;";
 
 /* ?1 <= key < ?2, as of revision ?3. */

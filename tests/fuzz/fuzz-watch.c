@@ -20,7 +20,7 @@ static void changed(_unused_ void *userdata, const char *key, yyjson_val *old, y
         abort();
 }
 
-static void woke(_unused_ void *userdata)
+static void woke(_unused_ void *userdata, _unused_ bool crowded)
 {
 }
 

@@ -19,6 +19,7 @@ struct fixture {
     struct informer *inf;
     struct cache *cache;
     struct str log; /* "+key:version ", "~key:version ", "-key " */
+    bool crowded;
 };
 
 static void changed(void *userdata, const char *key, yyjson_val *old, yyjson_val *obj)
@@ -31,8 +32,11 @@ static void changed(void *userdata, const char *key, yyjson_val *old, yyjson_val
         str_printf(&f->log, "-%s ", key);
 }
 
-static void ignore_waking(_unused_ void *userdata)
+static void note_waking(void *userdata, bool crowded)
 {
+    struct fixture *f = userdata;
+
+    f->crowded = f->crowded || crowded;
 }
 
 static void by_node(yyjson_val *obj, struct index_values *out)
@@ -48,7 +52,7 @@ static int set_up(void **state)
     f->v = virtual_new(7);
     f->c = script_client();
     f->env = virtual_env(f->v, f->c);
-    f->cache = cache_new(&API_PODS, NULL, changed, ignore_waking, f);
+    f->cache = cache_new(&API_PODS, NULL, changed, note_waking, f);
     cache_add_index(f->cache, "node", by_node);
     *state = f;
     return 0;
@@ -297,6 +301,48 @@ static void test_rest(void **state)
     expect(f, "+d/a:5 +d/b:6 -d/a ");
 }
 
+static void count_object(void *userdata, const char *key, yyjson_val *obj)
+{
+    char name[16];
+    size_t *n = userdata;
+
+    snprintf(name, sizeof(name), "d/%s", json_str_or(obj, "/metadata/name", ""));
+    assert_string_equal(key, name);
+    (*n)++;
+}
+
+/* Many objects are packed while they rest; nobody sees a difference. */
+static void test_many(void **state)
+{
+    struct fixture *f = *state;
+    char name[16], uid[16];
+    size_t n = 0;
+
+    for (int i = 0; i < CACHE_CROWDED + 500; i++) {
+        snprintf(name, sizeof(name), "p%d", i);
+        snprintf(uid, sizeof(uid), "u%d", i);
+        assert_true(f->crowded == (i >= CACHE_CROWDED));
+        event(f, API_ADDED, name, i + 1, uid);
+    }
+    assert_int_equal(cache_rest(f->cache), 0); /* although all were just shown */
+    assert_int_equal(cache_rest(f->cache), 0);
+    cache_each(f->cache, count_object, &n);
+    assert_int_equal(n, CACHE_CROWDED + 500);
+    assert_int_equal(cache_rest(f->cache), 0); /* that decoded none for good */
+    for (int i = 0; i < CACHE_CROWDED + 500; i += 7) {
+        snprintf(name, sizeof(name), "d/p%d", i);
+        snprintf(uid, sizeof(uid), "u%d", i);
+        assert_string_equal(json_str(cache_get(f->cache, name), "/metadata/uid"), uid);
+        assert_string_equal(json_str(cache_get(f->cache, name), "/spec/nodeName"), "n1");
+    }
+    str_done(&f->log);
+    event(f, API_MODIFIED, "p7", 5000, "u7");
+    event(f, API_DELETED, "p8", 5001, "u8");
+    expect(f, "~d/p7:5000 -d/p8 ");
+    assert_int_equal(selected(f, "node", "n1"), CACHE_CROWDED + 499);
+    assert_int_equal(selected(f, INDEX_OWNER, "own-u9"), 1);
+}
+
 static void test_trim(void **state)
 {
     static const char text[] =
@@ -522,6 +568,7 @@ int main(void)
         T(test_server_restored_from_older_state),
         T(test_list_begun_anew),
         T(test_rest),
+        T(test_many),
         T(test_trim),
         T(test_keys),
         T(test_list_in_pages_then_watch),

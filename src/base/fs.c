@@ -13,14 +13,11 @@
 
 #define DEFAULT_MAX (64UL << 20)
 
-int fs_read(const char *path, size_t max, char **ret, size_t *ret_len, struct gw_error *err)
+static int read_fd(int fd, const char *path, size_t max, char **ret, size_t *ret_len, struct gw_error *err)
 {
-    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
     _cleanup_str_ struct str text = {0};
     ssize_t n;
 
-    if (fd < 0)
-        return gw_error_errno(err, errno, "cannot open %s", path);
     do {
         str_reserve(&text, 8192);
         n = read(fd, text.data + text.len, text.capacity - text.len - 1);
@@ -34,6 +31,31 @@ int fs_read(const char *path, size_t max, char **ret, size_t *ret_len, struct gw
         *ret_len = text.len;
     *ret = str_take(&text);
     return 0;
+}
+
+int fs_read(const char *path, size_t max, char **ret, size_t *ret_len, struct gw_error *err)
+{
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    return fd < 0 ? gw_error_errno(err, errno, "cannot open %s", path) : read_fd(fd, path, max, ret, ret_len, err);
+}
+
+int fs_read_secret(const char *path, size_t max, char **ret, size_t *ret_len, struct gw_error *err)
+{
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat st;
+
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return gw_error_errno(err, errno, "cannot open %s", path);
+    if (S_ISREG(st.st_mode) && (st.st_mode & 077)) {
+        (void)gw_error_set(
+            err, GW_FORBIDDEN,
+            "%s holds a secret, but its mode %04o lets others at it: chmod 600 it, and replace the secret "
+            "if somebody may have read it",
+            path, st.st_mode & 07777);
+        return -EPERM;
+    }
+    return read_fd(fd, path, max, ret, ret_len, err);
 }
 
 static int write_all(int fd, const char *data, size_t len)

@@ -11,6 +11,10 @@
  * absent. */
 int fs_read(const char *path, size_t max, char **ret, size_t *ret_len, struct gw_error *err);
 
+/* The same for a file that holds a key or a token: refused (-EPERM, with what to do) if others than its owner may read
+ * or write it, as ssh does. Pipes and the like are as their makers want them. */
+int fs_read_secret(const char *path, size_t max, char **ret, size_t *ret_len, struct gw_error *err);
+
 /* Replaces path by data: written beside it, synced, renamed, folder synced. After a return of 0 it survives a power
  * cut. */
 int fs_write(const char *path, const void *data, size_t len, mode_t mode, struct gw_error *err);

@@ -391,6 +391,17 @@ int client_curl_set_ca(struct api_client *client, const char *ca, struct gw_erro
     return 0;
 }
 
+void client_curl_set_token(struct api_client *client, const char *token)
+{
+    struct curl_client *c = CONTAINER_OF(client, struct curl_client, client);
+    char *copy = xstrdup(token);
+
+    if (c->cfg.token)
+        explicit_bzero(c->cfg.token, strlen(c->cfg.token));
+    free(c->cfg.token);
+    c->cfg.token = copy;
+}
+
 static int check_config(const struct client_config *cfg, struct gw_error *err)
 {
     if (!cfg->server || !str_starts(cfg->server, "https://"))

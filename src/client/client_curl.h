@@ -32,5 +32,9 @@ int client_curl_connect(struct api_client *c, void **ret_easy, char **ret_head, 
 /* Checks the server with these authorities from now on; open connections live on. */
 int client_curl_set_ca(struct api_client *c, const char *ca, struct gw_error *err);
 
-/* Uses a new certificate and key from now on (rotation): later connections present them, open ones live on. */
+/* Brings this bearer token from now on; NULL: none. */
+void client_curl_set_token(struct api_client *c, const char *token);
+
+/* Uses a new certificate and key from now on (rotation): later connections present them, open ones live on. NULL:
+ * none. */
 int client_curl_set_cert(struct api_client *c, const char *cert, const char *key, struct gw_error *err);

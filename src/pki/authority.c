@@ -222,7 +222,7 @@ static int read_files(struct pki_authority *a, bool repair, struct gw_error *err
     int r = fs_read(a->cert_path, 0, &certs, NULL, err);
     char *cert;
 
-    r = r < 0 ? r : fs_read(a->key_path, 0, &keys, NULL, err);
+    r = r < 0 ? r : fs_read_secret(a->key_path, 0, &keys, NULL, err);
     for (const char *at = certs; r >= 0 && (cert = pki_next_pem(&at, "CERTIFICATE")); free(cert))
         r = take_cert(a, cert, keys, err);
     if (r >= 0 && a->cas.len == 0)

@@ -148,7 +148,7 @@ static void read_server_pair(struct server_state *s)
     _cleanup_(pair_paths_done) struct pair_paths p = pair_paths(s->config->data_dir, "server");
 
     if (fs_read(p.cert, 0, &s->cert, NULL, NULL) >= 0)
-        (void)fs_read(p.key, 0, &s->key, NULL, NULL);
+        (void)fs_read_secret(p.key, 0, &s->key, NULL, NULL); /* if not, another pair is made */
 }
 
 /* The certificate that everybody checks is of the oldest authority that is trusted, so that during a roll-over also
@@ -185,7 +185,7 @@ static int open_bootstrap_token(struct server_state *s, struct gw_error *err)
     _cleanup_key_ char *token = NULL;
 
     if (fs_exists(path))
-        return fs_read(path, 0, &s->bootstrap_tokens, NULL, err);
+        return fs_read_secret(path, 0, &s->bootstrap_tokens, NULL, err);
     token = bootstrap_token_new();
     s->bootstrap_tokens = xasprintf("%s\n", token);
     return fs_write(path, s->bootstrap_tokens, strlen(s->bootstrap_tokens), 0600, err);
@@ -199,7 +199,7 @@ static int open_token_key(struct server_state *s, struct gw_error *err)
     int r;
 
     if (fs_exists(path)) {
-        r = fs_read(path, 0, &pem, NULL, err);
+        r = fs_read_secret(path, 0, &pem, NULL, err);
     } else {
         r = pki_key_new(&pem, err);
         r = r < 0 ? r : fs_write(path, pem, strlen(pem), 0600, err);
@@ -221,7 +221,7 @@ int state_open(const struct server_config *config, struct server_state *ret, str
     r = r < 0 ? r : open_bootstrap_token(&s, err);
     r = r < 0 ? r : open_token_key(&s, err);
     if (r >= 0 && config->static_tokens)
-        r = fs_read(config->static_tokens, 0, &s.static_tokens, NULL, err);
+        r = fs_read_secret(config->static_tokens, 0, &s.static_tokens, NULL, err);
     if (r < 0)
         state_done(&s);
     else

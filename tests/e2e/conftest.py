@@ -8,6 +8,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 import leaks  # noqa: E402
+import secrets_left  # noqa: E402
 from cluster import Cluster, Vm, vm_manifest  # noqa: E402
 
 numbers = itertools.count(1)
@@ -21,6 +22,7 @@ def cluster(tmp_path_factory):
         cluster.up()
         cluster.import_images()
         yield cluster
+        assert secrets_left.found(cluster.dir) == []
     finally:
         cluster_id = cluster.plan["id"]
         cluster.down()

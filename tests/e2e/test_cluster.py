@@ -1,22 +1,38 @@
 """`godwit cluster` itself: side by side, repaired, idempotent, and gone without a trace."""
+import base64
 import subprocess
 
 import leaks
 import pytest
+import secrets_left
 from cluster import GODWIT, CommandError, run, wait_for
 
 
 def test_two_clusters_live_side_by_side(cluster, make_cluster):
-    other = make_cluster(nodes=1)
+    other = make_cluster(nodes=1, encrypt=True)
     other.up()
     assert other.plan["id"] != cluster.plan["id"] and other.plan["subnet"] != cluster.plan["subnet"]
     other.kubectl("create", "namespace", "only-here")
     assert "only-here" not in cluster.kubectl("get", "namespaces").stdout
     assert len(cluster.get("nodes")["items"]) == 2 and len(other.get("nodes")["items"]) == 1
+    other.kubectl("create", "secret", "generic", "s", "--from-literal=word=only-in-memory")
     cluster_id = other.plan["id"]
     other.down()
+    data = b"".join(file.read_bytes() for file in (other.dir / "server").glob("store.db*"))
+    assert b"only-here" in data and base64.b64encode(b"only-in-memory") not in data
     assert leaks.of_absent_cluster(cluster_id, other.dir) == set()
     assert cluster.status().returncode == 0
+
+
+def test_secrets_are_looked_for(cluster, tmp_path):
+    """The check at the end of the session finds what it looks for."""
+    for folder in ("server", "logs"):
+        (tmp_path / folder).mkdir()
+    for name, mode in (("server/bootstrap-token", 0o600), ("server/copy", 0o640), ("logs/server.log", 0o600)):
+        (tmp_path / name).write_text("abcdef.0123456789abcdef\n")
+        (tmp_path / name).chmod(mode)
+    assert sorted(secrets_left.found(tmp_path)) == ["logs/server.log tells a secret", "server/copy holds a secret, mode 0640"]
+    assert secrets_left.found(cluster.dir) == []
 
 
 def test_up_and_down_can_be_repeated(make_cluster):

@@ -48,15 +48,16 @@ def wait_for(what: str, look, seconds: float = 30, interval: float = 0.1):
 
 
 class Cluster:
-    def __init__(self, folder: pathlib.Path, nodes: int = 2, link_rate: str | None = None):
-        self.dir, self.n, self.link_rate = pathlib.Path(folder), nodes, link_rate
+    def __init__(self, folder: pathlib.Path, nodes: int = 2, link_rate: str | None = None, encrypt: bool = False):
+        self.dir, self.n, self.link_rate, self.encrypt = pathlib.Path(folder), nodes, link_rate, encrypt
         self.kubeconfig = self.dir / "kubeconfig"
 
     # The cluster itself
 
     def up(self):
         rate = ["--link-rate", self.link_rate] if self.link_rate else []
-        return run(GODWIT, "cluster", "up", "--dir", self.dir, "--nodes", self.n, *rate, timeout=180)
+        encrypt = ["--encrypt-secrets"] if self.encrypt else []
+        return run(GODWIT, "cluster", "up", "--dir", self.dir, "--nodes", self.n, *rate, *encrypt, timeout=180)
 
     def down(self, purge=False):
         return run(GODWIT, "cluster", "down", "--dir", self.dir, *(["--purge"] if purge else []), timeout=120)

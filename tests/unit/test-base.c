@@ -182,10 +182,19 @@ static void test_fs(void **state)
 
     assert_non_null(mkdtemp(dir));
     _cleanup_free_ char *deep = xasprintf("%s/a/b/c", dir), *file = xasprintf("%s/f", deep);
-    _cleanup_free_ char *text = NULL;
+    _cleanup_free_ char *text = NULL, *secret = NULL;
     assert_int_equal(fs_mkdirs(deep, 0755, &err), 0);
     assert_int_equal(fs_write(file, "hello", 5, 0600, &err), 0);
     assert_int_equal(fs_write(file, "world!", 6, 0600, &err), 0);
+    assert_int_equal(fs_read_secret(file, 0, &secret, NULL, &err), 0);
+    assert_string_equal(secret, "world!");
+    for (mode_t bit = 01; bit < 0100; bit <<= 1) {
+        _cleanup_error_ struct gw_error why = GW_ERROR_INIT;
+
+        assert_int_equal(fs_write(file, "world!", 6, 0600 | bit, &err), 0);
+        assert_int_equal(fs_read_secret(file, 0, &text, NULL, &why), -EPERM);
+        assert_non_null(strstr(why.message, "chmod 600"));
+    }
     assert_int_equal(fs_read(file, 0, &text, &len, &err), 0);
     assert_int_equal(len, 6);
     assert_string_equal(text, "world!");

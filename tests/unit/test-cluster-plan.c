@@ -71,6 +71,7 @@ static void plan_survives_its_file(void **state)
     _cleanup_plan_ struct cluster_plan p = {0}, back = {0}, none = {0};
 
     cluster_plan_make(&p, "/srv/a", 3, "100mbit", 2);
+    p.encrypted = true;
     _cleanup_free_ char *text = cluster_plan_encode(&p);
     assert_int_equal(cluster_plan_decode(&back, "/moved", text, strlen(text), NULL), 0);
     assert_string_equal(back.dir, "/moved");
@@ -78,6 +79,7 @@ static void plan_survives_its_file(void **state)
     assert_int_equal(back.nodes, 3);
     assert_int_equal(back.subnet, p.subnet);
     assert_string_equal(back.link_rate, "100mbit");
+    assert_true(back.encrypted);
 
     static const char *const damaged[] = {"", "{}", "[1]", "{\"id\":\"abcdef\",\"nodes\":0,\"subnet\":1}",
                                           "{\"id\":\"abc\",\"nodes\":1,\"subnet\":1}",

@@ -27,6 +27,21 @@ struct identity {
     bool told;
 };
 
+static int read_token(struct identity *id, struct gw_error *err)
+{
+    const char *path = id->agent->config.token_file;
+    int r;
+
+    if (!path)
+        return gw_error_set(err, GW_INVALID,
+                            "this node has no certificate that is good: --token-file is needed to join");
+    id->token = pki_free_key(id->token);
+    if ((r = fs_read_secret(path, 4096, &id->token, NULL, err)) < 0)
+        return r;
+    id->token[strcspn(id->token, "\r\n")] = '\0';
+    return 0;
+}
+
 static int connect_client(struct identity *id, struct gw_error *err)
 {
     struct agent *a = id->agent;
@@ -51,10 +66,16 @@ static void load(struct identity *id)
     _cleanup_key_ char *key = NULL;
     _cleanup_pki_info_ struct pki_info info = {0};
     struct agent *a = id->agent;
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
     char issuer[65], time[CLOCK_TEXT_MAX];
 
-    if (fs_read(id->cert_path, 0, &cert, NULL, NULL) < 0 || fs_read(id->key_path, 0, &key, NULL, NULL) < 0 ||
-        !pki_cert_matches_key(cert, key) || pki_cert_read(cert, &info, NULL) < 0)
+    if (!fs_exists(id->cert_path))
+        return;
+    if (fs_read(id->cert_path, 0, &cert, NULL, &err) < 0 || fs_read_secret(id->key_path, 0, &key, NULL, &err) < 0) {
+        log_warn("certificate of the node: %s; the node has to join anew", gw_error_message(&err));
+        return;
+    }
+    if (!pki_cert_matches_key(cert, key) || pki_cert_read(cert, &info, NULL) < 0)
         return;
     if (info.not_after_ms <= clock_wall_ms()) {
         log_warn("certificate of the node: it ended at %s, so the node has to join anew: a bootstrap token is needed",
@@ -92,8 +113,10 @@ static int upgrade(struct identity *id, struct gw_error *err)
 {
     struct agent *a = id->agent;
 
-    if (id->told)
+    if (id->told) {
+        client_curl_set_token(a->client, NULL);
         return client_curl_set_cert(a->client, a->cert_pem, a->key_pem, err);
+    }
     struct env *env = a->env;
     struct api_client *client = a->client;
     int r = connect_client(id, err);
@@ -140,6 +163,27 @@ static void begin_again(void *userdata)
     id->renewed(id->userdata);
 }
 
+/* The server was away for so long that the certificate has ended, and nobody renews one that has: the node joins anew,
+ * with the token if that is still there. */
+static void join_anew(struct identity *id)
+{
+    struct agent *a = id->agent;
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+    _cleanup_pki_info_ struct pki_info info = {0};
+    char time[CLOCK_TEXT_MAX];
+
+    if (!a->cert_pem || pki_cert_read(a->cert_pem, &info, NULL) < 0 || info.not_after_ms > clock_wall_ms())
+        return;
+    clock_format(info.not_after_ms, time);
+    if (read_token(id, &err) < 0 || client_curl_set_cert(a->client, NULL, NULL, &err) < 0) {
+        log_error("certificate of the node: it ended at %s, and the API server believes us no more: %s", time,
+                  gw_error_message(&err));
+        return;
+    }
+    client_curl_set_token(a->client, id->token);
+    log_warn("certificate of the node: it ended at %s; joining anew with the bootstrap token", time);
+}
+
 static void ask(struct identity *id)
 {
     struct agent *a = id->agent;
@@ -148,6 +192,7 @@ static void ask(struct identity *id)
     const struct pki_subject subject = {.cn = cn, .o = groups};
     char suffix[11];
 
+    join_anew(id);
     random_suffix(suffix, 10);
     name = xasprintf("node-csr-%s-%s", a->config.node, suffix);
     id->call = credentials_get(a, name, "kubernetes.io/kube-apiserver-client-kubelet", &subject, PKI_CLIENT,
@@ -169,21 +214,6 @@ static void step(void *userdata)
         ask(id);
     else
         wait_for(id, wait);
-}
-
-static int read_token(struct identity *id, struct gw_error *err)
-{
-    const char *path = id->agent->config.token_file;
-    int r;
-
-    if (id->agent->cert_pem)
-        return 0;
-    if (!path)
-        return gw_error_set(err, GW_INVALID, "this node has no certificate yet: --token-file is needed to join");
-    if ((r = fs_read(path, 4096, &id->token, NULL, err)) < 0)
-        return r;
-    id->token[strcspn(id->token, "\r\n")] = '\0';
-    return 0;
 }
 
 void identity_authorities_changed(struct identity *id)
@@ -216,7 +246,7 @@ int identity_start(struct agent *a, identity_fn ready, identity_fn renewed, void
         r = authorities_load(a, err);
     if (r == 0) {
         load(id);
-        r = read_token(id, err);
+        r = a->cert_pem ? 0 : read_token(id, err);
     }
     if (r == 0)
         r = connect_client(id, err);

@@ -22,29 +22,30 @@ struct options {
     const char *dir;
     const char *link_rate;
     unsigned nodes; /* 0: as it is, or DEFAULT_NODES */
-    bool purge;
+    bool purge, encrypt;
 };
 
 void usage_cluster(FILE *out)
 {
-    fputs("usage: godwit cluster up     [--dir DIR] [--nodes N] [--link-rate RATE]\n"
+    fputs("usage: godwit cluster up     [--dir DIR] [--nodes N] [--link-rate RATE] [--encrypt-secrets]\n"
           "       godwit cluster status [--dir DIR]\n"
           "       godwit cluster down   [--dir DIR] [--purge]\n\n"
           "A whole cluster on this machine: the server, and N nodes that are network namespaces joined by a bridge.\n\n"
           "  --dir DIR         its folder, with kubeconfig, logs and data (default " DEFAULT_DIR ")\n"
           "  --nodes N         1 to 64 (default 2); a cluster that is up can get more\n"
           "  --link-rate RATE  of each node's link in each direction, such as 1gbit or 100mbit (default: no limit)\n"
+          "  --encrypt-secrets encrypt Secrets on disk, from the server's next start on and for good, with keys in\n"
+          "                    DIR/" CLUSTER_KEYS "\n"
           "  --purge           remove the cluster's data as well\n",
           out);
 }
 
 static int parse(int argc, char **argv, struct options *o, struct gw_error *err)
 {
-    static const struct option options[] = {{"dir", required_argument, NULL, 'd'},
-                                            {"nodes", required_argument, NULL, 'n'},
-                                            {"link-rate", required_argument, NULL, 'r'},
-                                            {"purge", no_argument, NULL, 'p'},
-                                            {0}};
+    static const struct option options[] = {
+        {"dir", required_argument, NULL, 'd'},       {"nodes", required_argument, NULL, 'n'},
+        {"link-rate", required_argument, NULL, 'r'}, {"encrypt-secrets", no_argument, NULL, 'e'},
+        {"purge", no_argument, NULL, 'p'},           {0}};
     uint64_t rate;
     int c;
 
@@ -62,6 +63,9 @@ static int parse(int argc, char **argv, struct options *o, struct gw_error *err)
             o->link_rate = optarg;
             if (cluster_rate_parse(optarg, &rate, err) < 0)
                 return gw_error_wrap(err, -EINVAL, "--link-rate");
+            break;
+        case 'e':
+            o->encrypt = true;
             break;
         case 'p':
             o->purge = true;
@@ -136,6 +140,7 @@ static int up(const struct options *o, struct gw_error *err)
         free(plan.link_rate);
         plan.link_rate = xstrdup(o->link_rate);
     }
+    plan.encrypted = plan.encrypted || o->encrypt;
     r = cluster_prepare(&plan, err);
     if (r < 0)
         return r;

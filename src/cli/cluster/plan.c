@@ -49,6 +49,8 @@ char *cluster_plan_encode(const struct cluster_plan *p)
     json_set_int(d, "/subnet", p->subnet);
     if (p->link_rate)
         json_set_str(d, "/linkRate", p->link_rate);
+    if (p->encrypted)
+        json_set(d, "/encryptedSecrets", yyjson_mut_true(d));
     return json_text(yyjson_mut_doc_get_root(d));
 }
 
@@ -68,7 +70,8 @@ int cluster_plan_decode(struct cluster_plan *p, const char *dir, const char *tex
     *p = (struct cluster_plan){.dir = xstrdup(dir),
                                .nodes = (unsigned)nodes,
                                .subnet = (unsigned)subnet,
-                               .link_rate = xstrdup(json_str(root, "/linkRate"))};
+                               .link_rate = xstrdup(json_str(root, "/linkRate")),
+                               .encrypted = json_bool(root, "/encryptedSecrets", false)};
     memcpy(p->id, id, sizeof(p->id));
     return 0;
 }
@@ -134,6 +137,8 @@ void cluster_server_argv(const struct cluster_plan *p, const char *program, stru
     strv_printf(argv, "--data-dir=%s/server", p->dir);
     strv_printf(argv, "--listen=%s:%d", cluster_host_address(p, host), CLUSTER_PORT);
     strv_printf(argv, "--kubeconfig=%s/kubeconfig", p->dir);
+    if (p->encrypted)
+        strv_printf(argv, "--encryption-key-file=%s/" CLUSTER_KEYS, p->dir);
 }
 
 void cluster_agent_argv(const struct cluster_plan *p, const char *program, unsigned node, struct strv *argv)

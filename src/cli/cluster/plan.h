@@ -23,6 +23,7 @@
 
 /* The server's name where nodes have theirs: DIR/run/NAME.pid, DIR/logs/NAME.log. */
 #define CLUSTER_SERVER "server"
+#define CLUSTER_KEYS "encryption-keys"
 
 struct cluster_plan {
     char *dir;                   /* absolute, without symbolic links */
@@ -30,6 +31,7 @@ struct cluster_plan {
     unsigned nodes;
     unsigned subnet; /* below CLUSTER_SUBNETS */
     char *link_rate; /* as tc(8) writes rates, "1gbit"; NULL: unlimited */
+    bool encrypted;  /* Secrets on disk are, with the keys in DIR/encryption-keys */
 };
 
 void cluster_plan_done(struct cluster_plan *p);

@@ -7,14 +7,17 @@
 
 #include "api/meta.h"
 #include "base/alloc.h"
+#include "base/base64.h"
 #include "base/clock.h"
 #include "base/fs.h"
+#include "base/random.h"
 #include "base/str.h"
 #include "cli/api.h"
 #include "cli/cluster/cluster.h"
 #include "cli/cluster/daemons.h"
 #include "cli/cluster/network.h"
 #include "client/resources.h"
+#include "pki/pki.h"
 
 #define SERVER_TIMEOUT_MS 30000
 #define NODES_TIMEOUT_MS 90000
@@ -54,6 +57,23 @@ static int make_folders(const struct cluster_plan *p, struct gw_error *err)
         r = r < 0 ? r : fs_mkdirs(local, 0711, err);
     }
     return r < 0 ? r : fs_write(plan_file, plan, strlen(plan), 0644, err);
+}
+
+/* The keys of Secrets on disk are made once; without them the Secrets are lost. */
+static int make_keys(const struct cluster_plan *p, struct gw_error *err)
+{
+    _cleanup_free_ char *path = cluster_path(p, CLUSTER_KEYS);
+    _cleanup_key_ char *text = NULL;
+    unsigned char key[32];
+    int r;
+
+    if (!p->encrypted || fs_exists(path))
+        return 0;
+    random_bytes(key, sizeof(key));
+    text = base64_encode(key, sizeof(key));
+    r = fs_write(path, text, strlen(text), 0600, err);
+    explicit_bzero(key, sizeof(key));
+    return r;
 }
 
 /* The last lines of a text. */
@@ -208,6 +228,7 @@ int cluster_prepare(const struct cluster_plan *p, struct gw_error *err)
     cluster_say("cluster", "gw%s in %s: %u nodes, links %s", p->id, p->dir, p->nodes,
                 p->link_rate ? p->link_rate : "without limit");
     r = make_folders(p, err);
+    r = r < 0 ? r : make_keys(p, err);
     if (r >= 0)
         r = cluster_network_up(p, err);
     if (r >= 0)

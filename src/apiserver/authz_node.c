@@ -124,49 +124,81 @@ bool authz_vmi_concerns(struct rest_server *s, const char *node, yyjson_val *vmi
     return authz_has_pod(s, node, vmi);
 }
 
-/* --- Secrets: only those that a VMI of this node names --- */
+/* --- Secrets, claims and their volumes: only those that a VMI of this node names --- */
 
-struct secret_of {
+struct named {
     struct rest_server *s;
     const char *node, *name;
+    bool (*names)(const char *key, yyjson_val *value, const char *name); /* a member of an object says so */
 };
 
-/* Somewhere below v: "secretName": NAME, or an object under a key ...secretRef or ...SecretRef with "name": NAME. */
-static bool names_secret(yyjson_val *v, const char *name)
+/* "secretName": NAME, or an object under a key ...secretRef or ...SecretRef with "name": NAME. */
+static bool names_secret(const char *key, yyjson_val *value, const char *name)
+{
+    return (streq(key, "secretName") && yyjson_equals_str(value, name)) ||
+           ((str_ends(key, "secretRef") || str_ends(key, "SecretRef")) && streq(json_str_or(value, "/name", ""), name));
+}
+
+/* "claimName": NAME; and a DataVolume's claim has its name. */
+static bool names_claim(const char *key, yyjson_val *value, const char *name)
+{
+    return (streq(key, "claimName") && yyjson_equals_str(value, name)) ||
+           (streq(key, "dataVolume") && streq(json_str_or(value, "/name", ""), name));
+}
+
+/* Somewhere below v. */
+static bool is_named(yyjson_val *v, const struct named *want)
 {
     yyjson_val *key, *item;
 
     if (yyjson_is_arr(v)) {
         json_each(v, item)
-            if (names_secret(item, name))
+            if (is_named(item, want))
                 return true;
     } else if (yyjson_is_obj(v)) {
-        json_each_member(v, key, item) {
-            const char *k = yyjson_get_str(key);
-
-            if (streq(k, "secretName") && yyjson_equals_str(item, name))
+        json_each_member(v, key, item)
+            if (want->names(yyjson_get_str(key), item, want->name) || is_named(item, want))
                 return true;
-            if ((str_ends(k, "secretRef") || str_ends(k, "SecretRef")) && streq(json_str_or(item, "/name", ""), name))
-                return true;
-            if (names_secret(item, name))
-                return true;
-        }
     }
     return false;
 }
 
-static bool needs_secret(const void *data, yyjson_val *vmi)
+static bool vmi_names(const void *data, yyjson_val *vmi)
 {
-    const struct secret_of *want = data;
+    const struct named *want = data;
 
-    return names_secret(json_at(vmi, "/spec"), want->name) && authz_vmi_concerns(want->s, want->node, vmi);
+    return is_named(json_at(vmi, "/spec"), want) && authz_vmi_concerns(want->s, want->node, vmi);
 }
 
-static bool is_needed_here(const struct check *c, yyjson_val *secret)
+static bool is_secret_needed(const struct check *c, yyjson_val *secret)
 {
-    const struct secret_of want = {c->s, c->node, meta_name(secret)};
+    const struct named want = {c->s, c->node, meta_name(secret), names_secret};
 
-    return any(c->s, "VirtualMachineInstance", meta_namespace(secret), "", want.name, needs_secret, &want);
+    return any(c->s, "VirtualMachineInstance", meta_namespace(secret), "", want.name, vmi_names, &want);
+}
+
+static bool is_claim_needed(const struct check *c, yyjson_val *claim)
+{
+    const struct named want = {c->s, c->node, meta_name(claim), names_claim};
+
+    return any(c->s, "VirtualMachineInstance", meta_namespace(claim), "", want.name, vmi_names, &want);
+}
+
+/* A volume by the claim that it is bound to. */
+static bool is_volume_needed(const struct check *c, yyjson_val *volume)
+{
+    yyjson_val *claim = json_at(volume, "/spec/claimRef");
+    const struct named want = {c->s, c->node, json_str_or(claim, "/name", ""), names_claim};
+
+    return *want.name &&
+           any(c->s, "VirtualMachineInstance", json_str_or(claim, "/namespace", ""), "", want.name, vmi_names, &want);
+}
+
+/* client/events.c writes both; an agent speaks for nobody else. */
+static bool is_own_event(const struct check *c, yyjson_val *event)
+{
+    return streq(json_str_or(event, "/source/host", ""), c->node) &&
+           streq(json_str_or(event, "/reportingInstance", ""), c->node);
 }
 
 /* --- Tests of selectors --- */
@@ -265,6 +297,7 @@ struct rule {
 #define ONLY_CONCERNED \
     "an agent may only do this for VMIs on its node or on their way from or to it (list and watch them by the label " \
     "kubevirt.io/nodeName or kubevirt.io/migrationTargetNodeName)"
+#define ONLY_NAMED(what) "an agent may only read " what " that a VMI on its node names"
 #define ONLY_REQUESTER "an agent may only see to its own certificate requests"
 #define VMIS "virtualmachineinstances"
 
@@ -281,14 +314,13 @@ static const struct rule rules[] = {
     {"", "pods", "status", GET | UPDATE | PATCH, is_bound_here, NULL, ONLY_BOUND},
     {"kubevirt.io", VMIS, NULL, READ | UPDATE | PATCH, vmi_concerns, selects_vmis_here, ONLY_CONCERNED},
     {"kubevirt.io", VMIS, "status", GET | UPDATE | PATCH, vmi_concerns, NULL, ONLY_CONCERNED},
-    {"kubevirt.io", "virtualmachineinstancemigrations", NULL, READ, NULL, NULL, NULL},
-    {"", "persistentvolumeclaims", NULL, READ, NULL, NULL, NULL},
-    {"", "persistentvolumes", NULL, READ, NULL, NULL, NULL},
-    {"storage.k8s.io", "storageclasses", NULL, READ, NULL, NULL, NULL},
+    {"", "persistentvolumeclaims", NULL, GET, is_claim_needed, NULL, ONLY_NAMED("claims")},
+    {"", "persistentvolumes", NULL, GET, is_volume_needed, NULL, ONLY_NAMED("volumes of claims")},
     {"", "configmaps", NULL, READ, is_authorities, selects_authorities,
      "an agent may only read ConfigMap kube-system/godwit-ca"},
-    {"", "secrets", NULL, GET, is_needed_here, NULL, "an agent may only read Secrets that a VMI on its node names"},
-    {"", "events", NULL, WRITE, NULL, NULL, NULL},
+    {"", "secrets", NULL, GET, is_secret_needed, NULL, ONLY_NAMED("Secrets")},
+    {"", "events", NULL, WRITE, is_own_event, NULL,
+     "an agent may only write Events whose source.host and reportingInstance are its node"},
     {"authentication.k8s.io", "selfsubjectreviews", NULL, CREATE, NULL, NULL, NULL},
     {"authorization.k8s.io", "selfsubjectaccessreviews", NULL, CREATE, NULL, NULL, NULL},
     {"certificates.k8s.io", "certificatesigningrequests", NULL, CREATE | READ | DELETE, is_own_request,

@@ -222,6 +222,69 @@ static void nothing_is_read_that_its_vms_do_not_use(void **state)
     must_be(f, 'c', "GET", "/api/v1/namespaces/kube-system/configmaps/godwit-ca", NULL, 200);
 }
 
+#define CLAIMS "/api/v1/namespaces/default/persistentvolumeclaims"
+#define VOLUMES "/api/v1/persistentvolumes"
+#define EVENTS "/api/v1/namespaces/default/events"
+#define CLAIM_BODY(name) \
+    "{\"metadata\":{\"name\":\"" name "\"},\"spec\":{\"accessModes\":[\"ReadWriteOnce\"],\"resources\":{\"requests\":{\"storage\":\"1Mi\"}}}}"
+#define VOLUME_BODY(name, claim) \
+    "{\"metadata\":{\"name\":\"" name "\"},\"spec\":{\"accessModes\":[\"ReadWriteOnce\"],\"capacity\":{\"storage\":\"1Mi\"}," \
+    "\"hostPath\":{\"path\":\"/x\"},\"claimRef\":{\"namespace\":\"default\",\"name\":\"" claim "\"}}}"
+
+/* VM vm2 on node-a names claim used; nobody names spare. */
+static void claims_and_volumes_are_those_of_its_vms(void **state)
+{
+    static const struct row rows[] = {
+        {"GET", CLAIMS "/used", NULL},      {"GET", CLAIMS "/spare", NULL},   {"GET", CLAIMS, NULL},
+        {"GET", CLAIMS "?watch=1", NULL},   {"GET", VOLUMES "/pv-used", NULL}, {"GET", VOLUMES "/pv-spare", NULL},
+        {"GET", VOLUMES, NULL},             {"PATCH", CLAIMS "/used", "{}"},  {"DELETE", VOLUMES "/pv-used", NULL},
+        {"GET", "/apis/kubevirt.io/v1/virtualmachineinstancemigrations", NULL},
+        {"GET", "/apis/storage.k8s.io/v1/storageclasses", NULL},
+    };
+    struct fixture *f = *state;
+
+    assert_int_equal(fixture_admin(f, "POST", CLAIMS, CLAIM_BODY("used")), 201);
+    assert_int_equal(fixture_admin(f, "POST", CLAIMS, CLAIM_BODY("spare")), 201);
+    assert_int_equal(fixture_admin(f, "POST", VOLUMES, VOLUME_BODY("pv-used", "used")), 201);
+    assert_int_equal(fixture_admin(f, "POST", VOLUMES, VOLUME_BODY("pv-spare", "spare")), 201);
+    assert_int_equal(fixture_admin(f, "POST", FIXTURE_VMIS,
+                                   "{\"apiVersion\":\"kubevirt.io/v1\",\"kind\":\"VirtualMachineInstance\",\"metadata\":{\"name\":\"vm2\"},"
+                                   "\"spec\":{\"domain\":{\"resources\":{\"requests\":{\"memory\":\"128Mi\"}},\"devices\":{\"disks\":[{"
+                                   "\"name\":\"d\",\"disk\":{\"bus\":\"virtio\"}}]}},\"volumes\":[{\"name\":\"d\","
+                                   "\"persistentVolumeClaim\":{\"claimName\":\"used\"}}]}}"), 201);
+    assert_int_equal(fixture_admin(f, "PATCH", FIXTURE_VMIS "/vm2", "{\"status\":{\"nodeName\":\"node-a\"}}"), 200);
+    all_refused(f, rows, ARRAY_SIZE(rows));
+    must_be(f, 'a', "GET", CLAIMS "/used", NULL, 200);
+    must_be(f, 'a', "GET", VOLUMES "/pv-used", NULL, 200);
+    must_be(f, 'a', "GET", CLAIMS "/spare", NULL, 403);
+    must_be(f, 'a', "GET", VOLUMES "/pv-spare", NULL, 403);
+    must_be(f, 'a', "GET", VOLUMES "/absent", NULL, 404); /* so an agent learns that a folder may go */
+}
+
+#define EVENT(name, host, instance) \
+    "{\"metadata\":{\"name\":\"" name "\"},\"involvedObject\":{\"kind\":\"Pod\",\"namespace\":\"default\",\"name\":\"p\"}," \
+    "\"reason\":\"R\",\"message\":\"m\",\"type\":\"Normal\",\"source\":{\"component\":\"godwit-agent\",\"host\":\"" host "\"}," \
+    "\"reportingComponent\":\"godwit-agent\",\"reportingInstance\":\"" instance "\"}"
+
+static void events_are_told_in_its_own_name(void **state)
+{
+    static const struct row rows[] = {
+        {"POST", EVENTS, EVENT("e", "node-a", "node-a")},
+        {"POST", EVENTS, EVENT("e", "node-c", "node-a")},
+        {"POST", EVENTS, EVENT("e", "node-a", "node-c")},
+        {"POST", EVENTS, EVENT("e", "", "")},
+        {"PATCH", EVENTS "/mine", "{\"count\":2}"},
+        {"GET", EVENTS, NULL},
+        {"DELETE", EVENTS "/mine", NULL},
+    };
+    struct fixture *f = *state;
+
+    must_be(f, 'a', "POST", EVENTS, EVENT("mine", "node-a", "node-a"), 201);
+    must_be(f, 'a', "PATCH", EVENTS "/mine", "{\"count\":2}", 200);
+    must_be(f, 'a', "PATCH", EVENTS "/mine", "{\"source\":{\"host\":\"node-c\"}}", 403);
+    all_refused(f, rows, ARRAY_SIZE(rows));
+}
+
 /* Naming a Secret or a VMI in an object that an agent may write opens nothing. */
 static void no_reading_by_a_detour(void **state)
 {
@@ -297,6 +360,8 @@ int main(void)
         cmocka_unit_test(nobody_claims_out_of_turn),
         cmocka_unit_test_setup_teardown(no_writes_to_what_is_others, setup, teardown),
         cmocka_unit_test_setup_teardown(nothing_is_read_that_its_vms_do_not_use, setup, teardown),
+        cmocka_unit_test_setup_teardown(claims_and_volumes_are_those_of_its_vms, setup, teardown),
+        cmocka_unit_test_setup_teardown(events_are_told_in_its_own_name, setup, teardown),
         cmocka_unit_test_setup_teardown(no_reading_by_a_detour, setup, teardown),
         cmocka_unit_test_setup_teardown(no_standing_in_for_others, setup, teardown),
         cmocka_unit_test_setup_teardown(no_making_by_apply, setup, teardown),

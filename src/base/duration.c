@@ -18,7 +18,8 @@ static const struct {
 /* Digits with at most one point among them; their length. */
 static size_t number_len(const char *text)
 {
-    size_t whole = strspn(text, "0123456789"), rest = text[whole] == '.' ? 1 + strspn(text + whole + 1, "0123456789") : 0;
+    size_t whole = strspn(text, "0123456789"),
+           rest = text[whole] == '.' ? 1 + strspn(text + whole + 1, "0123456789") : 0;
 
     return whole + rest > (rest > 0) ? whole + rest : 0;
 }

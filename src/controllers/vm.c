@@ -8,6 +8,7 @@
 #include "controllers/kubevirt.h"
 #include "controllers/vm_plan.h"
 #include "controllers/vm_status.h"
+#include "controllers/vm_template.h"
 
 #define FINALIZER "kubevirt.io/virtualMachineControllerFinalize"
 
@@ -30,11 +31,13 @@ static void copy(yyjson_mut_doc *d, const char *to, yyjson_val *value)
 static yyjson_mut_doc *new_instance(yyjson_val *vm)
 {
     yyjson_mut_doc *d = json_object();
+    char digest[TEMPLATE_DIGEST_MAX];
 
     json_set_str(d, "/metadata/name", meta_name(vm));
     json_set_str(d, "/metadata/namespace", meta_namespace(vm));
     copy(d, "/metadata/labels", json_at(vm, "/spec/template/metadata/labels"));
     copy(d, "/metadata/annotations", json_at(vm, "/spec/template/metadata/annotations"));
+    meta_set_annotation(d, ANNOTATION_TEMPLATE, template_digest(vm, digest));
     meta_set_annotation(d, ANNOTATION_ADDRESS, NULL); /* who may write VMs may not choose other VMs' addresses */
     meta_add_owner(d, vm, true, true);
     copy(d, "/spec", json_at(vm, "/spec/template/spec"));

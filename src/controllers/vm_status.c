@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/str.h"
 #include "controllers/controller.h"
+#include "controllers/vm_template.h"
 
 /* --- printableStatus --- */
 
@@ -129,12 +130,23 @@ static void mirror(yyjson_mut_doc *d, const struct vm_report *r)
     }
 }
 
+/* KubeVirt's words. Taken back when the change is, and by the next instance. */
+static void set_restart_required(yyjson_mut_doc *d, const struct vm_report *r)
+{
+    if (is_live(r) && template_needs_restart(r->vm, r->vmi))
+        condition_set(d, "RestartRequired", "True", NULL, "a non-live-updatable field was changed in the template spec",
+                      r->now_ms);
+    else
+        condition_remove(d, "RestartRequired");
+}
+
 static void set_conditions(yyjson_mut_doc *d, const struct vm_report *r)
 {
     if (!json_mut_at(d, "/status/conditions"))
         json_set(d, "/status/conditions", yyjson_mut_arr(d));
     set_ready(d, r);
     mirror(d, r);
+    set_restart_required(d, r);
     if (r->failure)
         condition_set(d, "Failure", "True", "FailedCreate", r->failure, r->now_ms);
     else

@@ -1,12 +1,12 @@
-/* An asynchronous client of the agent inside a guest (qemu-ga), over the host's end of its virtio-serial port, which is a
- * unix socket of QEMU's. The protocol is QMP's without greeting and events: one JSON object per line, one answer for
+/* An asynchronous client of the agent inside a guest (qemu-ga), over the host's end of its virtio-serial port, which is
+ * a unix socket of QEMU's. The protocol is QMP's without greeting and events: one JSON object per line, one answer for
  * each command, in order (QEMU's documentation, "QEMU Guest Agent Protocol Reference").
  *
  * Who answers is the guest, so nothing of it is believed. Before each command the two ends are brought in step by
  * guest-sync-delimited, which skips what an earlier connection or command has left. Bytes are read only while an answer
  * is due, a portion in each turn of the loop and behind everybody else's; beyond GA_BYTES_MAX for one command the
- * session is over. A guest that floods its port so fills its own queues only. An agent that does not answer in time ends
- * the session as well: what it was sent would be heard much later, and more would pile up behind it.
+ * session is over. A guest that floods its port so fills its own queues only. An agent that does not answer in time
+ * ends the session as well: what it was sent would be heard much later, and more would pile up behind it.
  *
  * Callbacks run from the loop, never from within a call of this interface, and may call everything here, also ga_free:
  * nothing is called after that. */

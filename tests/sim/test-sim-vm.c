@@ -170,6 +170,12 @@ static void test_starts(void **state)
     assert_string_equal(vm(w, "/status/printableStatus"), "Running");
     assert_string_equal(vm(w, "/status/runStrategy"), "Always");
     assert_string_equal(vm(w, "/status/conditions/1/type"), "LiveMigratable");
+    sim_patch(w->s, VMS "/vm1", "{\"spec\":{\"template\":{\"spec\":{\"domain\":{\"memory\":{\"guest\":\"256Mi\"}}}}}}");
+    sim_run(w->s, 1000);
+    assert_string_equal(vm(w, "/status/conditions/2/type"), "RestartRequired");
+    sim_patch(w->s, VMS "/vm1", "{\"spec\":{\"template\":{\"spec\":{\"domain\":{\"memory\":{\"guest\":\"128Mi\"}}}}}}");
+    sim_run(w->s, 1000);
+    assert_string_equal(vm(w, "/status/conditions/2/type"), "");
     _cleanup_doc_ yyjson_doc *o = sim_get(w->s, VMIS "/vm1");
     assert_int_equal(yyjson_obj_size(json_at(yyjson_doc_get_root(o), "/status/activePods")), 1);
 }

@@ -21,5 +21,6 @@
 void want_guest(yyjson_mut_doc *want, yyjson_val *vmi, yyjson_val *guest, int64_t now_ms);
 
 /* Adds to the interfaces of the domain (items of list, as status.interfaces has them) what the guest says of them, and
- * its own ones behind them. False: nothing is known, and status.interfaces holds what was known before: it is to stay. */
+ * its own ones behind them. False: nothing is known, and status.interfaces holds what was known before: it is to stay.
+ */
 bool merge_guest_interfaces(yyjson_mut_doc *want, yyjson_mut_val *list, yyjson_val *vmi, yyjson_val *guest);

@@ -90,8 +90,8 @@ static int64_t noted(struct pod *p)
 
 static int64_t announced(const struct pod *p)
 {
-    const char *text = p->vmi ? json_key_str(yyjson_doc_get_root(p->vmi), "/metadata/annotations", VMI_UNFREEZE_AT)
-                              : NULL;
+    const char *text =
+        p->vmi ? json_key_str(yyjson_doc_get_root(p->vmi), "/metadata/annotations", VMI_UNFREEZE_AT) : NULL;
 
     return text ? MAX(clock_parse(text), 0) : 0;
 }
@@ -290,8 +290,7 @@ static void serve_freeze(void *userdata, const struct endpoint_call *call)
     if (!t)
         return;
     if (talk_obstacle(t) || is_migrating(p)) {
-        endpoint_refuse(call->request, 500, "%s%s",
-                        talk_obstacle(t) ? DOING ": Guest agent is not responding: " : "",
+        endpoint_refuse(call->request, 500, "%s%s", talk_obstacle(t) ? DOING ": Guest agent is not responding: " : "",
                         talk_obstacle(t) ? talk_obstacle(t)
                                          : "failed to freeze VMI, VMI is currently during migration");
         return;

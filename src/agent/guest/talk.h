@@ -1,6 +1,6 @@
-/* One pod's conversation with the agent inside its guest: whether the guest has its port open, the session while it has,
- * what is asked of it now and then for the VMI's status, and the thaw of what was frozen. Kept by the owner of the guest
- * only, and silent while the guest stands still. */
+/* One pod's conversation with the agent inside its guest: whether the guest has its port open, the session while it
+ * has, what is asked of it now and then for the VMI's status, and the thaw of what was frozen. Kept by the owner of the
+ * guest only, and silent while the guest stands still. */
 #pragma once
 
 #include "agent/guest/guest_internal.h"
@@ -20,15 +20,15 @@ struct talk {
     char *uid;  /* the pod's */
     bool known; /* QEMU has said whether the port is open */
     bool open, runs;
-    struct ga *session;         /* NULL: opened by the next command */
-    int64_t quiet_until;        /* monotonic: an agent that did not answer is left alone */
-    unsigned failures;          /* in a row */
-    yyjson_mut_doc *facts;      /* as core/guest_status.h has them */
-    struct poll polls[POLLS];   /* in the order of the table in polls.c */
-    int64_t look_ms;            /* monotonic: QEMU is to be asked again; 0 */
-    int64_t unfreeze_ms;        /* wall clock; 0: nothing is to be thawed */
-    int64_t unfrozen_ms;        /* what it was before */
-    int64_t unfreeze_again_ms;  /* monotonic: not before */
+    struct ga *session;        /* NULL: opened by the next command */
+    int64_t quiet_until;       /* monotonic: an agent that did not answer is left alone */
+    unsigned failures;         /* in a row */
+    yyjson_mut_doc *facts;     /* as core/guest_status.h has them */
+    struct poll polls[POLLS];  /* in the order of the table in polls.c */
+    int64_t look_ms;           /* monotonic: QEMU is to be asked again; 0 */
+    int64_t unfreeze_ms;       /* wall clock; 0: nothing is to be thawed */
+    int64_t unfrozen_ms;       /* what it was before */
+    int64_t unfreeze_again_ms; /* monotonic: not before */
     bool note_read, unfreezing;
     struct env_timer *timer;
 };
@@ -43,8 +43,8 @@ struct pod *talk_pod(struct talk *t);
 
 /* Why nothing can be asked now, for people; NULL: it can. */
 const char *talk_obstacle(struct talk *t);
-/* Asks the guest's agent; takes arguments, which may be NULL. reply is called in any case unless talk_free comes before,
- * and at once where there is an obstacle. */
+/* Asks the guest's agent; takes arguments, which may be NULL. reply is called in any case unless talk_free comes
+ * before, and at once where there is an obstacle. */
 void talk_ask(struct talk *t, const char *command, yyjson_mut_doc *arguments, int patience_ms, ga_reply_fn reply,
               void *userdata);
 /* The facts have changed. */
@@ -72,12 +72,12 @@ struct errand {
     struct errand *next;
     struct http_request *http; /* NULL: nobody waits (any more) */
     struct env_timer *timer;
-    unsigned left;             /* answers still to come */
+    unsigned left; /* answers still to come */
     bool over;
-    yyjson_mut_doc *answer;    /* of those that ask for facts */
-    size_t at;                 /* the question that is answered next */
-    int64_t until_ms;          /* freeze.c's: when the guest is to be thawed, wall clock; 0: not */
-    bool waits;                /* freeze.c's: for the server to have until_ms */
+    yyjson_mut_doc *answer; /* of those that ask for facts */
+    size_t at;              /* the question that is answered next */
+    int64_t until_ms;       /* freeze.c's: when the guest is to be thawed, wall clock; 0: not */
+    bool waits;             /* freeze.c's: for the server to have until_ms */
 };
 
 /* The talk that a call is about; NULL after a refusal. */

@@ -184,7 +184,8 @@ void front_handle(struct http_request *r, void *userdata)
     _cleanup_response_ struct api_response response = {0};
     const struct identity *real = NULL;
 
-    return;
+    if (!http_fault(r) && health_answer(r, __atomic_load_n(&f->ready, __ATOMIC_ACQUIRE)))
+        return;
     if (identify(f, r, &real, &own, &err) == 0) {
         serve_identified(f, r, real, &response);
     } else {

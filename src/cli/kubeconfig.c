@@ -1,5 +1,6 @@
 /* `godwit kubeconfig`: a kubeconfig for a person, with a certificate that names user and groups. What they may do is
- * the matter of roles. It reads the authority's key, so it runs where the server's data directory is. */
+ * the matter of roles. Where the server's data directory is, the authority's key signs it at once; elsewhere the server
+ * is asked, by the rights of the kubeconfig in use. */
 #include <errno.h>
 #include <getopt.h>
 #include <string.h>
@@ -10,9 +11,11 @@
 #include "base/vec.h"
 #include "cli/api.h"
 #include "cli/cli.h"
+#include "cli/kubeconfig_request.h"
 #include "client/kubeconfig.h"
 #include "pki/authority.h"
 
+#define DATA_DIR "/var/lib/godwit/server"
 #define DAY_S 86400LL
 #define DAYS_MAX 3650
 
@@ -63,7 +66,8 @@ static const struct {
 } table[] = {
     {"user", "NAME", set_user, "who it is for"},
     {"group", "GROUP", add_group, "a group of the user; may be repeated"},
-    {"data-dir", "DIR", set_data_dir, "the server's data directory [/var/lib/godwit/server]"},
+    {"data-dir", "DIR", set_data_dir,
+     "the server's data directory [" DATA_DIR " if it is there, else the server is asked]"},
     {"server", "URL", set_server, "https://HOST:PORT [as DIR/admin.kubeconfig or the kubeconfig in use says]"},
     {"days", "N", set_days, "how long the certificate is good [365]"},
 };
@@ -102,6 +106,11 @@ static int parse(struct options *o, int argc, char **argv)
     return optind < argc || !o->user ? EXIT_USAGE : -1;
 }
 
+static struct pki_subject subject_of(const struct options *o)
+{
+    return (struct pki_subject){.cn = o->user, .o = o->groups.items};
+}
+
 /* What the administrator's kubeconfig says: the one beside the data, or the one in use if it is of the same cluster. */
 static int find_server(const struct options *o, const struct pki_authority_state *now, char **ret, struct gw_error *err)
 {
@@ -118,10 +127,10 @@ static int find_server(const struct options *o, const struct pki_authority_state
     return 0;
 }
 
-static int issue(const struct options *o, const struct pki_authority_state *now, struct client_config *ret,
-                 struct gw_error *err)
+static int sign(const struct options *o, const struct pki_authority_state *now, struct client_config *ret,
+                struct gw_error *err)
 {
-    const struct pki_subject subject = {.cn = o->user, .o = o->groups.items};
+    const struct pki_subject subject = subject_of(o);
     int r = find_server(o, now, &ret->server, err);
 
     r = r < 0 ? r : pki_issue_with_key(now->issuer, &subject, PKI_CLIENT, o->days * DAY_S, &ret->cert, &ret->key, err);
@@ -129,14 +138,32 @@ static int issue(const struct options *o, const struct pki_authority_state *now,
     return r;
 }
 
+static int issue_here(const struct options *o, struct client_config *ret, struct gw_error *err)
+{
+    _cleanup_authority_ struct pki_authority *authority = NULL;
+    int r = pki_authority_read(o->data_dir, "ca", &authority, err);
+
+    return r < 0 ? r : sign(o, pki_authority_now(authority), ret, err);
+}
+
+static int issue_there(const struct options *o, struct client_config *ret, struct gw_error *err)
+{
+    const struct pki_subject subject = subject_of(o);
+    int r = kubeconfig_request(&subject, o->days * DAY_S, ret, err);
+
+    if (r == 0 && o->server) {
+        free(ret->server);
+        ret->server = xstrdup(o->server);
+    }
+    return r;
+}
+
 static int write_kubeconfig(const struct options *o, struct gw_error *err)
 {
     _cleanup_client_config_ struct client_config config = {0};
     _cleanup_key_ char *text = NULL;
-    _cleanup_authority_ struct pki_authority *authority = NULL;
-    int r = pki_authority_read(o->data_dir, "ca", &authority, err);
+    int r = o->data_dir ? issue_here(o, &config, err) : issue_there(o, &config, err);
 
-    r = r < 0 ? r : issue(o, pki_authority_now(authority), &config, err);
     if (r < 0)
         return r;
     text = kubeconfig_write(&config, "godwit", o->user);
@@ -146,7 +173,7 @@ static int write_kubeconfig(const struct options *o, struct gw_error *err)
 
 int cmd_kubeconfig(int argc, char **argv)
 {
-    struct options o = {.data_dir = "/var/lib/godwit/server", .days = 365};
+    struct options o = {.data_dir = fs_exists(DATA_DIR) ? DATA_DIR : NULL, .days = 365};
     _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
     int code = parse(&o, argc, argv);
 

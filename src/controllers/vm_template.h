@@ -1,7 +1,7 @@
 /* Whether a VM's template still says what its running instance was made from. Pure.
  *
- * The instance carries a digest of the template that made it, because its own spec differs from the template by defaults
- * and by what was plugged in since. */
+ * The instance carries a digest of the template that made it, because its own spec differs from the template by
+ * defaults and by what was plugged in since. */
 #pragma once
 
 #include "base/json.h"
@@ -14,5 +14,6 @@
  * order of keys does not count. ret holds TEMPLATE_DIGEST_MAX. */
 char *template_digest(yyjson_val *vm, char *ret);
 
-/* A field was changed that the guest gets with its next start only. False when it is not known what vmi was made from. */
+/* A field was changed that the guest gets with its next start only. False when it is not known what vmi was made from.
+ */
 bool template_needs_restart(yyjson_val *vm, yyjson_val *vmi);

@@ -35,7 +35,7 @@ class Person:
     def __init__(self, cluster, folder, name, *groups, token=None):
         self.cluster, self.file, self.home = cluster, folder / f"{name}.kubeconfig", folder
         options = [f"--group={group}" for group in groups]
-        self.file.write_text(run(GODWIT, "kubeconfig", "--user", name, *options, "--data-dir", cluster.dir / "server",
+        self.file.write_text(run(GODWIT, "kubeconfig", "--user", name, *options,
                                  env=dict(os.environ, KUBECONFIG=str(cluster.kubeconfig))).stdout)
         if token:
             config = json.loads(self.file.read_text())

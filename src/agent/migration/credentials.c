@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/base64.h"
 #include "base/random.h"
+#include "client/csr.h"
 
 /* The signer answers within milliseconds; a server that is away is waited for. */
 #define FIRST_LOOK_MS 5
@@ -59,39 +59,22 @@ static void fail(struct credentials_call *c, const char *why)
 
 static void look(void *userdata);
 
-/* The denial's message, if there is one. */
-static const char *refusal(yyjson_val *csr)
-{
-    yyjson_val *condition;
-
-    json_each(json_at(csr, "/status/conditions"), condition) {
-        const char *type = json_str_or(condition, "/type", "");
-        if (streq(type, "Denied") || streq(type, "Failed"))
-            return json_str_or(condition, "/message", type);
-    }
-    return NULL;
-}
-
 static void looked(void *userdata, struct api_answer *answer)
 {
     struct credentials_call *c = userdata;
     yyjson_val *csr = answer->doc ? yyjson_doc_get_root(answer->doc) : NULL;
-    const char *certificate = json_str(csr, "/status/certificate");
+    _cleanup_free_ char *text = NULL;
+    enum csr_state state = csr_read(csr, &text);
 
     c->call = NULL;
-    if (certificate) {
-        _cleanup_free_ char *pem = NULL;
-        if (base64_decode(certificate, strlen(certificate), &pem, NULL) < 0)
-            fail(c, "the certificate is no base64");
-        else
-            finish(c, pem, NULL);
-    } else if (refusal(csr)) {
-        fail(c, refusal(csr));
-    } else if (env_now(c->agent->env) > c->deadline) {
+    if (state == CSR_ISSUED)
+        finish(c, text, NULL);
+    else if (state == CSR_REFUSED)
+        fail(c, text);
+    else if (env_now(c->agent->env) > c->deadline)
         fail(c, answer->err ? gw_error_message(answer->err) : "not signed in time");
-    } else {
+    else
         c->timer = env_timer(c->agent->env, LOOK_MS, look, c);
-    }
 }
 
 static void look(void *userdata)
@@ -100,24 +83,6 @@ static void look(void *userdata)
 
     c->timer = NULL;
     c->call = api_get(c->agent->client, &API_CSRS, NULL, c->name, looked, c);
-}
-
-static yyjson_mut_doc *request_object(const char *name, const char *signer, const char *csr_pem, unsigned usages)
-{
-    yyjson_mut_doc *d = json_object();
-    yyjson_mut_val *list = yyjson_mut_arr(d);
-    _cleanup_free_ char *request = base64_encode(csr_pem, strlen(csr_pem));
-
-    json_set_str(d, "/metadata/name", name);
-    json_set_str(d, "/spec/request", request);
-    json_set_str(d, "/spec/signerName", signer);
-    yyjson_mut_arr_add_str(d, list, "digital signature");
-    if (usages & PKI_CLIENT)
-        yyjson_mut_arr_add_str(d, list, "client auth");
-    if (usages & PKI_SERVER)
-        yyjson_mut_arr_add_str(d, list, "server auth");
-    json_set(d, "/spec/usages", list);
-    return d;
 }
 
 /* Whether a later attempt may do better: the server is away, or busy. */
@@ -145,9 +110,11 @@ static void ask(void *userdata)
 {
     struct credentials_call *c = userdata;
 
+    unsigned uses = (c->usages & PKI_CLIENT ? CSR_CLIENT : 0u) | (c->usages & PKI_SERVER ? CSR_SERVER : 0u);
+
     c->timer = NULL;
-    c->call = api_create(c->agent->client, &API_CSRS, NULL, request_object(c->name, c->signer, c->csr_pem, c->usages),
-                         created, c);
+    c->call =
+        api_create(c->agent->client, &API_CSRS, NULL, csr_object(c->name, c->signer, c->csr_pem, uses), created, c);
 }
 
 static void failed_at_once(void *userdata)

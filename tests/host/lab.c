@@ -72,6 +72,7 @@ static void machine_free(struct machine *m)
     qmp_free(m->qmp);
     machine_kill(m);
     disks_done(&m->disks);
+    free(m->door);
     free(m);
 }
 
@@ -200,7 +201,7 @@ void machine_reopen(struct machine *m)
 
     qmp_free(m->qmp);
     m->ready = m->closed = false;
-    assert_int_equal(qmp_new(m->lab->loop, path, 10000, &handlers, m, &m->qmp, NULL), 0);
+    assert_int_equal(qmp_new(m->lab->loop, m->door ? m->door : path, 10000, &handlers, m, &m->qmp, NULL), 0);
     assert_true(lab_wait(m->lab, 10, is_ready, m));
 }
 
@@ -208,11 +209,12 @@ static void run_qemu(struct machine *m, bool incoming)
 {
     const char *disk = m->disks.items[0].path;
     _cleanup_free_ char *qmp = xasprintf("unix:%s/%s.qmp,server=on,wait=off", m->lab->dir, m->name);
+    _cleanup_free_ char *spare = xasprintf("unix:%s/%s.spare,server=on,wait=off", m->lab->dir, m->name);
     _cleanup_free_ char *log = xasprintf("%s/%s.log", m->lab->dir, m->name);
     _cleanup_free_ char *file = xasprintf("file,node-name=disk0-file,filename=%s", disk);
     const char *argv[] = {
         "qemu-system-x86_64", "-nodefaults", "-display", "none", "-accel", "tcg", "-machine", "q35,memory-backend=ram",
-        "-object", "memory-backend-memfd,id=ram,size=64M", "-m", "64", "-qmp", qmp, "-blockdev", file, "-blockdev",
+        "-object", "memory-backend-memfd,id=ram,size=64M", "-m", "64", "-qmp", qmp, "-qmp", spare, "-blockdev", file, "-blockdev",
         "raw,node-name=disk0,file=disk0-file", "-device", "virtio-blk-pci,id=disk0-dev,drive=disk0,bootindex=1",
         incoming ? "-incoming" : NULL, "defer", "-S", NULL,
     };

@@ -47,6 +47,7 @@ struct machine {
     pid_t pid;
     struct qmp *qmp;
     bool ready, closed;
+    char *door;                   /* the QMP socket where it is not QEMU's own (gate.h) */
     struct disk_vec disks;        /* one: raw, its own file */
     /* Times of events by QEMU's clock in microseconds; 0 = not yet */
     int64_t stopped, resumed;

@@ -40,14 +40,21 @@ static struct node *node_of(struct pod *p)
     return (struct node *)((char *)p - offsetof(struct node, pod));
 }
 
+#define HOOKS(n, member, ...) \
+    for (size_t h_ = 0; h_ < (n)->n_hooks; h_++) \
+        if ((n)->hooks[h_]->member) \
+    (n)->hooks[h_]->member((n)->hooks_data[h_], &(n)->pod __VA_OPT__(, ) __VA_ARGS__)
+
 static void show(struct node *n)
 {
+    if (n->deaf)
+        return;
     _cleanup_mut_doc_ yyjson_mut_doc *copy = json_copy(yyjson_doc_get_root(n->stage->vmi));
 
     yyjson_doc_free(n->pod.vmi);
     n->pod.vmi = yyjson_mut_doc_imut_copy(copy, NULL);
     if (n->services)
-        n->hooks->vmi_changed(n->hooks_data, &n->pod);
+        HOOKS(n, vmi_changed);
 }
 
 /* Under the real rules; node NULL: a user, who may do all. */
@@ -155,8 +162,61 @@ void agent_add_pod_hooks(struct agent *a, const struct pod_hooks *hooks, void *u
 {
     struct node *n = (struct node *)((char *)a - offsetof(struct node, agent));
 
-    n->hooks = hooks;
-    n->hooks_data = userdata;
+    n->hooks[n->n_hooks] = hooks;
+    n->hooks_data[n->n_hooks++] = userdata;
+}
+
+struct pod *agent_pod(struct agent *a, const char *uid)
+{
+    struct node *n = (struct node *)((char *)a - offsetof(struct node, agent));
+
+    return streq(n->pod.uid, uid) ? &n->pod : NULL;
+}
+
+static int on_behind(sd_event_source *source, void *userdata)
+{
+    struct stage *s = userdata;
+    void (*act)(struct stage *) = s->on_request;
+
+    s->on_request = NULL;
+    if (act)
+        act(s);
+    return 0;
+}
+
+/* Asked first of all by whoever serves a request; what it sends follows at once. */
+struct pod *agent_vmi_pod(struct agent *a, const char *vmi_uid)
+{
+    struct node *n = (struct node *)((char *)a - offsetof(struct node, agent));
+
+    if (n->stage->on_request)
+        sd_event_add_defer(a->loop, NULL, on_behind, n->stage);
+    return n->pod.owner && streq(n->pod.vmi_uid, vmi_uid) ? &n->pod : NULL;
+}
+
+void pod_set_guest(struct pod *p, yyjson_doc *doc)
+{
+    yyjson_doc_free(doc);
+}
+
+static void on_look(void *userdata, yyjson_val *result, const struct qmp_fault *fault)
+{
+    struct node *n = userdata;
+    const char *state = json_str_or(result, "/status", "");
+
+    if (streq(state, "paused"))
+        n->pod.paused_reason = "PausedByUser";
+    else if (streq(state, "running"))
+        n->pod.paused_reason = NULL;
+    if (n->pod.owner && result)
+        stage_patch(n->stage, n->pod.paused_reason ? "{\"status\":{\"conditions\":[{\"type\":\"Paused\",\"status\":\"True\"}]}}"
+                                                   : "{\"status\":{\"conditions\":[]}}");
+}
+
+void pod_look(struct pod *p)
+{
+    if (p->qmp)
+        qmp_command(p->qmp, "query-status", NULL, on_look, node_of(p));
 }
 
 struct pod *agent_target_pod(struct agent *a, const char *migration_uid)
@@ -241,7 +301,7 @@ static void on_event(void *userdata, const char *name, yyjson_val *data, int64_t
 
     log_debug("%s: %s %s", n->pod.name, name, json_str_or(data, "/status", ""));
     if (n->services)
-        n->hooks->event(n->hooks_data, &n->pod, name, data, time_us);
+        HOOKS(n, event, name, data, time_us);
 }
 
 static void on_closed(void *userdata)
@@ -257,7 +317,7 @@ static void notice_end(struct node *n)
     n->machine->qmp = qmp_free(n->machine->qmp);
     n->pod.step = POD_ENDED;
     n->pod.exit = (struct pod_exit){.known = true, .reason = n->quits ? "host-qmp-quit" : "crashed", .code = -1, .message = "it ended"};
-    n->hooks->ended(n->hooks_data, &n->pod);
+    HOOKS(n, ended);
 }
 
 static void on_listening(void *userdata)
@@ -269,12 +329,13 @@ void node_start_agent(struct node *n)
     n->life++;
     n->finished = false; /* a pod that ended before is concluded again, and must come to the same */
     n->agent.endpoint = endpoint_new(&n->agent);
+    n->guests = guest_start(&n->agent);
     assert_int_equal(migration_start(&n->agent, on_listening, n, &n->services, NULL), 0);
     show(n);
     if (machine_lives(n->machine)) {
         machine_reopen(n->machine);
         n->pod.qmp = n->machine->qmp;
-        n->hooks->attached(n->hooks_data, &n->pod);
+        HOOKS(n, attached);
     } else {
         n->pod.step = POD_UP;
         notice_end(n);
@@ -285,9 +346,12 @@ void node_kill_agent(struct node *n)
 {
     if (!n->services)
         return;
-    n->hooks->gone(n->hooks_data, &n->pod);
+    HOOKS(n, gone);
     n->agent.endpoint = endpoint_free(n->agent.endpoint);
+    n->guests = guest_stop(n->guests);
+    free(TAKE_PTR(n->agent.serving_pem)); /* of its memory */
     n->services = migration_stop(n->services);
+    n->n_hooks = 0;
     n->pod.qmp = NULL;
     n->machine->qmp = qmp_free(n->machine->qmp);
 }
@@ -295,6 +359,55 @@ void node_kill_agent(struct node *n)
 void node_kill_qemu(struct node *n)
 {
     machine_kill(n->machine);
+}
+
+bool node_stop(struct node *n)
+{
+    bool put_off = false;
+
+    for (size_t i = 0; i < n->n_hooks; i++)
+        put_off = put_off || (n->hooks[i]->stopping && n->hooks[i]->stopping(n->hooks_data[i], &n->pod));
+    return put_off;
+}
+
+/* --- Requests of the API server --- */
+
+static bool listens(void *data)
+{
+    return endpoint_port(((struct node *)data)->agent.endpoint) != 0;
+}
+
+static bool is_there(void *data)
+{
+    return fs_exists(data);
+}
+
+static void write_server_identity(struct stage *s)
+{
+    _cleanup_free_ char *cert = NULL, *path = xasprintf("%s/server.pem", s->lab->dir);
+    _cleanup_key_ char *key = NULL;
+
+    assert_int_equal(pki_issue_with_key(s->cluster_ca, &(struct pki_subject){.cn = ENDPOINT_SERVER_NAME}, PKI_CLIENT, 3600,
+                                        &cert, &key, NULL), 0);
+    _cleanup_free_ char *both = xasprintf("%s%s", cert, key);
+    assert_int_equal(fs_write(path, both, strlen(both), 0600, NULL), 0);
+}
+
+int node_ask(struct node *n, const char *what)
+{
+    struct lab *l = n->stage->lab;
+    _cleanup_free_ char *answer = xasprintf("%s/answer", l->dir), *command = NULL, *text = NULL;
+
+    assert_true(lab_wait(l, 10, listens, n));
+    write_server_identity(n->stage);
+    command = xasprintf("(curl -sk -o /dev/null -w '%%{http_code}' --cert %s/server.pem -X PUT "
+                        "https://127.0.0.1:%d/vmis/vmi-uid/%s >%s.new; mv %s.new %s) &",
+                        l->dir, endpoint_port(n->agent.endpoint), what, answer, answer, answer);
+    assert_int_equal(lab_run(command), 0);
+    assert_true(lab_wait(l, 30, is_there, answer));
+    assert_true(fs_read(answer, 0, &text, NULL, NULL) >= 0);
+    unlink(answer);
+    return atoi(text);
 }
 
 /* --- The play --- */
@@ -369,7 +482,17 @@ static void start_server(struct stage *s)
     s->server_port = http_server_port(s->server);
 }
 
-struct stage *stage_new(int64_t bandwidth)
+static void pause_guest(struct stage *s)
+{
+    yyjson_doc_free(machine_call(s->nodes[0].machine, "stop", NULL, NULL));
+    s->nodes[0].machine->resumed = 0;
+    s->nodes[0].pod.paused_reason = "PausedByUser";
+    stage_patch(s, "{\"status\":{\"conditions\":[{\"type\":\"Paused\",\"status\":\"True\"}]}}");
+    for (size_t i = 0; i < 2; i++)
+        s->nodes[i].pod.disks.items[0].shared = true; /* the machine's own */
+}
+
+static struct stage *stage_start(int64_t bandwidth, bool paused)
 {
     static const char vmi[] =
         "{\"metadata\":{\"name\":\"vm\",\"namespace\":\"default\",\"uid\":\"vmi-uid\"},\"status\":{\"nodeName\":\"node-a\","
@@ -387,10 +510,22 @@ struct stage *stage_new(int64_t bandwidth)
     node_init(s, 1, machine_start(s->lab, "target", true));
     lab_pass(s->lab, 1500); /* the guest boots */
     stage_patch(s, limit);
+    if (paused)
+        pause_guest(s);
     assert_true(sd_event_add_time_relative(s->lab->loop, &s->pump, CLOCK_MONOTONIC, 1000, 100, on_pump, s) >= 0);
     for (size_t i = 0; i < 2; i++)
         node_start_agent(&s->nodes[i]);
     return s;
+}
+
+struct stage *stage_new(int64_t bandwidth)
+{
+    return stage_start(bandwidth, false);
+}
+
+struct stage *stage_paused(int64_t bandwidth)
+{
+    return stage_start(bandwidth, true);
 }
 
 static void node_done(struct node *n)

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "agent/agent.h"
+#include "agent/guest/guest.h"
 #include "agent/migration/migration.h"
 #include "agent/pod.h"
 #include "lab.h"
@@ -16,8 +17,11 @@ struct node {
     struct pod pod;
     struct machine *machine;
     struct mover_services *services; /* NULL: the agent is dead */
-    const struct pod_hooks *hooks;
-    void *hooks_data;
+    struct guest_services *guests;
+    const struct pod_hooks *hooks[2]; /* of the guests' services, of the migration */
+    void *hooks_data[2];
+    size_t n_hooks;
+    bool deaf;                       /* hears nothing of the server: its VMI stays what it is */
     unsigned life;                   /* counts restarts: what an earlier life waited for never comes */
     bool finished, succeeded;        /* pod_finish */
     char *finish_reason;
@@ -38,6 +42,7 @@ struct stage {
     void (*on_forward)(struct stage *s); /* the source has noted its grant */
     struct pki_trust *trust;
     unsigned refusals;               /* of agents' patches */
+    void (*on_request)(struct stage *s); /* called right behind what a request's first step has sent to QEMU; once */
     struct sd_event_source *pump;
 };
 
@@ -45,12 +50,19 @@ struct stage {
 struct stage *stage_new(int64_t bandwidth);
 void stage_free(struct stage *s);
 
+/* The same with a guest that its user has paused, and a disk that both sides share: so QEMU completes by itself. */
+struct stage *stage_paused(int64_t bandwidth);
+
 /* Changes the VMI as the controller does: a merge patch in JSON. */
 void stage_patch(struct stage *s, const char *json);
 
 void node_kill_agent(struct node *n);
 void node_start_agent(struct node *n);
 void node_kill_qemu(struct node *n);
+/* The core wants to stop the pod; whether somebody puts it off. */
+bool node_stop(struct node *n);
+/* What the API server asks of the node's endpoint: "unpause". The answer's status. */
+int node_ask(struct node *n, const char *what);
 
 /* Runs until the epoch has this state ("Claimed", "Closed", ...). */
 bool stage_reaches(struct stage *s, const char *epoch_state, double seconds);

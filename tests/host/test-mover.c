@@ -269,12 +269,12 @@ static void a_stop_waits_until_the_guest_is_somewhere(void **state)
 {
     struct stage *s = in_mid_copy();
 
-    assert_true(s->nodes[0].hooks->stopping(s->nodes[0].hooks_data, &s->nodes[0].pod));
+    assert_true(node_stop(&s->nodes[0]));
     assert_true(stage_settles(s, 30));
     lab_pass(s->lab, 300);
     assert_true(s->nodes[0].stops);
     assert_true(runs(&s->nodes[0]));
-    assert_false(s->nodes[0].hooks->stopping(s->nodes[0].hooks_data, &s->nodes[0].pod));
+    assert_false(node_stop(&s->nodes[0]));
     stage_free(s);
 }
 

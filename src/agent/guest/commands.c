@@ -1,21 +1,18 @@
-/* PUT /vmis/UID/pause, unpause, reset, softreboot.
+/* PUT /vmis/UID/pause, unpause, reset; softreboot where the guest has no agent (reboot.c).
  *
  * Pause and unpause are answered when three things agree: QEMU stands still (or runs), this node still owns the guest,
  * and the server's VMI says so. From then on the state is safe: QEMU keeps it while the agent is away, and a migration
  * hands it on with the grant, or with the VMI (docs/handover.md). While QEMU is at the switch-over of a migration the
  * answer is 503: whoever asks asks again, here or at the new owner.
  *
- * `cont` would run a guest whose migration is complete (QEMU's state `postmigrate`), and QEMU completes by itself. So
- * unpause waits for the end of a migration: none that this agent began (the epoch, looked at in the instant in which
- * `cont` is sent, on the session on which `migrate` would follow it), and none of an earlier life (query-migrate, asked
- * before query-status: what completes in between is no longer `paused`). */
+ * Unpause waits for the end of a migration (guest_internal.h says why). query-migrate is asked before query-status:
+ * what completes in between is no longer `paused`. */
 #include <string.h>
 
 #include "agent/guest/guest_internal.h"
 #include "api/meta.h"
 #include "base/alloc.h"
 #include "base/log.h"
-#include "migration/epoch.h"
 
 #define PATIENCE_MS 8000
 
@@ -199,14 +196,6 @@ static void on_done(void *userdata, yyjson_val *result, const struct qmp_fault *
         ask(c, "query-status", on_state_after);
 }
 
-static bool is_migrating(const struct pod *p)
-{
-    struct epoch e;
-
-    epoch_read(p && p->vmi ? yyjson_doc_get_root(p->vmi) : NULL, &e);
-    return !epoch_settled(e.state);
-}
-
 /* Paused, or not yet run because it is to start paused. */
 static bool stands_still(const struct pod *p, const char *state)
 {
@@ -223,7 +212,7 @@ static void on_state_before(void *userdata, yyjson_val *result, const struct qmp
         return;
     if (!paused && !runs && !streq(state, "io-error"))
         finish(c, 503, moving);
-    else if (c->row->paused == 0 && paused && is_migrating(pod_of(c)))
+    else if (c->row->paused == 0 && !runs && guest_is_migrating(pod_of(c)))
         finish(c, 503, moving);
     else if (c->row->already && runs == (c->row->paused == 0))
         finish(c, 409, c->row->already);
@@ -238,16 +227,11 @@ static void on_state_before(void *userdata, yyjson_val *result, const struct qmp
 
 static void on_copy_before(void *userdata, yyjson_val *result, const struct qmp_fault *fault)
 {
-    static const char *const over[] = {"none", "completed", "failed", "cancelled"};
     struct command *c = answered(userdata, fault);
-    const char *state = json_str_or(result, "/status", "none");
-    size_t i = 0;
 
     if (!c)
         return;
-    while (i < ARRAY_SIZE(over) && !streq(over[i], state))
-        i++;
-    if (i == ARRAY_SIZE(over))
+    if (!guest_copy_is_over(result))
         finish(c, 503, moving);
     else
         ask(c, "query-status", on_state_before);

@@ -19,7 +19,6 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "client/events.h"
-#include "migration/epoch.h"
 
 #define FREEZE_MS 8000 /* the guest writes all that it has cached */
 #define AGAIN_MS 5000
@@ -198,14 +197,6 @@ int64_t freeze_run(struct talk *t, int64_t now)
 
 /* --- Freezing --- */
 
-static bool is_migrating(const struct pod *p)
-{
-    struct epoch e;
-
-    epoch_read(p && p->vmi ? yyjson_doc_get_root(p->vmi) : NULL, &e);
-    return !epoch_settled(e.state);
-}
-
 static void on_freeze(void *userdata, yyjson_val *result, const struct ga_fault *fault)
 {
     struct errand *e = userdata;
@@ -240,7 +231,7 @@ static void proceed(struct errand *e, const struct pod *p)
     if (e->until_ms && announced(p) != e->until_ms)
         return;
     e->waits = false;
-    if (is_migrating(p)) {
+    if (guest_is_migrating(p)) {
         forget_time(e->talk);
         errand_end(e, 500, NULL, "failed to freeze VMI, VMI is currently during migration");
         return;
@@ -289,7 +280,7 @@ static void serve_freeze(void *userdata, const struct endpoint_call *call)
 
     if (!t)
         return;
-    if (talk_obstacle(t) || is_migrating(p)) {
+    if (talk_obstacle(t) || guest_is_migrating(p)) {
         endpoint_refuse(call->request, 500, "%s%s", talk_obstacle(t) ? DOING ": Guest agent is not responding: " : "",
                         talk_obstacle(t) ? talk_obstacle(t)
                                          : "failed to freeze VMI, VMI is currently during migration");

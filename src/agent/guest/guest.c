@@ -5,12 +5,14 @@
 #include "agent/guest/talk.h"
 
 #include "base/alloc.h"
+#include "migration/epoch.h"
 
 #define CHANNELS_MAX 128 /* of the endpoint's 256 connections */
 
 static void on_changed(void *userdata, struct pod *p)
 {
     commands_look(userdata, p, false);
+    reboot_vmi_changed(userdata, p);
     talk_vmi_changed(userdata, p);
     freeze_look(userdata, p);
 }
@@ -56,6 +58,25 @@ struct pod *guest_pod(const struct endpoint_call *call)
     else
         return p;
     return NULL;
+}
+
+bool guest_is_migrating(const struct pod *p)
+{
+    struct epoch e;
+
+    epoch_read(p && p->vmi ? yyjson_doc_get_root(p->vmi) : NULL, &e);
+    return !epoch_settled(e.state);
+}
+
+bool guest_copy_is_over(yyjson_val *query_migrate)
+{
+    static const char *const over[] = {"none", "completed", "failed", "cancelled"};
+    const char *state = json_str_or(query_migrate, "/status", "none");
+
+    for (size_t i = 0; i < ARRAY_SIZE(over); i++)
+        if (streq(over[i], state))
+            return true;
+    return false;
 }
 
 bool guest_channel_begin(struct guest_services *g, const struct endpoint_call *call)

@@ -20,6 +20,13 @@ struct guest_services {
 /* The pod that has the guest named in the call; NULL after a refusal: it is elsewhere, or QEMU does not answer. */
 struct pod *guest_pod(const struct endpoint_call *call);
 
+/* `cont` would run a guest whose migration is complete (QEMU's state `postmigrate`), and QEMU completes by itself. So
+ * whoever sends it asks both: whether the epoch is unsettled, in the instant in which `cont` is sent, on the session on
+ * which this agent's `migrate` would follow; and before that QEMU (the answer to query-migrate), for a migration of an
+ * earlier life of the agent, of which the VMI as it is known may not tell. */
+bool guest_is_migrating(const struct pod *p);
+bool guest_copy_is_over(yyjson_val *query_migrate);
+
 /* log.c, channels.c, commands.c, errands.c, freeze.c, reboot.c */
 extern const struct endpoint_route log_routes[], channel_routes[], command_routes[], facts_routes[], freeze_routes[],
     reboot_routes[];
@@ -39,3 +46,4 @@ void command_press_button(struct guest_services *g, struct pod *p, struct http_r
 void reboot_prepare(struct guest_services *g, struct pod *p);
 void reboot_event(struct guest_services *g, struct pod *p, const char *name, yyjson_val *data);
 void reboot_attached(struct guest_services *g, struct pod *p);
+void reboot_vmi_changed(struct guest_services *g, struct pod *p);

@@ -17,6 +17,7 @@
 
 struct wish {
     int64_t until_ms; /* monotonic */
+    bool down;        /* it has shut down, and waits for the end of a migration */
 };
 
 static void at_shutdown(struct pod *p, const char *action)
@@ -41,44 +42,96 @@ static void start_again(struct pod *p)
     qmp_command(p->qmp, "cont", NULL, NULL, NULL);
 }
 
+/* --- Whether it may be started here --- */
+
+struct question {
+    struct guest_services *services;
+    char *pod_uid;
+    bool copying; /* query-migrate's answer */
+};
+
+static void ask(struct guest_services *g, struct pod *p, const char *command, bool copying, qmp_reply_fn reply)
+{
+    struct question *q = xnew(struct question);
+
+    *q = (struct question){g, xstrdup(p->uid), copying};
+    qmp_command(p->qmp, command, NULL, reply, q);
+}
+
+/* The pod, if it is still there to be started. */
+static struct pod *asker(void *userdata, struct question *ret)
+{
+    struct question *q = userdata;
+    struct pod *p = agent_pod(q->services->agent, q->pod_uid);
+
+    *ret = *q;
+    free(q->pod_uid);
+    free(q);
+    return p && p->qmp && p->owner && p->step == POD_UP ? p : NULL;
+}
+
+/* A guest that has shut down in mid-migration is started by whoever has it in the end: here, when that is settled. */
+static void wait_for_settlement(struct guest_services *g, struct pod *p)
+{
+    struct wish *w = map_get(g->reboots, p->uid);
+
+    if (!w) {
+        w = xnew(struct wish);
+        w->until_ms = env_now(g->agent->env) + HEED_MS;
+        map_put(g->reboots, p->uid, w);
+    }
+    w->down = true;
+}
+
+static void on_state(void *userdata, yyjson_val *result, const struct qmp_fault *fault)
+{
+    struct question q;
+    struct pod *p = asker(userdata, &q);
+
+    if (!p || !streq(json_str_or(result, "/status", ""), "shutdown"))
+        return;
+    if (q.copying || guest_is_migrating(p)) {
+        wait_for_settlement(q.services, p);
+        return;
+    }
+    map_remove(q.services->reboots, p->uid);
+    start_again(p);
+}
+
+static void on_copy(void *userdata, yyjson_val *result, const struct qmp_fault *fault)
+{
+    struct question q;
+    struct pod *p = asker(userdata, &q);
+
+    if (p && result)
+        ask(q.services, p, "query-status", !guest_copy_is_over(result), on_state);
+}
+
 void reboot_event(struct guest_services *g, struct pod *p, const char *name, yyjson_val *data)
 {
     struct wish *w = streq(name, "SHUTDOWN") ? map_get(g->reboots, p->uid) : NULL;
 
     if (!w || !p->qmp || !json_bool(data, "/guest", false))
         return;
-    bool in_time = env_now(g->agent->env) < w->until_ms;
-    map_remove(g->reboots, p->uid);
-    if (in_time && p->step == POD_UP)
-        start_again(p);
-    else
+    if (env_now(g->agent->env) < w->until_ms && p->step == POD_UP) {
+        ask(g, p, "query-migrate", false, on_copy);
+    } else {
+        map_remove(g->reboots, p->uid);
         pod_quit(p);
+    }
 }
 
-/* --- After a restart of the agent --- */
-
-struct question {
-    struct agent *agent;
-    char *pod_uid;
-};
-
-static void on_state(void *userdata, yyjson_val *result, const struct qmp_fault *fault)
+void reboot_vmi_changed(struct guest_services *g, struct pod *p)
 {
-    struct question *q = userdata;
-    struct pod *p = agent_pod(q->agent, q->pod_uid);
+    struct wish *w = map_get(g->reboots, p->uid);
 
-    if (p && p->qmp && p->step == POD_UP && streq(json_str_or(result, "/status", ""), "shutdown"))
-        start_again(p);
-    free(q->pod_uid);
-    free(q);
+    if (w && w->down && p->qmp && !guest_is_migrating(p))
+        ask(g, p, "query-migrate", false, on_copy);
 }
 
 void reboot_attached(struct guest_services *g, struct pod *p)
 {
-    struct question *q = xnew(struct question);
-
-    *q = (struct question){g->agent, xstrdup(p->uid)};
-    qmp_command(p->qmp, "query-status", NULL, on_state, q);
+    ask(g, p, "query-migrate", false, on_copy);
 }
 
 /* --- The request --- */

@@ -110,6 +110,8 @@ static void run(struct mover *m)
 
     if (!m->nbd_stopped)
         script_try(s, "nbd-server-stop", NULL);
+    if (str_same(m->run_state, "shutdown"))
+        script_add(s, "system_reset", NULL); /* it had shut down for a reboot (agent/guest/reboot.c) */
     if (!mover_paused_by_user(m))
         script_add(s, "cont", NULL);
     m->cont_sent = true;

@@ -3,38 +3,49 @@
 #include <string.h>
 
 #include "api/meta.h"
-#include "apiserver/impersonation.h"
+#include "apiserver/account_internal.h"
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/random.h"
-#include "base/str.h"
 #include "pki/jwt.h"
-
-#define CLOCK_SKEW_S 60 /* a token counts this long before its time: clocks differ */
 
 /* --- Issuing --- */
 
-static char *subject_of(yyjson_val *account)
+/* What a token is for; exp_s 0: no end. */
+struct order {
+    yyjson_val *account;
+    yyjson_mut_val *audiences;
+    int64_t now_s, exp_s;
+    const struct account_bound *bound; /* NULL: to nothing but its account */
+    yyjson_val *object;                /* that one */
+};
+
+static void set_ref(yyjson_mut_doc *d, const char *claim, const char *name, const char *uid)
 {
-    return xasprintf(ACCOUNT_PREFIX "%s:%s", meta_namespace(account), meta_name(account));
+    _cleanup_free_ char *name_path = xasprintf("/kubernetes.io/%s/name", claim),
+                        *uid_path = xasprintf("/kubernetes.io/%s/uid", claim);
+
+    json_set_str(d, name_path, name);
+    json_set_str(d, uid_path, uid);
 }
 
-static char *claims_of(yyjson_val *account, yyjson_mut_val *audiences, yyjson_mut_doc *d, int64_t now_s,
-                       int64_t expires_s)
+static char *claims_of(const struct order *o, yyjson_mut_doc *d)
 {
-    _cleanup_free_ char *subject = subject_of(account);
+    _cleanup_free_ char *subject = account_subject(o->account);
     char id[UUID_TEXT];
 
-    json_set(d, "/aud", audiences);
-    json_set_int(d, "/exp", expires_s);
-    json_set_int(d, "/iat", now_s);
-    json_set_int(d, "/nbf", now_s);
+    json_set(d, "/aud", o->audiences);
+    if (o->exp_s)
+        json_set_int(d, "/exp", o->exp_s);
+    json_set_int(d, "/iat", o->now_s);
+    json_set_int(d, "/nbf", o->now_s);
     json_set_str(d, "/iss", TOKEN_AUDIENCE);
     json_set_str(d, "/jti", random_uuid(id));
     json_set_str(d, "/sub", subject);
-    json_set_str(d, "/kubernetes.io/namespace", meta_namespace(account));
-    json_set_str(d, "/kubernetes.io/serviceaccount/name", meta_name(account));
-    json_set_str(d, "/kubernetes.io/serviceaccount/uid", meta_uid(account));
+    json_set_str(d, "/kubernetes.io/namespace", meta_namespace(o->account));
+    set_ref(d, "serviceaccount", meta_name(o->account), meta_uid(o->account));
+    if (o->bound)
+        set_ref(d, o->bound->claim, meta_name(o->object), meta_uid(o->object));
     return json_text(d->root);
 }
 
@@ -50,22 +61,87 @@ static yyjson_mut_val *audiences_in(yyjson_mut_doc *d, yyjson_val *request)
     return list;
 }
 
-static int issue(struct rest_server *s, yyjson_val *account, yyjson_val *request, yyjson_mut_doc *answer,
-                 struct gw_error *err)
+static int issue(struct rest_server *s, const struct order *o, yyjson_mut_doc *claims, char **ret, struct gw_error *err)
+{
+    _cleanup_free_ char *text = claims_of(o, claims);
+
+    return jwt_sign(s->token_key, text, ret, err);
+}
+
+int account_token_for_secret(struct rest_server *s, yyjson_val *account, yyjson_val *secret, char **ret,
+                             struct gw_error *err)
 {
     _cleanup_mut_doc_ yyjson_mut_doc *claims = json_object();
-    _cleanup_free_ char *text = NULL, *token = NULL;
-    int64_t now_s = s->now(s->data) / 1000, expires_s = now_s + json_int(request, "/spec/expirationSeconds", 3600);
-    char time[CLOCK_TEXT_MAX];
+    const struct order o = {
+        .account = account,
+        .audiences = audiences_in(claims, NULL),
+        .now_s = s->now(s->data) / 1000,
+        .bound = account_bound_find("Secret"),
+        .object = secret,
+    };
+
+    return issue(s, &o, claims, ret, err);
+}
+
+/* --- TokenRequest --- */
+
+/* The object that spec.boundObjectRef names, as Kubernetes checks it (registry/core/serviceaccount/storage/token.go).
+ */
+static int read_bound(struct rest_server *s, yyjson_val *account, yyjson_val *ref, struct order *o, yyjson_doc **ret,
+                      struct gw_error *err)
+{
+    const char *kind_name = json_str_or(ref, "/kind", ""), *name = json_str_or(ref, "/name", ""),
+               *uid = json_str_or(ref, "/uid", "");
+    const struct kind *kind;
+    yyjson_val *object;
     int r;
 
-    text = claims_of(account, audiences_in(claims, request), claims, now_s, expires_s);
-    r = jwt_sign(s->token_key, text, &token, err);
+    o->bound = account_bound_find(kind_name);
+    if (!o->bound || !streq(json_str_or(ref, "/apiVersion", "v1"), "v1"))
+        return gw_error_set(err, GW_BAD_REQUEST,
+                            "spec.boundObjectRef: cannot bind a token to a %s of %s: want a Pod, Secret or Node of v1",
+                            *kind_name ? kind_name : "(no kind)", json_str_or(ref, "/apiVersion", "v1"));
+    kind = kinds_find_kind(s->kinds, "", NULL, kind_name);
+    r = kind ? rest_read(s, kind, kind->namespaced ? meta_namespace(account) : NULL, name, ret, err)
+             : gw_error_set(err, GW_BAD_REQUEST, "spec.boundObjectRef: kind %s is not served", kind_name);
     if (r < 0)
         return r;
-    json_set(answer, "/spec/audiences", audiences_in(answer, request));
-    json_set_str(answer, "/status/token", token);
-    json_set_str(answer, "/status/expirationTimestamp", clock_format(expires_s * 1000, time));
+    object = o->object = yyjson_doc_get_root(*ret);
+    if (*uid && !streq(uid, meta_uid(object)))
+        return gw_error_set(err, GW_CONFLICT,
+                            "the UID in the bound object reference (%s) does not match the UID in record (%s): the "
+                            "object might have been deleted and then recreated",
+                            uid, meta_uid(object));
+    if (streq(kind_name, "Pod") &&
+        !streq(json_str_or(object, "/spec/serviceAccountName", "default"), meta_name(account)))
+        return gw_error_set(err, GW_BAD_REQUEST,
+                            "cannot bind token for serviceaccount \"%s\" to pod running with different serviceaccount "
+                            "name",
+                            meta_name(account));
+    return 0;
+}
+
+static int answer(struct rest_server *s, yyjson_val *account, yyjson_val *request, yyjson_mut_doc *d,
+                  struct gw_error *err)
+{
+    _cleanup_mut_doc_ yyjson_mut_doc *claims = json_object();
+    _cleanup_doc_ yyjson_doc *object = NULL;
+    _cleanup_key_ char *token = NULL;
+    struct order o = {.account = account, .now_s = s->now(s->data) / 1000};
+    yyjson_val *ref = json_at(request, "/spec/boundObjectRef");
+    char time[CLOCK_TEXT_MAX];
+    int r = yyjson_is_obj(ref) ? read_bound(s, account, ref, &o, &object, err) : 0;
+
+    if (r < 0)
+        return r;
+    o.audiences = audiences_in(claims, request);
+    o.exp_s = o.now_s + json_int(request, "/spec/expirationSeconds", 3600);
+    r = issue(s, &o, claims, &token, err);
+    if (r < 0)
+        return r;
+    json_set(d, "/spec/audiences", audiences_in(d, request));
+    json_set_str(d, "/status/token", token);
+    json_set_str(d, "/status/expirationTimestamp", clock_format(o.exp_s * 1000, time));
     return 0;
 }
 
@@ -87,12 +163,9 @@ static int handle(struct rest_server *s, const struct api_request *q, const stru
     if (r < 0)
         return r;
     request = yyjson_mut_doc_imut_copy(d, NULL);
-    if (json_at(yyjson_doc_get_root(request), "/spec/boundObjectRef"))
-        return gw_error_set(err, GW_BAD_REQUEST,
-                            "spec.boundObjectRef: tokens are bound to their service account only; leave it out");
     json_set_str(d, "/metadata/name", t->name);
     json_set_str(d, "/metadata/namespace", t->namespace);
-    r = issue(s, yyjson_doc_get_root(account), yyjson_doc_get_root(request), d, err);
+    r = answer(s, yyjson_doc_get_root(account), yyjson_doc_get_root(request), d, err);
     if (r == 0)
         api_response_json(response, 201, json_encode(yyjson_mut_doc_get_root(d)));
     return r;
@@ -107,62 +180,3 @@ const struct rest_extra account_token_extras[] = {
      .handle = handle},
     {0},
 };
-
-/* --- Checking --- */
-
-bool account_token_is_one(const char *token)
-{
-    const char *dot = strchr(token, '.');
-
-    return dot && strchr(dot + 1, '.');
-}
-
-static int check_claims(yyjson_val *claims, int64_t now_s, struct gw_error *err)
-{
-    if (now_s >= json_int(claims, "/exp", 0))
-        return gw_error_set(err, GW_UNAUTHORIZED, "the token has expired");
-    if (now_s < json_int(claims, "/nbf", INT64_MAX - CLOCK_SKEW_S) - CLOCK_SKEW_S)
-        return gw_error_set(err, GW_UNAUTHORIZED, "the token is not good yet");
-    if (!streq(json_str_or(claims, "/iss", ""), TOKEN_AUDIENCE) ||
-        !json_find(json_at(claims, "/aud"), "", TOKEN_AUDIENCE))
-        return gw_error_set(err, GW_UNAUTHORIZED, "the token is for somebody else");
-    return 0;
-}
-
-/* The account is asked for each time: with it go its tokens, also if another one takes its name. */
-static int check_account(struct rest_server *s, yyjson_val *claims, yyjson_doc **ret, struct gw_error *err)
-{
-    const struct kind *kind = kinds_find(s->kinds, "", NULL, "serviceaccounts");
-    const char *namespace = json_str_or(claims, "/kubernetes.io/namespace", ""),
-               *name = json_str_or(claims, "/kubernetes.io/serviceaccount/name", "");
-    _cleanup_doc_ yyjson_doc *doc = NULL;
-
-    if (!kind || rest_read(s, kind, namespace, name, &doc, NULL) < 0 || meta_deleting(yyjson_doc_get_root(doc)) ||
-        !streq(meta_uid(yyjson_doc_get_root(doc)), json_str_or(claims, "/kubernetes.io/serviceaccount/uid", "-")))
-        return gw_error_set(err, GW_UNAUTHORIZED, "the service account of the token is gone");
-    *ret = TAKE_PTR(doc);
-    return 0;
-}
-
-int account_token_check(struct rest_server *s, const char *token, struct identity **ret, struct gw_error *err)
-{
-    _cleanup_doc_ yyjson_doc *doc = NULL, *account = NULL;
-    _cleanup_free_ char *user = NULL, *credential = NULL;
-    int r = jwt_verify(s->token_key, token, &doc, err);
-    yyjson_val *claims = yyjson_doc_get_root(doc);
-    struct identity *who;
-
-    r = r < 0 ? r : check_claims(claims, s->now(s->data) / 1000, err);
-    r = r < 0 ? r : check_account(s, claims, &account, err);
-    if (r < 0)
-        return r;
-    user = subject_of(yyjson_doc_get_root(account));
-    credential = xasprintf("JTI=%s", json_str_or(claims, "/jti", ""));
-    who = identity_new(user, NULL);
-    who->uid = xstrdup(meta_uid(yyjson_doc_get_root(account)));
-    identity_add_account_groups(who);
-    identity_add_group(who, GROUP_AUTHENTICATED);
-    identity_add_extra(who, "authentication.kubernetes.io/credential-id", credential);
-    *ret = who;
-    return 0;
-}

@@ -5,13 +5,10 @@
 #include <string.h>
 
 #include "apiserver/account_token.h"
+#include "apiserver/bootstrap_token.h"
 #include "base/alloc.h"
 #include "base/random.h"
 #include "base/str.h"
-
-#define ID_LEN 6
-#define SECRET_LEN 16
-#define TOKEN_ALPHABET "abcdefghijklmnopqrstuvwxyz0123456789"
 
 struct token {
     char *text;
@@ -36,6 +33,7 @@ struct identity *identity_free(struct identity *i)
         free(e->value);
     }
     identity_extra_done(&i->extra);
+    strv_done(&i->audiences);
     free(i->groups);
     free(i->uid);
     free(i->name);
@@ -152,16 +150,9 @@ static int read_static(struct authn *a, char *line)
 
 static int read_bootstrap(struct authn *a, char *line)
 {
-    _cleanup_free_ char *name = NULL;
-    struct identity *who;
-
-    if (strspn(line, TOKEN_ALPHABET) != ID_LEN || line[ID_LEN] != '.' ||
-        strspn(line + ID_LEN + 1, TOKEN_ALPHABET) != SECRET_LEN || line[ID_LEN + 1 + SECRET_LEN] != '\0')
+    if (!bootstrap_token_is_one(line))
         return -EINVAL;
-    name = xasprintf("system:bootstrap:%.*s", ID_LEN, line);
-    who = identity_new(name, "system:bootstrappers");
-    add_authenticated(who);
-    token_vec_push(&a->tokens, (struct token){xstrdup(line), who});
+    token_vec_push(&a->tokens, (struct token){xstrdup(line), bootstrap_identity(line)});
     return 0;
 }
 
@@ -182,31 +173,43 @@ static int read_lines(struct authn *a, const char *text, const char *what, int (
     return 0;
 }
 
-char *bootstrap_token_new(void)
+static const struct token *find_token(const struct authn *a, const char *text)
 {
-    char token[ID_LEN + 1 + SECRET_LEN + 1];
-    unsigned char random[ID_LEN + SECRET_LEN];
-
-    random_bytes(random, sizeof(random));
-    for (size_t i = 0, k = 0; i < sizeof(token) - 1; i++)
-        token[i] = i == ID_LEN ? '.' : TOKEN_ALPHABET[random[k++] % (sizeof(TOKEN_ALPHABET) - 1)];
-    token[sizeof(token) - 1] = '\0';
-    return xstrdup(token);
-}
-
-int authn_token(const struct authn *a, const char *token, struct identity **ret, struct gw_error *err)
-{
-    size_t len = strlen(token);
-    const struct identity *who = NULL;
+    const struct token *found = NULL;
+    size_t len = strlen(text);
 
     VEC_EACH((struct token_vec *)&a->tokens, t)
-        if (strlen(t->text) == len && gnutls_memcmp(t->text, token, len) == 0)
-            who = t->who;
+        if (strlen(t->text) == len && gnutls_memcmp(t->text, text, len) == 0)
+            found = t;
+    return found;
+}
+
+/* Those that say nothing of whom they are for are for this server. */
+static bool is_for_us(const struct authn_audiences *asked)
+{
+    for (size_t i = 0; asked && i < asked->n; i++)
+        if (streq(asked->items[i], TOKEN_AUDIENCE))
+            return true;
+    return !asked;
+}
+
+int authn_token(const struct authn *a, const char *token, const struct authn_audiences *asked, struct identity **ret,
+                struct gw_error *err)
+{
+    const struct token *known = find_token(a, token);
+    struct identity *who = known ? identity_copy(known->who) : NULL;
+    int r;
+
     if (!who && a->rest && a->rest->token_key && account_token_is_one(token))
-        return account_token_check(a->rest, token, ret, err);
+        return account_token_check(a->rest, token, asked, ret, err);
+    if (!who && a->rest && bootstrap_token_is_one(token) && (r = bootstrap_token_check(a->rest, token, &who, err)) < 0)
+        return r;
+    if (who && !is_for_us(asked))
+        who = identity_free(who);
     if (!who)
         return gw_error_set(err, GW_UNAUTHORIZED, "the bearer token is not known");
-    *ret = identity_copy(who);
+    strv_push(&who->audiences, TOKEN_AUDIENCE);
+    *ret = who;
     return 0;
 }
 

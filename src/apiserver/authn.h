@@ -2,6 +2,7 @@
 #pragma once
 
 #include "apiserver/request.h"
+#include "base/strv.h"
 #include "pki/authority.h"
 
 struct authn;
@@ -24,13 +25,20 @@ struct identity {
     char **groups; /* "system:authenticated" is always among them */
     size_t n_groups;
     struct identity_extra extra;
-    int64_t expires_ms; /* wall clock; 0 = never */
-    unsigned trusted;   /* by which state of the authority (pki/authority.h) its certificate was believed */
+    struct strv audiences; /* of a token: those of the ones asked for that it is good for */
+    int64_t expires_ms;    /* wall clock; 0 = never */
+    unsigned trusted;      /* by which state of the authority (pki/authority.h) its certificate was believed */
 };
 
 struct identity *identity_free(struct identity *i);
 DEFINE_CLEANUP(struct identity *, identity_free)
 #define _cleanup_identity_ _cleanup_(identity_freep)
+
+/* For whom a token should be. */
+struct authn_audiences {
+    const char *const *items;
+    size_t n;
+};
 
 struct authn_config {
     const struct pki_authority *clients; /* whose client certificates are believed; must outlive this */
@@ -53,8 +61,10 @@ int authn_chain(const struct authn *a, const struct pki_der *chain, size_t n, in
 /* Whether authn_chain's identity still counts: its certificate has not ended, and no authority was taken out since. */
 bool authn_is_current(const struct authn *a, const struct identity *who, int64_t wall_ms);
 
-/* Unauthorized for an unknown token. Takes the same time wherever a wrong token differs. Any thread. */
-int authn_token(const struct authn *a, const char *token, struct identity **ret, struct gw_error *err);
+/* Unauthorized for an unknown token, and for one that is for none of those asked for (NULL: this server). Takes the
+ * same time wherever a wrong token differs. Any thread. */
+int authn_token(const struct authn *a, const char *token, const struct authn_audiences *asked, struct identity **ret,
+                struct gw_error *err);
 
 /* Somebody whom nothing proves yet; group may be NULL. A group that he has already is not added again. */
 struct identity *identity_new(const char *name, const char *group);
@@ -63,9 +73,6 @@ void identity_add_extra(struct identity *i, const char *key, const char *value);
 
 /* Nobody in particular: system:anonymous in system:unauthenticated. */
 struct identity *identity_anonymous(void);
-
-/* A new bootstrap token. Freed by the caller. */
-char *bootstrap_token_new(void);
 
 /* A view for the request core, valid as long as i. */
 struct api_user identity_user(const struct identity *i);

@@ -192,8 +192,24 @@ static int review_me(struct review *v, struct gw_error *err)
     return 0;
 }
 
+/* spec.audiences, borrowed; NULL if there are none. */
+static struct authn_audiences *audiences_of(yyjson_val *root, struct authn_audiences *buf, const char ***ret_items)
+{
+    yyjson_val *list = json_at(root, "/spec/audiences"), *item;
+    const char **items = xnew_n(const char *, yyjson_arr_size(list) + 1);
+
+    *ret_items = items;
+    *buf = (struct authn_audiences){.items = items};
+    json_each(list, item)
+        items[buf->n++] = yyjson_is_str(item) ? yyjson_get_str(item) : "";
+    return buf->n ? buf : NULL;
+}
+
 static int review_token(struct review *v, struct gw_error *err)
 {
+    _cleanup_free_ const char **items = NULL;
+    struct authn_audiences buf, *asked = audiences_of(v->root, &buf, &items);
+    yyjson_mut_val *audiences = yyjson_mut_arr(v->d);
     _cleanup_identity_ struct identity *who = NULL;
     _cleanup_error_ struct gw_error why = GW_ERROR_INIT;
     const char *token = json_str_or(v->root, "/spec/token", "");
@@ -201,7 +217,7 @@ static int review_token(struct review *v, struct gw_error *err)
     if (!*token)
         return invalid(v, "spec.token", "\"\"", "a token is required", err);
     json_remove(v->d, "/spec/token"); /* the answer need not carry it about */
-    if (!v->s->authn || authn_token(v->s->authn, token, &who, &why) < 0) {
+    if (!v->s->authn || authn_token(v->s->authn, token, asked, &who, &why) < 0) {
         json_set_bool(v->d, "/status/authenticated", false);
         json_set_str(v->d, "/status/error", v->s->authn ? gw_error_message(&why) : "no tokens are known here");
         return 0;
@@ -210,6 +226,9 @@ static int review_token(struct review *v, struct gw_error *err)
 
     json_set_bool(v->d, "/status/authenticated", true);
     json_set(v->d, "/status/user", user_info(v->d, &user));
+    for (size_t i = 0; i < who->audiences.len; i++)
+        yyjson_mut_arr_add_strcpy(v->d, audiences, who->audiences.items[i]);
+    json_set(v->d, "/status/audiences", audiences);
     return 0;
 }
 

@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/base64.h"
 #include "base/str.h"
+#include "pki/authority.h"
 #include "pki/pki_internal.h"
 
 #define HEADER "{\"alg\":\"ES256\",\"typ\":\"JWT\"}"
@@ -16,9 +17,10 @@
 struct jwt_key {
     gnutls_privkey_t key;
     gnutls_pubkey_t pubkey;
+    struct jwt_key *next;
 };
 
-int jwt_key_new(const char *key_pem, struct jwt_key **ret, struct gw_error *err)
+static int load_one(const char *key_pem, struct jwt_key **ret, struct gw_error *err)
 {
     _cleanup_(jwt_key_freep) struct jwt_key *k = xnew(struct jwt_key);
     _cleanup_privkey_ gnutls_x509_privkey_t key = NULL;
@@ -39,10 +41,33 @@ int jwt_key_new(const char *key_pem, struct jwt_key **ret, struct gw_error *err)
     return 0;
 }
 
+int jwt_key_new(const char *key_pem, struct jwt_key **ret, struct gw_error *err)
+{
+    _cleanup_(jwt_key_freep) struct jwt_key *first = NULL;
+    struct jwt_key **last = &first;
+    int r = 0;
+
+    for (const char *at = key_pem; r >= 0;) {
+        _cleanup_key_ char *pem = pki_next_pem(&at, "PRIVATE KEY");
+
+        if (!pem)
+            break;
+        r = load_one(pem, last, err);
+        last = r < 0 ? last : &(*last)->next;
+    }
+    if (r >= 0 && !first)
+        r = gw_error_set(err, GW_INVALID, "there is no private key");
+    if (r < 0)
+        return r;
+    *ret = TAKE_PTR(first);
+    return 0;
+}
+
 struct jwt_key *jwt_key_free(struct jwt_key *k)
 {
     if (!k)
         return NULL;
+    jwt_key_free(k->next);
     if (k->pubkey)
         gnutls_pubkey_deinit(k->pubkey);
     if (k->key)
@@ -123,8 +148,12 @@ static bool is_signed(const struct jwt_key *k, const char *text, size_t len, con
         return false;
     a = (gnutls_datum_t){(unsigned char *)raw, NUMBER_LEN};
     b = (gnutls_datum_t){(unsigned char *)raw + NUMBER_LEN, NUMBER_LEN};
-    return gnutls_encode_rs_value(&der, &a, &b) >= 0 &&
-           gnutls_pubkey_verify_data2(k->pubkey, GNUTLS_SIGN_ECDSA_SHA256, 0, &in, &der) >= 0;
+    if (gnutls_encode_rs_value(&der, &a, &b) < 0)
+        return false;
+    for (; k; k = k->next)
+        if (gnutls_pubkey_verify_data2(k->pubkey, GNUTLS_SIGN_ECDSA_SHA256, 0, &in, &der) >= 0)
+            return true;
+    return false;
 }
 
 static bool decode_json(const char *text, size_t len, yyjson_doc **ret)

@@ -6,7 +6,7 @@
 
 struct jwt_key;
 
-/* A key that signs and checks, from its PEM text. Safe on any thread. */
+/* From the PEM text of one key or more: the first one signs, all check. Safe on any thread. */
 int jwt_key_new(const char *key_pem, struct jwt_key **ret, struct gw_error *err);
 struct jwt_key *jwt_key_free(struct jwt_key *k);
 DEFINE_CLEANUP(struct jwt_key *, jwt_key_free)
@@ -14,6 +14,6 @@ DEFINE_CLEANUP(struct jwt_key *, jwt_key_free)
 /* The token for claims (JSON text). Freed by the caller. */
 int jwt_sign(const struct jwt_key *k, const char *claims, char **ret, struct gw_error *err);
 
-/* The claims of a token that was signed with this key; Unauthorized for any other text. What the claims say, their
- * times included, is the caller's to check. */
+/* The claims of a token that was signed with one of these keys; Unauthorized for any other text. What the claims say,
+ * their times included, is the caller's to check. */
 int jwt_verify(const struct jwt_key *k, const char *token, yyjson_doc **ret, struct gw_error *err);

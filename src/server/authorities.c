@@ -38,6 +38,11 @@ struct authorities *authorities_free(struct authorities *a)
     return NULL;
 }
 
+const char *authorities_bundle(const struct authorities *a)
+{
+    return pki_authority_now(a->each[CLUSTER].authority)->bundle;
+}
+
 /* --- Publication --- */
 
 static int publish(struct authorities *a, struct gw_error *err)

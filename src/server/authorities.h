@@ -15,6 +15,9 @@ struct authorities *authorities_new(struct rest_server *rest, struct pki_authori
                                     struct pki_authority *migration, void (*changed)(void *userdata), void *userdata);
 struct authorities *authorities_free(struct authorities *a);
 
+/* PEM of whom to trust for the cluster; stays valid, and is another pointer when it has changed. */
+const char *authorities_bundle(const struct authorities *a);
+
 /* Publishes the certificates in ConfigMap kube-system/godwit-ca. */
 int authorities_publish(struct authorities *a, struct gw_error *err);
 

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "server/account_secrets.h"
 #include "server/crds.h"
 #include "server/default_roles.h"
 #include "server/own_service.h"
@@ -33,6 +34,7 @@ struct chores {
     int64_t swept_ms;
     bool failed; /* something is to be tried again: look at everything */
     bool roles_changed, nodes_changed;
+    const char *bundle; /* of the cluster's authority, when last looked at */
 };
 
 /* --- One object --- */
@@ -81,14 +83,44 @@ static void ensure_account(struct chores *c, const char *namespace)
     log_failure(-EIO, &err, "service account of namespace %s", namespace);
 }
 
+static void fill_secret(struct chores *c, yyjson_val *secret)
+{
+    const char *ca = authorities_bundle(c->signer.authorities);
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+
+    if (account_secret_ensure(c->signer.rest, ca, secret, &err) >= 0)
+        return;
+    c->failed = true;
+    log_failure(-EIO, &err, "token in Secret %s/%s", meta_namespace(secret), meta_name(secret));
+}
+
+static void see_to_secrets(struct chores *c, yyjson_val *account)
+{
+    const char *ca = authorities_bundle(c->signer.authorities);
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+
+    if (account_secrets_ensure(c->signer.rest, ca, meta_namespace(account), &err) >= 0)
+        return;
+    c->failed = true;
+    log_failure(-EIO, &err, "tokens in Secrets of namespace %s", meta_namespace(account));
+}
+
 static void take_namespace(struct chores *c, yyjson_val *namespace)
 {
     ensure_account(c, meta_name(namespace));
 }
 
+/* A Secret may have waited for it. At the start every Secret is looked at anyway. */
+static void take_account(struct chores *c, yyjson_val *account)
+{
+    if (c->watch)
+        see_to_secrets(c, account);
+}
+
 static void replace_account(struct chores *c, yyjson_val *account)
 {
     ensure_account(c, meta_namespace(account));
+    see_to_secrets(c, account);
 }
 
 static void restore_service(struct chores *c, yyjson_val *object)
@@ -110,7 +142,8 @@ static const struct followed {
     {"rbac.authorization.k8s.io", "ClusterRole", note_role, note_role},
     {"", "Namespace", take_namespace, NULL},
     {"", "Node", note_node, note_node},
-    {"", "ServiceAccount", NULL, replace_account},
+    {"", "Secret", fill_secret, NULL},
+    {"", "ServiceAccount", take_account, replace_account},
     {"", "Service", NULL, restore_service},
     {"", "Endpoints", NULL, restore_service},
     {"discovery.k8s.io", "EndpointSlice", NULL, restore_service},
@@ -187,16 +220,21 @@ static void see_to_authorities(struct chores *c)
     c->nodes_changed = false;
     if (authorities_tick(c->signer.authorities, &err) < 0)
         log_failure(-EIO, &err, "authorities");
+    if (c->bundle != authorities_bundle(c->signer.authorities))
+        c->failed = true; /* Secrets hold the old one: look at everything */
 }
 
 static int begin(struct chores *c, struct gw_error *err)
 {
     int64_t revision = 0;
-    int r = look_at_all(c, &revision, err);
+    int r;
+
+    c->watch = store_watch_close(c->watch);
+    c->bundle = authorities_bundle(c->signer.authorities);
+    r = look_at_all(c, &revision, err);
 
     aggregate(c);
     see_to_authorities(c);
-    c->watch = store_watch_close(c->watch);
     return r < 0 ? r : store_watch_open(c->signer.rest->store, revision, &c->watch, err);
 }
 

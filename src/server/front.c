@@ -84,7 +84,7 @@ static int identify(struct front *f, struct http_request *r, const struct identi
     if (result < 0 || *ret)
         return result;
     if (token)
-        result = authn_token(f->authn, token, ret_own, err);
+        result = authn_token(f->authn, token, NULL, ret_own, err);
     else
         *ret_own = identity_anonymous();
     *ret = *ret_own;

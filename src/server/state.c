@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "apiserver/authn.h"
+#include "apiserver/bootstrap_token.h"
 #include "apiserver/authz.h"
 #include "base/alloc.h"
 #include "base/clock.h"

@@ -4,6 +4,7 @@
 #include "api/object.h"
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "apiserver/bootstrap_token.h"
 #include "apiserver/local.h"
 #include "server/signer.h"
 
@@ -28,6 +29,7 @@ static const struct swept {
 } swept[] = {
     {"certificates.k8s.io", "CertificateSigningRequest", signer_is_stale},
     {"", "Event", event_is_stale},
+    {"", "Secret", bootstrap_secret_is_stale},
 };
 
 static bool sweep_one(struct rest_server *rest, const struct kind *kind, const struct swept *rule,

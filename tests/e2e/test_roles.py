@@ -237,6 +237,14 @@ def test_service_accounts(cluster, ns, person):
     robot = person("robot", token=token)
     assert robot.may_migrate(ns) and not robot.may_migrate("default")
     assert f"system:serviceaccount:{ns}:robot" in robot.kubectl("auth", "whoami").stdout
+    cluster.create({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "annotations": {
+        "kubernetes.io/service-account.name": "robot"}}, "type": "kubernetes.io/service-account-token"}, ns)
+    filled = wait_for("the Secret is filled", lambda: cluster.get("secret", "s", ns).get("data"), 5)
+    assert person("lasting", token=base64.b64decode(filled["token"]).decode()).may_migrate(ns)
+    bound = cluster.kubectl("create", "token", "robot", "-n", ns, "--bound-object-kind=Secret", "--bound-object-name=s").stdout
+    assert person("bound", token=bound.strip()).may_migrate(ns)
+    cluster.kubectl("delete", "secret", "s", "-n", ns)
+    assert person("bound", token=bound.strip()).kubectl("get", "vmim", "-n", ns).returncode
     cluster.kubectl("delete", "serviceaccount", "robot", "-n", ns)
     assert "Unauthorized" in robot.kubectl("get", "vmim", "-n", ns).stderr or "logged in" in robot.kubectl(
         "get", "vmim", "-n", ns).stderr

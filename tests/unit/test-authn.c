@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "apiserver/authn.h"
+#include "apiserver/bootstrap_token.h"
 #include "base/alloc.h"
 #include "base/clock.h"
 
@@ -55,12 +56,12 @@ static void static_tokens_name_user_and_groups(void **state)
     struct authn *a = make("# comment\ns3cret,alice,1,\"dev,ops\"\r\n\nother,bob,2\n\"quoted\",carol,3,dev\n", NULL);
     _cleanup_identity_ struct identity *alice = NULL, *bob = NULL, *carol = NULL;
 
-    assert_int_equal(authn_token(a, "s3cret", &alice, NULL), 0);
+    assert_int_equal(authn_token(a, "s3cret", NULL, &alice, NULL), 0);
     assert_string_equal(alice->name, "alice");
     assert_groups(alice, "dev ops system:authenticated");
-    assert_int_equal(authn_token(a, "other", &bob, NULL), 0);
+    assert_int_equal(authn_token(a, "other", NULL, &bob, NULL), 0);
     assert_groups(bob, "system:authenticated");
-    assert_int_equal(authn_token(a, "quoted", &carol, NULL), 0);
+    assert_int_equal(authn_token(a, "quoted", NULL, &carol, NULL), 0);
     assert_groups(carol, "dev system:authenticated");
     authn_free(a);
 }
@@ -71,7 +72,7 @@ static void bootstrap_tokens_name_a_joining_node(void **state)
     struct authn *a = make(NULL, token);
     _cleanup_identity_ struct identity *who = NULL;
 
-    assert_int_equal(authn_token(a, token, &who, NULL), 0);
+    assert_int_equal(authn_token(a, token, NULL, &who, NULL), 0);
     assert_string_equal(who->name, name);
     assert_groups(who, "system:bootstrappers system:authenticated");
     authn_free(a);
@@ -86,7 +87,7 @@ static void wrong_tokens_are_refused(void **state)
         struct identity *who = NULL;
         _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
 
-        assert_true(authn_token(a, wrong[i], &who, &err) < 0);
+        assert_true(authn_token(a, wrong[i], NULL, &who, &err) < 0);
         assert_int_equal(err.reason, GW_UNAUTHORIZED);
         assert_null(who);
     }

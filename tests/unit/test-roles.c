@@ -733,7 +733,7 @@ static bool is_good(struct authn *a, const char *token)
 {
     _cleanup_identity_ struct identity *who = NULL;
 
-    return authn_token(a, token, &who, NULL) == 0;
+    return authn_token(a, token, NULL, &who, NULL) == 0;
 }
 
 static void service_accounts_have_tokens(void **state)
@@ -746,7 +746,7 @@ static void service_accounts_have_tokens(void **state)
     _cleanup_free_ char *token = request_token(f, "{}"), *brief = request_token(f, "{\"expirationSeconds\":600}"),
                         *foreign = request_token(f, "{\"audiences\":[\"somebody-else\"]}");
 
-    assert_int_equal(authn_token(a, token, &who, NULL), 0);
+    assert_int_equal(authn_token(a, token, NULL, &who, NULL), 0);
     assert_string_equal(who->name, "system:serviceaccount:demo:robot");
     assert_string_equal(who->groups[0], "system:serviceaccounts");
     assert_string_equal(who->groups[1], "system:serviceaccounts:demo");
@@ -775,7 +775,9 @@ static void token_requests_are_checked(void **state)
     assert_int_equal(fixture_call(f, "root", "system:masters", "POST", ACCOUNTS "/robot/token",
                                   "{\"spec\":{\"expirationSeconds\":5}}", NULL), 422);
     assert_int_equal(fixture_call(f, "root", "system:masters", "POST", ACCOUNTS "/robot/token",
-                                  "{\"spec\":{\"boundObjectRef\":{\"kind\":\"Pod\",\"name\":\"p\"}}}", NULL), 400);
+                                  "{\"spec\":{\"boundObjectRef\":{\"kind\":\"Pod\",\"name\":\"p\"}}}", NULL), 404);
+    assert_int_equal(fixture_call(f, "root", "system:masters", "POST", ACCOUNTS "/robot/token",
+                                  "{\"spec\":{\"boundObjectRef\":{\"kind\":\"ConfigMap\",\"name\":\"p\"}}}", NULL), 400);
     assert_int_equal(fixture_call(f, "root", "system:masters", "POST", ACCOUNTS "/absent/token", "{\"spec\":{}}", NULL), 404);
     assert_int_equal(fixture_call(f, "root", "system:masters", "GET", ACCOUNTS "/robot/token", NULL, NULL), 405);
     assert_int_equal(fixture_call(f, "stranger", "x", "POST", ACCOUNTS "/robot/token", "{\"spec\":{}}", NULL), 403);

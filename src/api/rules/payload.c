@@ -2,6 +2,7 @@
 #include <ctype.h>
 #include <string.h>
 
+#include "api/meta.h"
 #include "api/rules/common.h"
 #include "api/rules/kinds.h"
 #include "base/alloc.h"
@@ -95,6 +96,9 @@ static void validate_secret(struct rule_ctx *ctx, yyjson_val *object, yyjson_val
     check_immutable(object, old, fields, err);
     if (old && !str_same(json_str(object, "/type"), json_str(old, "/type")))
         field_invalid(err, "type", type, "field is immutable");
+    if (streq(json_str_or(object, "/type", ""), "kubernetes.io/service-account-token") &&
+        !meta_annotation(object, "kubernetes.io/service-account.name"))
+        field_required(err, "metadata.annotations[kubernetes.io/service-account.name]", "%s", "");
 }
 
 static void validate_configmap(struct rule_ctx *ctx, yyjson_val *object, yyjson_val *old, struct gw_error *err)

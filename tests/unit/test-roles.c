@@ -219,6 +219,8 @@ static void namespace_roles_cover_the_core_kinds(void **state)
         {"get", "rbac.authorization.k8s.io", "clusterroles", false, false, false},
         {"create", "authorization.k8s.io", "localsubjectaccessreviews", true, false, false},
         {"get", "k8s.cni.cncf.io", "network-attachment-definitions", true, true, true},
+        {"list", "hco.kubevirt.io", "hyperconvergeds", true, true, true},
+        {"update", "hco.kubevirt.io", "hyperconvergeds", false, false, false},
         {"impersonate", "", "users", false, false, false},
     };
     struct fixture *f = *state;

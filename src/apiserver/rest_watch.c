@@ -47,6 +47,23 @@ static int parse_start(struct rest_call *c, struct watch_options *o, struct gw_e
     return MIN(o->from, 0);
 }
 
+static int note_shown(void *data, const struct store_item *item, struct gw_error *err)
+{
+    struct selection_guard *g = data;
+
+    g->note(g, item->key, true);
+    return 1;
+}
+
+/* What the client has seen, or will see as the present state. A start that is forgotten is watcher_open's to tell. */
+static void recall_shown(struct rest_call *c, const struct watch_options *o)
+{
+    int64_t revision = o->initial ? 0 : o->from;
+
+    if (o->selection.guard)
+        (void)rest_each(c, &o->selection, NULL, 0, &revision, note_shown, o->selection.guard, NULL, NULL);
+}
+
 int rest_watch(struct rest_call *c, struct gw_error *err)
 {
     struct watch_options o = {.kind = call_output(c), .form = c->form};
@@ -56,6 +73,8 @@ int rest_watch(struct rest_call *c, struct gw_error *err)
         r = parse_start(c, &o, err);
     if (r == 0)
         r = rest_select(c, &o.selection, err);
+    if (r == 0)
+        recall_shown(c, &o);
     if (r == 0)
         r = watcher_open(c->server->hub, &o, c->now, &c->response->watch, err);
     selection_done(&o.selection);

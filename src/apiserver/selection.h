@@ -4,9 +4,12 @@
 #include "api/kind.h"
 #include "api/selector.h"
 
-/* Says object by object whether the one who selects may see it. */
+/* Says object by object whether the one who selects may see it. That of a watch also remembers what was shown, since
+ * rights come and go between two events. From any thread. */
 struct selection_guard {
     bool (*may_see)(struct selection_guard *g, const char *name);
+    void (*note)(struct selection_guard *g, const char *key, bool shown);
+    bool (*was_shown)(struct selection_guard *g, const char *key);
     void (*free)(struct selection_guard *g);
 };
 

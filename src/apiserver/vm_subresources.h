@@ -5,8 +5,8 @@
 
 #include "apiserver/rest.h"
 
-/* For struct rest_server's extras. */
-extern const struct rest_extra vm_extras[];
+/* For struct rest_server's extras; the second are those that Godwit does not have, each with the reason. */
+extern const struct rest_extra vm_extras[], vm_refused_extras[];
 
 /* A request on its way. */
 struct vm_call {

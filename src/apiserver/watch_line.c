@@ -69,10 +69,24 @@ static bool holds(const struct selection *s, const struct blob *stored, yyjson_d
     return selection_has_object(s, yyjson_doc_get_root(*doc));
 }
 
+/* Whoever may not see an object any more is told that it went; its deletion, too, if he has seen it, though the roles
+ * that showed it to him may have gone before. */
+static enum watch_type decide_guarded(struct hub_event *e, const struct selection *s)
+{
+    bool before = s->guard->was_shown(s->guard, e->store.key), now = holds(s, e->store.value, &e->value);
+
+    s->guard->note(s->guard, e->store.key, now);
+    if (now)
+        return before ? WATCH_MODIFIED : WATCH_ADDED;
+    return before ? WATCH_DELETED : WATCH_TYPE_MAX;
+}
+
 enum watch_type watch_decide(struct hub_event *e, const struct selection *s)
 {
     if (!selection_has_key(s, e->store.key))
         return WATCH_TYPE_MAX;
+    if (s->guard)
+        return decide_guarded(e, s);
 
     bool now = holds(s, e->store.value, &e->value), before = holds(s, e->store.previous, &e->previous);
 

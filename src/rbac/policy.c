@@ -185,16 +185,21 @@ struct walk {
 };
 
 /* A binding to a role that is absent gives nothing, until the role is there. */
+static yyjson_val *rules_of(const struct rbac_policy *p, yyjson_val *binding)
+{
+    bool role = streq(json_str_or(binding, "/roleRef/kind", ""), "Role");
+
+    return rbac_policy_rules(p, role ? meta_namespace(binding) : "", json_str_or(binding, "/roleRef/name", ""));
+}
+
 static bool visit_subject(struct walk *w, const char *namespace, char kind, const char *name)
 {
     const struct bound_vec *v = map_get(w->policy->subjects, index_key(&w->key, namespace, kind, name));
 
     for (size_t i = 0; v && i < v->len; i++) {
         struct rbac_grant g = {v->items[i].binding, v->items[i].subject, NULL};
-        bool role = streq(json_str_or(g.binding, "/roleRef/kind", ""), "Role");
 
-        g.rules = rbac_policy_rules(w->policy, role ? meta_namespace(g.binding) : "",
-                                    json_str_or(g.binding, "/roleRef/name", ""));
+        g.rules = rules_of(w->policy, g.binding);
         if (g.rules && !w->visit(w->data, &g))
             return false;
     }
@@ -244,6 +249,31 @@ bool rbac_policy_allows(const struct rbac_policy *p, const struct rbac_user *use
 
     rbac_policy_each(p, user, namespace, look_into, &s);
     return s.found;
+}
+
+static bool is_granted(const struct rbac_policy *p, const struct bound_vec *v, const struct rbac_request *q)
+{
+    VEC_EACH(v, b)
+        if (rbac_rules_allow(rules_of(p, b->binding), q))
+            return true;
+    return false;
+}
+
+void rbac_policy_who(const struct rbac_policy *p, const char *namespace, const struct rbac_request *q,
+                     rbac_who_fn *visit, void *data)
+{
+    const char *key;
+    size_t cursor = 0;
+    struct bound_vec *v;
+
+    while (map_next(p->subjects, &cursor, &key, (void **)&v)) {
+        const char *subject = strchr(key, '\n') + 1;
+        size_t len = (size_t)(subject - key - 1);
+        bool here = len == 0 || (namespace && strlen(namespace) == len && strncmp(namespace, key, len) == 0);
+
+        if (here && is_granted(p, v, q))
+            visit(data, *subject == KIND_GROUP, subject + 1);
+    }
 }
 
 void rbac_grant_text(struct str *out, const struct rbac_grant *g)

@@ -71,6 +71,11 @@ void rbac_policy_each(const struct rbac_policy *p, const struct rbac_user *user,
 bool rbac_policy_allows(const struct rbac_policy *p, const struct rbac_user *user, const char *namespace,
                         const struct rbac_request *q, struct rbac_grant *ret);
 
+/* Calls visit for each user and group that may, everywhere or in namespace (NULL: everywhere), in no order. */
+typedef void rbac_who_fn(void *data, bool group, const char *name);
+void rbac_policy_who(const struct rbac_policy *p, const char *namespace, const struct rbac_request *q,
+                     rbac_who_fn *visit, void *data);
+
 /* Whether there is a Role in namespace, or with namespace "" a ClusterRole; and its rules, NULL if it has none. */
 bool rbac_policy_has_role(const struct rbac_policy *p, const char *namespace, const char *name);
 yyjson_val *rbac_policy_rules(const struct rbac_policy *p, const char *namespace, const char *name);

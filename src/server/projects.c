@@ -11,21 +11,70 @@
 #define API_VERSION GROUP "/v1"
 #define NAMESPACES "/api/v1/namespaces"
 
-/* --- Deleting: the namespace goes; the right to it was asked for as one to the project --- */
+/* --- Writing: the namespace is written; the right to it was asked for as one to the project --- */
 
-static int delete_project(struct rest_server *s, const struct api_request *q, const struct rest_target *t,
-                          struct api_response *response, struct gw_error *err)
+/* Asks for the namespace what was asked for the project, as somebody who may. */
+static void ask_namespace(struct rest_server *s, const struct api_request *q, const char *name, struct blob *body,
+                          struct api_response *response)
 {
     static const char *const groups[] = {GROUP_MASTERS};
     const char *query = strchr(q->target, '?');
-    _cleanup_free_ char *target = xasprintf(NAMESPACES "/%s%s", t->name, query ? query : "");
+    _cleanup_free_ char *target = xasprintf(NAMESPACES "%s%s%s", name ? "/" : "", name ? name : "", query ? query : "");
     struct api_request inner = *q;
 
     inner.target = target;
     inner.user = (struct api_user){.name = q->user.name, .groups = groups, .n_groups = ARRAY_SIZE(groups)};
+    inner.accept = "application/json";
+    if (body) {
+        inner.content_type = JSON_BODY;
+        inner.body = body->data;
+        inner.body_len = body->len;
+    }
     rest_handle(s, &inner, response);
-    if (response->status < 300)
+}
+
+/* Turns a Namespace that is the answer into the Project that it is. */
+static void retype(struct api_response *response)
+{
+    _cleanup_blob_ struct blob *text = api_parts_join(&response->body);
+    _cleanup_mut_doc_ yyjson_mut_doc *d = NULL;
+    _cleanup_doc_ yyjson_doc *doc = NULL;
+
+    if (response->status >= 300 || json_parse(text->data, text->len, &doc, NULL) < 0)
+        return;
+    d = json_copy(yyjson_doc_get_root(doc));
+    json_set_str(d, "/kind", "Project");
+    json_set_str(d, "/apiVersion", API_VERSION);
+    api_response_json(response, response->status, json_encode(yyjson_mut_doc_get_root(d)));
+}
+
+static int create_project(struct rest_server *s, const struct api_request *q, const struct rest_target *t,
+                          struct api_response *response, struct gw_error *err)
+{
+    _cleanup_mut_doc_ yyjson_mut_doc *d = NULL;
+    _cleanup_blob_ struct blob *body = NULL;
+    int r = rest_decode(s, q, t->kind, &d, err);
+
+    if (r < 0)
+        return r;
+    json_set_str(d, "/kind", "Namespace");
+    json_set_str(d, "/apiVersion", "v1");
+    body = json_encode(yyjson_mut_doc_get_root(d));
+    ask_namespace(s, q, NULL, body, response);
+    retype(response);
+    return 0;
+}
+
+static int write_project(struct rest_server *s, const struct api_request *q, const struct rest_target *t,
+                         struct api_response *response, struct gw_error *err)
+{
+    if (streq(t->verb, "create"))
+        return create_project(s, q, t, response, err);
+    ask_namespace(s, q, t->name, NULL, response);
+    if (streq(t->verb, "delete") && response->status < 300)
         api_response_json(response, 200, api_status_success(NULL));
+    else
+        retype(response);
     return 0;
 }
 
@@ -139,7 +188,7 @@ static int handle_request(struct rest_server *s, const struct api_request *q, co
 }
 
 const struct rest_extra project_extras[] = {
-    {.group = GROUP, .resource = "projects", .verbs = "delete", .version = "v1", .handle = delete_project},
+    {.group = GROUP, .resource = "projects", .verbs = "create delete patch", .version = "v1", .handle = write_project},
     {.group = GROUP, .resource = "projectrequests", .verbs = "create list", .version = "v1", .handle = handle_request},
     {0},
 };

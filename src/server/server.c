@@ -158,7 +158,8 @@ static int64_t wall_clock(void *data)
 }
 
 /* The subresources and resources with handlers of their own, besides those of the core. */
-static const struct rest_extra *const extras[] = {account_token_extras,
+static const struct rest_extra *const extras[] = {access_review_extras,
+                                                  account_token_extras,
                                                   approval_extras,
                                                   authority_extras,
                                                   guest_extras,
@@ -168,6 +169,7 @@ static const struct rest_extra *const extras[] = {account_token_extras,
                                                   review_extras,
                                                   user_extras,
                                                   vm_extras,
+                                                  vm_refused_extras,
                                                   NULL};
 
 static int open_store(struct server *s, struct gw_error *err)

@@ -117,12 +117,26 @@ static bool claim_fixed(yyjson_val *spec, yyjson_val *old)
     return true;
 }
 
+/* KubeVirt's importer is told by such annotations to fill a claim, and whoever sets them waits for it. */
+static void check_not_filled(yyjson_val *claim, struct gw_error *err)
+{
+    yyjson_val *key, *value;
+
+    json_each_member(json_at(claim, "/metadata/annotations"), key, value)
+        if (str_starts(yyjson_get_str(key), "cdi.kubevirt.io/storage."))
+            gw_error_set(err, GW_FORBIDDEN,
+                         "persistentvolumeclaims \"%s\" is forbidden: annotation %s: Godwit has no importer that fills "
+                         "volumes. Bring an image to the nodes by godwit image import and name it in a containerDisk",
+                         meta_name(claim), yyjson_get_str(key));
+}
+
 static void validate_claim(struct rule_ctx *ctx, yyjson_val *object, yyjson_val *old, struct gw_error *err)
 {
     struct where w = {.base = "spec", .err = err};
     yyjson_val *spec = json_at(object, "/spec");
 
     if (!old) {
+        check_not_filled(object, err);
         check_modes(&w, yyjson_obj_get(spec, "accessModes"));
         check_size(&w, "resources.requests.storage", json_at(spec, "/resources/requests/storage"));
     } else if (!claim_fixed(spec, json_at(old, "/spec"))) {

@@ -10,6 +10,7 @@
 
 #define INDEX_NAMESPACE "namespace"
 #define LOOK_AGAIN_MS 500
+#define ACCESS_MS 1500 /* deletionTimestamp has whole seconds, so this is half a second at least */
 
 static void by_namespace(yyjson_val *obj, struct index_values *out)
 {
@@ -28,9 +29,9 @@ static void map_object(struct keys *out, yyjson_val *old, yyjson_val *obj)
         keys_add(out, ns);
 }
 
-/* Asks for the deletion of all objects of one kind; what is left in words. A user's kind that was not heard of yet may
- * have some. */
-static bool empty_kind(struct task *t, const struct api_resource *r, const char *ns, struct str *left)
+/* Asks for the deletion of all objects of one kind, if they are to go by now; what is left in words. A user's kind that
+ * was not heard of yet may have some. */
+static bool empty_kind(struct task *t, const struct api_resource *r, const char *ns, bool go, struct str *left)
 {
     _cleanup_val_vec_ struct val_vec v = {0};
 
@@ -42,20 +43,33 @@ static bool empty_kind(struct task *t, const struct api_resource *r, const char 
     str_printf(left, "%s%s%s%s has %zu resource instances", left->len ? ", " : "", r->plural, *r->group ? "." : "",
                r->group, v.len);
     VEC_EACH(&v, obj)
-        if (!meta_deleting(*obj))
+        if (go && !meta_deleting(*obj))
             task_delete(t, r, *obj, "Background");
     return false;
 }
 
-static bool empty(struct task *t, const char *ns, struct str *left)
+static bool empty_kinds(struct task *t, const char *ns, bool access, bool go, struct str *left)
 {
     const struct api_resource *r;
     bool all = true;
 
     for (size_t at = 0; (r = task_next_resource(t, &at));)
-        if (r->namespaced)
-            all = empty_kind(t, r, ns, left) && all;
+        if (r->namespaced && access == streq(r->group, API_ROLEBINDINGS.group))
+            all = empty_kind(t, r, ns, go, left) && all;
     return all;
+}
+
+/* Roles and bindings go last, and not before those who have asked for the deletion had the time to begin to wait for
+ * it: without their roles they would not hear of its end. */
+static bool empty(struct task *t, yyjson_val *namespace, struct str *left)
+{
+    const char *ns = meta_name(namespace);
+    int64_t early = ACCESS_MS - (task_wall_ms(t) - meta_deleted(namespace));
+    bool others = empty_kinds(t, ns, false, true, left), all = empty_kinds(t, ns, true, others && early <= 0, left);
+
+    if (others && !all && early > 0)
+        task_requeue(t, early);
+    return others && all;
 }
 
 static void say_what_is_left(struct task *t, yyjson_val *ns, const char *left)
@@ -77,7 +91,7 @@ static void reconcile(struct task *t, const char *key)
 
     if (!ns || !meta_deleting(ns) || !yyjson_arr_size(json_at(ns, "/spec/finalizers")))
         return;
-    if (!empty(t, key, &left)) {
+    if (!empty(t, ns, &left)) {
         say_what_is_left(t, ns, str_text(&left));
         return;
     }

@@ -32,7 +32,8 @@ static void read_action(struct review *v)
     char *slash;
 
     v->namespace = v->target->namespace ? v->target->namespace : text(q, "/namespace");
-    v->asked = (struct rest_target){.verb = json_str_or(q, "/verb", ""), .group = json_str_or(q, "/resourceAPIGroup", "")};
+    v->asked =
+        (struct rest_target){.verb = json_str_or(q, "/verb", ""), .group = json_str_or(q, "/resourceAPIGroup", "")};
     if (json_bool(q, "/isNonResourceURL", false)) {
         v->asked.path = json_str_or(q, "/path", "");
         return;
@@ -156,10 +157,9 @@ static int handle(struct rest_server *s, const struct api_request *q, const stru
     struct review v = {.s = s, .request = q, .target = t};
     _cleanup_mut_doc_ yyjson_mut_doc *d = NULL, *answer = NULL;
     _cleanup_doc_ yyjson_doc *question = NULL;
-    int r = streq(t->verb, "create")
-                ? rest_decode(s, q, t->kind, &d, err)
-                : gw_error_set(err, GW_METHOD_NOT_ALLOWED,
-                               "the server does not allow this method on the requested resource");
+    int r = streq(t->verb, "create") ? rest_decode(s, q, t->kind, &d, err)
+                                     : gw_error_set(err, GW_METHOD_NOT_ALLOWED,
+                                                    "the server does not allow this method on the requested resource");
 
     if (r < 0)
         return r;

@@ -469,6 +469,7 @@ static void test_namespace_goes_with_all_in_it(void **state)
     sim_post(c->s, "/api/v1/namespaces/lab/configmaps", "{\"metadata\":{\"name\":\"a\"}}");
     sim_post(c->s, "/api/v1/namespaces/lab/configmaps", "{\"metadata\":{\"name\":\"b\",\"finalizers\":[\"test/hold\"]}}");
     sim_post(c->s, "/api/v1/namespaces/lab/secrets", "{\"metadata\":{\"name\":\"s\"}}");
+    sim_post(c->s, "/apis/rbac.authorization.k8s.io/v1/namespaces/lab/roles", "{\"metadata\":{\"name\":\"r\"},\"rules\":[]}");
     sim_post(c->s, "/api/v1/namespaces/lab/events",
              "{\"metadata\":{\"name\":\"e\"},\"involvedObject\":{\"namespace\":\"lab\"},\"message\":\"m\"}");
     sim_delete(c->s, ns);
@@ -477,6 +478,7 @@ static void test_namespace_goes_with_all_in_it(void **state)
     assert_string_equal(str(c, ns, "/status/conditions/0/message"),
                         "Some resources are remaining: configmaps has 1 resource instances");
     assert_int_equal(sim_count(c->s, "/api/v1/namespaces/lab/secrets", NULL, NULL), 0);
+    assert_int_equal(sim_count(c->s, "/apis/rbac.authorization.k8s.io/v1/namespaces/lab/roles", NULL, NULL), 1);
     sim_patch(c->s, "/api/v1/namespaces/lab/configmaps/b", "{\"metadata\":{\"finalizers\":[]}}");
     sim_run(c->s, 10000);
     assert_string_equal(str(c, ns, "/status/phase"), "");

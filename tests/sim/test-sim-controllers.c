@@ -476,7 +476,8 @@ static void test_namespace_goes_with_all_in_it(void **state)
     sim_run(c->s, 10000);
     assert_string_equal(str(c, ns, "/status/phase"), "Terminating");
     assert_string_equal(str(c, ns, "/status/conditions/0/message"),
-                        "Some resources are remaining: configmaps has 1 resource instances");
+                        "Some resources are remaining: configmaps has 1 resource instances, "
+                        "roles.rbac.authorization.k8s.io has 1 resource instances");
     assert_int_equal(sim_count(c->s, "/api/v1/namespaces/lab/secrets", NULL, NULL), 0);
     assert_int_equal(sim_count(c->s, "/apis/rbac.authorization.k8s.io/v1/namespaces/lab/roles", NULL, NULL), 1);
     sim_patch(c->s, "/api/v1/namespaces/lab/configmaps/b", "{\"metadata\":{\"finalizers\":[]}}");

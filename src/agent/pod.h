@@ -62,6 +62,7 @@ struct pod {
     const struct pod_network *network;
     char *machine;    /* versioned machine type QEMU was started with, "pc-q35-10.0" */
     char *cpu;        /* the CPU argument it was started with */
+    bool has_sockets; /* QEMU has what disks are plugged into: the same holds, and the spec may have left it out */
     bool has_channel; /* QEMU has the guest agent's channel: it does unless an earlier version started the VM */
     int64_t memory;   /* bytes of guest RAM */
     struct qmp *qmp;  /* ready session, or NULL */

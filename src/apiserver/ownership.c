@@ -146,6 +146,7 @@ static const struct row rows[] = {
     {"/metadata/labels/kubevirt.io~1nodeName", CONTROLLER, ANY, NULL, NULL},
     {"/metadata/annotations/godwit.io~1cpu", OWNER | CONTROLLER, ANY, NULL, NULL},
     {"/metadata/annotations/godwit.io~1kernel-boot-digest", OWNER | CONTROLLER, ANY, NULL, NULL},
+    {"/metadata/annotations/godwit.io~1hotplug-sockets", OWNER | CONTROLLER, ANY, NULL, NULL},
     {"/metadata/annotations/godwit.io~1guest-agent-channel", OWNER | CONTROLLER, ANY, NULL, NULL},
     {"/metadata/annotations/godwit.io~1unfreeze-at", OWNER | CONTROLLER, ANY, NULL, NULL},
     {"/status", OWNER | CONTROLLER, ANY, NULL, NULL},

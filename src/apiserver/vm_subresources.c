@@ -89,6 +89,10 @@ int vm_patch(struct vm_call *c, yyjson_val *object, const char *sub, yyjson_mut_
     _cleanup_blob_ struct blob *body = json_encode(patch->root);
     if (local_call(c->server, "PATCH", target, MERGE_PATCH, body, NULL, &fault) == 0)
         return 0;
+    if (fault.reason == GW_INVALID) {
+        gw_error_move(err, &fault);
+        return -EINVAL;
+    }
     if (fault.reason != GW_CONFLICT)
         return vm_internal(err, "%s", gw_error_message(&fault));
     (void)vm_conflict(c, err, "the object has been modified; please try again");
@@ -165,8 +169,12 @@ static const struct act {
     {"virtualmachines", "restart", "update", vm_restart, 202},
     {"virtualmachines", "migrate", "update", vm_migrate, 202},
     {"virtualmachines", "evacuate/cancel", "update", vm_cancel_evacuation, 200},
+    {"virtualmachines", "addvolume", "update", vm_add_volume, 202},
+    {"virtualmachines", "removevolume", "update", vm_remove_volume, 202},
     {"virtualmachines", "expand-spec", "get", expand, 200},
     {"virtualmachineinstances", "evacuate/cancel", "update", vm_cancel_evacuation, 200},
+    {"virtualmachineinstances", "addvolume", "update", vm_add_volume, 202},
+    {"virtualmachineinstances", "removevolume", "update", vm_remove_volume, 202},
     {"expand-vm-spec", NULL, "update", expand_given, 200},
     {"version", NULL, "list", version, 200}, /* a GET without a name */
     {"healthz", NULL, "list", healthz, 200},
@@ -261,6 +269,10 @@ const struct rest_extra vm_extras[] = {
     /* Unannounced: dynamic clients in Python before 24 stumble over a name with two slashes. */
     ROWS(true, "virtualmachines", "evacuate/cancel", NULL, NULL),
     ROWS(true, "virtualmachineinstances", "evacuate/cancel", NULL, NULL),
+    ROWS(true, "virtualmachines", "addvolume", "AddVolumeOptions", "update"),
+    ROWS(true, "virtualmachines", "removevolume", "RemoveVolumeOptions", "update"),
+    ROWS(true, "virtualmachineinstances", "addvolume", "AddVolumeOptions", "update"),
+    ROWS(true, "virtualmachineinstances", "removevolume", "RemoveVolumeOptions", "update"),
     ROWS(false, "version", NULL, NULL, NULL),
     ROWS(false, "healthz", NULL, NULL, NULL),
     {0},

@@ -1,6 +1,6 @@
 /* The subresources of subresources.kubevirt.io that need no access to the guest: starting and stopping, migrating,
- * cancelling an evacuation, expanding a spec; and the group's version and healthz. Answers, codes and texts are
- * KubeVirt's. */
+ * cancelling an evacuation, adding and removing volumes, expanding a spec; and the group's version and healthz.
+ * Answers, codes and texts are KubeVirt's. */
 #pragma once
 
 #include "apiserver/rest.h"
@@ -23,8 +23,8 @@ struct vm_call {
 /* One of them: 0, or negative with err filled; -ESTALE has it done again from the start. */
 typedef int vm_act_fn(struct vm_call *c, struct gw_error *err);
 
-/* vm_lifecycle.c, vm_migration.c */
-vm_act_fn vm_start, vm_stop, vm_restart, vm_migrate, vm_cancel_evacuation;
+/* vm_lifecycle.c, vm_migration.c, vm_volumes.c */
+vm_act_fn vm_start, vm_stop, vm_restart, vm_migrate, vm_cancel_evacuation, vm_add_volume, vm_remove_volume;
 
 /* --- for the acts --- */
 
@@ -58,5 +58,5 @@ const struct kind *vm_kind(const struct vm_call *c, const char *group, const cha
 const char *vm_query(const struct vm_call *c);
 
 /* A merge patch of the object that was read, as long as nobody changed it since (else -ESTALE). sub: NULL or "status".
- */
+ * What the object's rules refuse (Invalid) is passed on as it is, other refusals as vm_internal has them. */
 int vm_patch(struct vm_call *c, yyjson_val *object, const char *sub, yyjson_mut_doc *patch, struct gw_error *err);

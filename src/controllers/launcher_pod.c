@@ -5,6 +5,7 @@
 
 #include "api/meta.h"
 #include "api/quantity.h"
+#include "api/volumes.h"
 #include "base/str.h"
 #include "controllers/kubevirt.h"
 
@@ -43,11 +44,6 @@ int64_t launcher_overhead(yyjson_val *vmi)
     if (json_bool(vmi, "/spec/domain/devices/autoattachGraphicsDevice", false))
         bytes += 32 * MI;
     return bytes + bytes_at(vmi, "/spec/domain/memory/reservedOverhead", 0);
-}
-
-const char *volume_claim(yyjson_val *volume)
-{
-    return json_str(volume, "/persistentVolumeClaim/claimName");
 }
 
 /* --- what it asks for --- */
@@ -316,6 +312,8 @@ static void set_target_spec(yyjson_mut_doc *d, yyjson_val *vmi, yyjson_val *sour
     json_remove(d, "/spec/affinity");
     copy(d, "/spec/affinity", json_at(vmi, "/spec/affinity"));
     add_forbidden_features(d, vmi);
+    json_remove(d, "/spec/volumes"); /* some may have come and gone since the source pod was made */
+    set_volumes(d, vmi);
 }
 
 yyjson_mut_doc *target_pod(yyjson_val *vmi, yyjson_val *migration, yyjson_val *source, yyjson_val *node)

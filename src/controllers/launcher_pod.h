@@ -17,6 +17,3 @@ yyjson_mut_doc *launcher_pod(yyjson_val *vmi, const char *address);
 
 /* source is the pod that the guest runs in, node its Node (NULL if unknown: then nothing is asked of the processor). */
 yyjson_mut_doc *target_pod(yyjson_val *vmi, yyjson_val *migration, yyjson_val *source, yyjson_val *node);
-
-/* Of a VMI's volume: the claim's name, NULL if it is of another kind. */
-const char *volume_claim(yyjson_val *volume);

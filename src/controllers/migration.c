@@ -3,6 +3,7 @@
  * copy of the VMI fails with Conflict and is decided anew. */
 #include <stdlib.h>
 
+#include "api/volumes.h"
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/map.h"
@@ -241,6 +242,7 @@ static struct migration_view see(struct migration_work *w)
     v.unschedulable = streq(json_str_or(scheduled, "/status", ""), "False") &&
                       streq(json_str_or(scheduled, "/reason", ""), "Unschedulable");
     v.not_migratable = streq(json_str_or(able, "/status", ""), "False");
+    v.plugging = !volumes_settled(w->vmi, NULL);
     v.rival = w->phase == MIGRATION_NONE && has_rival(w);
     v.busy = !w->ours && (!epoch_settled(w->epoch.state) || !w->source || has_other_pods(w));
     if (w->ours)
@@ -257,9 +259,18 @@ static enum queue_class class_of(const struct migration_view *v)
     if (v->phase >= MIGRATION_SCHEDULING || v->target != TARGET_POD_NONE)
         return QUEUE_ACTIVE;
     return v->phase == MIGRATION_PENDING && !v->deleting && v->migrant == MIGRANT_RUNNING && !v->busy &&
-                   !v->not_migratable && !v->refused
+                   !v->not_migratable && !v->refused && !v->plugging
                ? QUEUE_WAITING
                : QUEUE_NONE;
+}
+
+static void report_plugging(struct migration_work *w)
+{
+    const char *name = "";
+
+    (void)volumes_settled(w->vmi, &name);
+    task_event(w->t, w->migration, EVENT_NORMAL, "WaitingForVolume",
+               "Waits until volume %s is plugged into the VMI, or out of it", name);
 }
 
 static void go_on(struct migration_work *w)
@@ -278,6 +289,8 @@ static void go_on(struct migration_work *w)
         migration_queue_report(w);
     if (v.unschedulable && v.target == TARGET_POD_PENDING && step.action == MIGRATION_WAIT)
         migration_report_unschedulable(w);
+    if (v.plugging && w->phase == MIGRATION_PENDING && step.action == MIGRATION_WAIT)
+        report_plugging(w);
     migration_perform(w, &step);
 }
 

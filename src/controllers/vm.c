@@ -1,5 +1,6 @@
 /* VirtualMachine: creates and deletes the VirtualMachineInstance of the same name, as the run strategy says
- * (vm_plan.c), and reports (vm_status.c). Deletion of a VM waits for its instance: the guest is shut down first. */
+ * (vm_plan.c), keeps its hot volumes as the VM has them (vm_volumes.c), and reports (vm_status.c). Deletion of a VM
+ * waits for its instance: the guest is shut down first. */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -114,9 +115,40 @@ static void turn_on(struct task *t, yyjson_val *vm)
     task_patch(t, &API_VIRTUALMACHINES, vm, NULL, true, patch);
 }
 
+/* One of the instance that has a target pod, or is about to have one. */
+static yyjson_val *active_migration(struct task *t, yyjson_val *vmi)
+{
+    _cleanup_val_vec_ struct val_vec all = {0};
+    char key[OBJECT_KEY_MAX];
+
+    task_select(t, &API_MIGRATIONS, INDEX_VMI, object_key_of(meta_namespace(vmi), meta_name(vmi), key), &all);
+    VEC_EACH(&all, m)
+        if (!is_final(*m) && json_str(*m, "/status/phase") && !phase_is(*m, "Pending"))
+            return *m;
+    return NULL;
+}
+
+/* The target of a migration is made ready with the volumes that the instance has: others wait for its end. */
+static void sync_volumes(struct task *t, yyjson_val *vm, yyjson_val *vmi)
+{
+    yyjson_mut_doc *patch = vmi ? vm_volumes_patch(vm, vmi) : NULL;
+    yyjson_val *migration = patch ? active_migration(t, vmi) : NULL;
+
+    if (migration) {
+        yyjson_mut_doc_free(patch);
+        task_event(t, vm, EVENT_NORMAL, "VolumesWaitForMigration",
+                   "Volumes are plugged and unplugged after the end of migration %s", meta_name(migration));
+    } else if (patch) {
+        task_patch(t, &API_VIRTUALMACHINEINSTANCES, vmi, NULL, true, patch);
+    }
+}
+
 static void act(struct task *t, yyjson_val *vm, yyjson_val *vmi, enum vm_action action)
 {
     switch (action) {
+    case VM_KEEP:
+        sync_volumes(t, vm, vmi);
+        break;
     case VM_START:
         start(t, vm);
         break;
@@ -202,11 +234,27 @@ static void reconcile(struct task *t, const char *key)
         act(t, vm, vmi, action);
 }
 
+/* One that ends: volumes may have waited for it. */
+static void map_migration(struct keys *out, yyjson_val *old, yyjson_val *obj)
+{
+    yyjson_val *any = obj ? obj : old;
+
+    if (!obj || is_final(obj))
+        keys_add_ns(out, meta_namespace(any), json_str_or(any, "/spec/vmiName", ""));
+}
+
+static const char *const migration_keep[] = {"/spec/vmiName", "/status/phase", NULL};
+
 /* Only what has the key of a VM is of interest, and most instances have one. */
 const struct controller vm_controller = {
     .name = "virtualmachine",
     .reconcile = reconcile,
-    .watches = (const struct controller_watch[]){{.resource = &API_VIRTUALMACHINES},
-                                                 {.resource = &API_VIRTUALMACHINEINSTANCES},
-                                                 {0}},
+    .watches =
+        (const struct controller_watch[]){{.resource = &API_VIRTUALMACHINES},
+                                          {.resource = &API_VIRTUALMACHINEINSTANCES},
+                                          {.resource = &API_MIGRATIONS,
+                                           .map = map_migration,
+                                           .keep = migration_keep,
+                                           .indexes = (const struct informer_index[]){{INDEX_VMI, index_vmi}, {0}}},
+                                          {0}},
 };

@@ -47,3 +47,8 @@ const char *vm_action_string(enum vm_action action);
 
 /* How long to wait after n starts failed in a row, in ms: 10 s times n squared, at most 300 s. */
 int64_t vm_backoff_ms(int64_t failures);
+
+/* Hot volumes of a VM whose instance runs (vm_volumes.c): what the instance's spec must be given so that it has those
+ * of the VM's template, as a merge patch; NULL when it has. A volume that was added to the instance alone stays. Caller
+ * frees. */
+yyjson_mut_doc *vm_volumes_patch(yyjson_val *vm, yyjson_val *vmi);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "api/meta.h"
+#include "api/volumes.h"
 #include "base/str.h"
 
 /* The finalizer of SplitMix64 (Steele, Lea, Flood 2014): every bit of h changes every bit of the result. */
@@ -47,12 +48,6 @@ static uint64_t digest(yyjson_val *v)
     return mix(h);
 }
 
-static bool is_pluggable(yyjson_val *volume)
-{
-    return json_bool(volume, "/persistentVolumeClaim/hotpluggable", false) ||
-           json_bool(volume, "/dataVolume/hotpluggable", false);
-}
-
 /* Named lists without those whose volume can be plugged. */
 static yyjson_mut_val *fixed(yyjson_mut_doc *d, yyjson_val *list, yyjson_val *volumes)
 {
@@ -60,7 +55,7 @@ static yyjson_mut_val *fixed(yyjson_mut_doc *d, yyjson_val *list, yyjson_val *vo
     yyjson_val *item;
 
     json_each(list, item)
-        if (!is_pluggable(json_find(volumes, "/name", json_str_or(item, "/name", ""))))
+        if (!volume_is_hot(json_find(volumes, "/name", json_str_or(item, "/name", ""))))
             yyjson_mut_arr_append(kept, yyjson_val_mut_copy(d, item));
     return kept;
 }

@@ -6,6 +6,7 @@
  * chance, or the node was declared dead. Never while an epoch is unsettled (docs/handover.md, section 3): until then
  * the guest may still come to run elsewhere. And never for a node that is only silent: there the guest may be running.
  *   - lets the VMI go when its deletion was asked for and all its pods are over. */
+#include "api/volumes.h"
 #include "base/alloc.h"
 #include "base/map.h"
 #include "base/str.h"

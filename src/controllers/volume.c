@@ -6,6 +6,7 @@
  * follows from the claim ("pvc-" and its uid), so that it cannot be made twice. */
 #include <string.h>
 
+#include "api/volumes.h"
 #include "base/alloc.h"
 #include "base/str.h"
 #include "controllers/claims.h"
@@ -85,6 +86,49 @@ static void map_pod(struct keys *out, yyjson_val *old, yyjson_val *pod)
         add_claim(out, meta_namespace(old), json_str(volume, "/persistentVolumeClaim/claimName"));
 }
 
+/* Volumes that VMs use besides those of their pods: the hot ones of the spec, and those that are not out of the guest
+ * yet. fn: for each claim. */
+static void each_hot_claim(yyjson_val *vmi, void (*fn)(void *userdata, const char *ns, const char *name),
+                           void *userdata)
+{
+    yyjson_val *item;
+
+    json_each(json_at(vmi, "/spec/volumes"), item)
+        if (volume_is_hot(item) && volume_claim(item))
+            fn(userdata, meta_namespace(vmi), volume_claim(item));
+    json_each(json_at(vmi, "/status/volumeStatus"), item)
+        if (volume_status_attached(item))
+            fn(userdata, meta_namespace(vmi), json_str(item, "/persistentVolumeClaimInfo/claimName"));
+}
+
+static void add_one(void *userdata, const char *ns, const char *name)
+{
+    add_claim(userdata, ns, name);
+}
+
+/* It may need a claim, or be done with one. */
+static void map_vmi(struct keys *out, yyjson_val *old, yyjson_val *vmi)
+{
+    each_hot_claim(old, add_one, out);
+    each_hot_claim(vmi, add_one, out);
+}
+
+static void index_one(void *userdata, const char *ns, const char *name)
+{
+    char key[OBJECT_KEY_MAX];
+
+    if (name)
+        index_value(userdata, object_key_of(ns, name, key));
+}
+
+static void by_hot_claim(yyjson_val *vmi, struct index_values *out)
+{
+    const char *phase = json_str_or(vmi, "/status/phase", "");
+
+    if (!streq(phase, "Succeeded") && !streq(phase, "Failed"))
+        each_hot_claim(vmi, index_one, out);
+}
+
 static void by_claim(yyjson_val *pod, struct index_values *out)
 {
     const char *phase = json_str_or(pod, "/status/phase", "");
@@ -149,12 +193,34 @@ static void bind(struct task *t, yyjson_val *claim, yyjson_val *volume)
 
 /* --- claims --- */
 
+/* A VM that runs and wants it plugged is its consumer: the volume is to be where the VM is. */
+static bool choose_node(struct task *t, yyjson_val *claim)
+{
+    _cleanup_val_vec_ struct val_vec users = {0};
+    char key[OBJECT_KEY_MAX];
+
+    task_select(t, &API_VIRTUALMACHINEINSTANCES, INDEX_CLAIM, object_key(claim, key), &users);
+    VEC_EACH(&users, vmi) {
+        const char *node = json_str(*vmi, "/status/nodeName");
+        yyjson_mut_doc *patch;
+        if (!node || !streq(json_str_or(*vmi, "/status/phase", ""), "Running"))
+            continue;
+        patch = json_object();
+        meta_set_annotation(patch, ANNOTATION_SELECTED_NODE, node);
+        task_patch(t, &API_PERSISTENTVOLUMECLAIMS, claim, NULL, true, patch);
+        return true;
+    }
+    return false;
+}
+
 static void find_or_make(struct task *t, yyjson_val *claim)
 {
     yyjson_val *class = task_get_ns(t, &API_STORAGECLASSES, NULL, claim_class(claim));
     const char *chosen = meta_annotation(claim, ANNOTATION_SELECTED_NODE);
     yyjson_val *node = chosen ? task_get(t, &API_NODES, chosen) : NULL;
 
+    if (class_waits(class) && !chosen && choose_node(t, claim))
+        return;
     if (class_waits(class) && !node) {
         task_event(t, claim, EVENT_NORMAL, "WaitForFirstConsumer",
                    "waiting for first consumer to be created before binding");
@@ -185,14 +251,53 @@ static void follow_volume(struct task *t, yyjson_val *claim, const char *name)
     }
 }
 
-/* A claim stays while a pod uses it, however it is deleted. */
+struct claim_search {
+    const char *name;
+    bool found;
+};
+
+static void match_one(void *userdata, const char *ns, const char *name)
+{
+    struct claim_search *s = userdata;
+
+    s->found = s->found || str_same(s->name, name);
+}
+
+/* A launcher pod names the claims that the VM had when the pod was made; a hot one may have left the VM since. */
+static bool pod_uses(struct task *t, yyjson_val *pod, yyjson_val *claim)
+{
+    const char *owner = json_str_or(meta_controller(pod), "/name", "");
+    yyjson_val *vmi = task_get_ns(t, &API_VIRTUALMACHINEINSTANCES, meta_namespace(pod), owner), *volume;
+    struct claim_search search = {meta_name(claim), false};
+
+    if (!vmi || !str_same(meta_uid(vmi), json_str(meta_controller(pod), "/uid")))
+        return true;
+    json_each(json_at(vmi, "/spec/volumes"), volume)
+        search.found = search.found || str_same(volume_claim(volume), search.name);
+    each_hot_claim(vmi, match_one, &search);
+    return search.found;
+}
+
+static bool has_users(struct task *t, yyjson_val *claim, const char *key)
+{
+    _cleanup_val_vec_ struct val_vec pods = {0}, vmis = {0};
+
+    task_select(t, &API_VIRTUALMACHINEINSTANCES, INDEX_CLAIM, key, &vmis);
+    if (vmis.len)
+        return true;
+    task_select(t, &API_PODS, INDEX_CLAIM, key, &pods);
+    VEC_EACH(&pods, pod)
+        if (pod_uses(t, *pod, claim))
+            return true;
+    return false;
+}
+
+/* A claim stays while a pod or a VM uses it, however it is deleted. */
 static bool protect(struct task *t, yyjson_val *claim, const char *key)
 {
-    _cleanup_val_vec_ struct val_vec users = {0};
     bool has = meta_has_finalizer(claim, FINALIZER_IN_USE);
 
-    task_select(t, &API_PODS, INDEX_CLAIM, key, &users);
-    if (meta_deleting(claim) ? !has || users.len : has)
+    if (meta_deleting(claim) ? !has || has_users(t, claim, key) : has)
         return meta_deleting(claim);
     if (meta_deleting(claim))
         task_remove_finalizer(t, &API_PERSISTENTVOLUMECLAIMS, claim, FINALIZER_IN_USE);
@@ -286,6 +391,11 @@ const struct controller volume_controller = {
              .map = map_pod,
              .indexes = (const struct informer_index[]){{INDEX_CLAIM, by_claim}, {0}},
              .keep = (const char *const[]){"/spec/volumes", "/status/phase", NULL}},
+            {.resource = &API_VIRTUALMACHINEINSTANCES,
+             .map = map_vmi,
+             .indexes = (const struct informer_index[]){{INDEX_CLAIM, by_hot_claim}, {0}},
+             .keep = (const char *const[]){"/spec/volumes", "/status/volumeStatus", "/status/phase", "/status/nodeName",
+                                           NULL}},
             {0},
         },
 };

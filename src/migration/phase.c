@@ -103,7 +103,8 @@ static struct migration_step pending(const struct migration_view *v)
         return fail(CAUSE_NOT_MIGRATABLE);
     if (v->refused)
         return fail(CAUSE_POD_REFUSED);
-    return v->migrant == MIGRANT_RUNNING && !v->busy && v->slot ? act(MIGRATION_CREATE_POD) : wait_for(0);
+    return v->migrant == MIGRANT_RUNNING && !v->busy && !v->plugging && v->slot ? act(MIGRATION_CREATE_POD)
+                                                                                : wait_for(0);
 }
 
 /* The target pod is on its way. */
@@ -125,7 +126,7 @@ static struct migration_step placing(const struct migration_view *v)
     }
     if (v->phase == MIGRATION_SCHEDULING)
         return enter(MIGRATION_SCHEDULED);
-    return v->migrant == MIGRANT_RUNNING && !v->busy ? act(MIGRATION_HAND_OFF) : wait_for(0);
+    return v->migrant == MIGRANT_RUNNING && !v->busy && !v->plugging ? act(MIGRATION_HAND_OFF) : wait_for(0);
 }
 
 static struct migration_step before_hand_off(const struct migration_view *v)

@@ -89,6 +89,7 @@ struct migration_view {
     bool rival;          /* another live migration of the VMI came first */
     bool busy;           /* an epoch of another migration is unsettled, or one of its pods is still there */
     bool not_migratable; /* LiveMigratable is False */
+    bool plugging;       /* a volume is on its way into the VM or out of it */
     bool refused;        /* the server does not take the target pod */
     bool slot;           /* the queue lets it start */
     enum target_pod_state target;

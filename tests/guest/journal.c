@@ -34,19 +34,29 @@ static struct journal {
     bool running;
 } journals[MAX_JOURNALS];
 
+/* virtio disks have a file for it; of SCSI disks it is page 0x80 of their vital product data, behind four bytes. */
 static bool serial_is(const char *device, const char *serial)
 {
-    char path[300], text[64] = "";
-    snprintf(path, sizeof(path), "/sys/block/%s/serial", device);
-    FILE *f = fopen(path, "re");
+    static const struct {
+        const char *file;
+        size_t skip;
+    } places[] = {{"serial", 0}, {"device/vpd_pg80", 4}};
 
-    if (!f)
-        return false;
-    if (!fgets(text, sizeof(text), f))
-        text[0] = '\0';
-    fclose(f);
-    text[strcspn(text, "\n")] = '\0';
-    return strcmp(text, serial) == 0;
+    for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
+        char path[300], text[128] = "";
+        snprintf(path, sizeof(path), "/sys/block/%s/%s", device, places[i].file);
+        FILE *f = fopen(path, "re");
+        if (!f)
+            continue;
+        size_t n = fread(text, 1, sizeof(text) - 1, f);
+        fclose(f);
+        if (n < places[i].skip)
+            continue;
+        text[places[i].skip + strcspn(text + places[i].skip, "\n")] = '\0';
+        if (strcmp(text + places[i].skip, serial) == 0)
+            return true;
+    }
+    return false;
 }
 
 static int open_disk(const char *name)

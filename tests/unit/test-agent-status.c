@@ -75,9 +75,9 @@ static void test_difference(void **state)
     "'conditions':[{'type':'Other','status':'True'},{'type':'Synchronized','status':'False'}]}}"
 
 static struct disk three_disks[] = {
-    {.name = "root", .size = 100},
-    {.name = "cd", .size = 5, .read_only = true},
-    {.name = "data", .size = 7, .shared = true},
+    {.name = "root", .target = "vda", .size = 100},
+    {.name = "cd", .target = "sda", .size = 5, .read_only = true},
+    {.name = "data", .target = "vdb", .size = 7, .shared = true},
 };
 static char *three_digests[] = {"sha256:aa", "sha256:aa", ""};
 
@@ -183,7 +183,8 @@ static void assert_blocked(const char *vmi_text, bool shared, const char *facts_
     const struct disk_vec disks = {&disk, 1, 1};
 
     f->major = major;
-    struct migratable m = vmi_migratable(yyjson_doc_get_root(vmi), &disks, f);
+    const struct vmi_report r = {.disks = &disks, .facts = f};
+    struct migratable m = vmi_migratable(yyjson_doc_get_root(vmi), &r);
     assert_string_equal(m.reason ? m.reason : "none", reason);
     assert_true(!m.reason == !m.message);
     free(m.message);

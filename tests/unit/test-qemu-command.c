@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <string.h>
 
+#include "agent/qemu/attach.h"
 #include "agent/qemu/command.h"
 #include "base/alloc.h"
 #include "base/str.h"
@@ -68,6 +69,7 @@ static const struct qemu_setup base_setup = {.binary = "/usr/bin/qemu",
                                              .accelerator = "tcg",
                                              .machine = "pc-q35-10.0",
                                              .cpu = "Westmere-v1",
+                                             .sockets = true,
                                              .console_fd = 3,
                                              .qmp_fd = 4};
 
@@ -95,6 +97,14 @@ static void assert_refused(const char *spec, const struct qemu_setup *s, const c
     "{'metadata':{'namespace':'ns','name':'vm1','uid':'11111111-2222-3333-4444-555555555555'}," \
     "'spec':{'domain':{'memory':{'guest':'128Mi'}"
 
+#define SOCKETS \
+    "-device {'driver':'virtio-scsi-pci','id':'scsi','bus':'pcie.0','addr':'0x1e.0x0'} " \
+    "-device {'driver':'pcie-root-port','id':'hotport0','bus':'pcie.0','addr':'0x1d.0x0','multifunction':true," \
+    "'chassis':1} " \
+    "-device {'driver':'pcie-root-port','id':'hotport1','bus':'pcie.0','addr':'0x1d.0x1','chassis':2} " \
+    "-device {'driver':'pcie-root-port','id':'hotport2','bus':'pcie.0','addr':'0x1d.0x2','chassis':3} " \
+    "-device {'driver':'pcie-root-port','id':'hotport3','bus':'pcie.0','addr':'0x1d.0x3','chassis':4}"
+
 static void test_the_smallest_machine(void **state)
 {
     _cleanup_strv_ struct strv out = {0};
@@ -115,7 +125,7 @@ static void test_the_smallest_machine(void **state)
         "-chardev socket,id=console,fd=3 -device {'driver':'isa-serial','id':'console-dev','chardev':'console'} "
         "-object {'qom-type':'rng-random','id':'rng','filename':'/dev/urandom'} "
         "-device {'driver':'virtio-rng-pci','id':'rng-dev','rng':'rng','bus':'pcie.0','addr':'0x2.0x0'} "
-        "-device {'driver':'virtio-balloon-pci','id':'balloon-dev','bus':'pcie.0','addr':'0x3.0x0'}");
+        "-device {'driver':'virtio-balloon-pci','id':'balloon-dev','bus':'pcie.0','addr':'0x3.0x0'} " SOCKETS);
 }
 
 /* Beside the random numbers, whose device says so by its header then: VMs that were started without the channel must
@@ -207,7 +217,7 @@ static void test_disks_of_all_kinds(void **state)
         "-blockdev {'driver':'qcow2','node-name':'disk0','file':'disk0-file','read-only':false,'discard':'unmap',"
         "'backing':'disk0-base'} "
         "-device {'driver':'virtio-blk-pci','id':'disk0-dev','drive':'disk0','bus':'pcie.0','addr':'0x8.0x0',"
-        "'multifunction':true,'serial':'R','bootindex':1,'write-cache':'on'} "
+        "'multifunction':true,'serial':'R','write-cache':'on','bootindex':1} "
         "-blockdev {'driver':'file','node-name':'disk1-file','filename':'/d/init.iso','read-only':true,"
         "'cache':{'direct':false},'aio':'threads'} "
         "-blockdev {'driver':'raw','node-name':'disk1','file':'disk1-file','read-only':true} "
@@ -216,13 +226,13 @@ static void test_disks_of_all_kinds(void **state)
         "'cache':{'direct':true},'aio':'native','discard':'unmap'} "
         "-blockdev {'driver':'raw','node-name':'disk2','file':'disk2-file','read-only':false,'discard':'unmap'} "
         "-device {'driver':'virtio-blk-pci','id':'disk2-dev','drive':'disk2','bus':'pcie.0','addr':'0x9.0x0',"
-        "'multifunction':true,'bootindex':3,'write-cache':'on'} "
+        "'multifunction':true,'write-cache':'on','bootindex':3} "
         "-blockdev {'driver':'file','node-name':'disk3-file','filename':'/d/e.qcow2','read-only':false,"
         "'cache':{'direct':false},'aio':'threads','discard':'unmap'} "
         "-blockdev {'driver':'qcow2','node-name':'disk3','file':'disk3-file','read-only':false,'discard':'unmap',"
         "'backing':null} "
-        "-device {'driver':'scsi-hd','id':'disk3-dev','drive':'disk3','bus':'scsi.0','scsi-id':0,'bootindex':4,"
-        "'write-cache':'on'}");
+        "-device {'driver':'scsi-hd','id':'disk3-dev','drive':'disk3','bus':'scsi.0','scsi-id':0,'write-cache':'on',"
+        "'bootindex':4}");
     assert_true(has_word(&out, "\"virtio-scsi-pci\",\"id\":\"scsi\",\"bus\":\"pcie.0\",\"addr\":\"0x1e.0x0\""));
 }
 
@@ -238,7 +248,70 @@ static void test_a_given_boot_order_is_the_only_one(void **state)
     build(DISKS("{'name':'a','disk':{'bus':'sata'}},{'name':'b','disk':{},'bootOrder':7}"), &s, &out);
     assert_true(has_word(&out, "\"drive\":\"disk0\",\"bus\":\"ide.0\",\"write-cache\":\"off\"}"));
     assert_true(has_word(
-        &out, "\"drive\":\"disk1\",\"bus\":\"pcie.0\",\"addr\":\"0x8.0x0\",\"multifunction\":true,\"bootindex\":7"));
+        &out, "\"drive\":\"disk1\",\"bus\":\"pcie.0\",\"addr\":\"0x8.0x0\",\"multifunction\":true,\"write-cache\":\"off\","
+              "\"bootindex\":7"));
+}
+
+/* Their numbers may change, their places not: the target of a migration is started with them, the source was not. */
+static void test_hot_disks_stand_where_they_were_plugged(void **state)
+{
+    const struct disk disks[] = {{.name = "a", .path = "/a", .format = "raw", .target = "vda"},
+                                 {.name = "x", .path = "/x", .format = "raw", .target = "sdc", .hot = true},
+                                 {.name = "y", .path = "/y", .format = "raw", .target = "vdc", .hot = true}};
+    struct qemu_setup s = base_setup;
+    _cleanup_strv_ struct strv out = {0};
+
+    s.disks = disks;
+    s.n_disks = 3;
+    build(DISKS("{'name':'a','disk':{}},{'name':'x','disk':{'bus':'scsi'},'serial':'S'},{'name':'y','disk':{}}"), &s,
+          &out);
+    assert_true(has_word(&out, "\"driver\":\"scsi-hd\",\"id\":\"hot-sdc-dev\",\"drive\":\"hot-sdc\",\"bus\":\"scsi.0\","
+                               "\"scsi-id\":2,\"serial\":\"S\",\"write-cache\":\"off\"}"));
+    assert_true(has_word(&out, "\"id\":\"hot-vdc-dev\",\"drive\":\"hot-vdc\",\"bus\":\"hotport1\",\"addr\":\"0x0\""));
+    assert_true(has_word(&out, "\"node-name\":\"hot-sdc-file\",\"filename\":\"/x\""));
+}
+
+static void test_places_of_hot_disks(void **state)
+{
+    struct disk disks[8] = {{.name = "a", .target = "vda"}, {.name = "b", .target = "sda"}};
+    const struct disk_vec none = {0};
+    struct disk_vec all = {disks, 2, 8};
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+    _cleanup_doc_ yyjson_doc *scsi = json("{'name':'d','disk':{'bus':'scsi'}}"),
+                             *virtio = json("{'name':'d','disk':{'bus':'virtio'}}"),
+                             *sata = json("{'name':'d','disk':{'bus':'sata'}}");
+    char target[DISK_TARGET_MAX];
+    static char names[4][DISK_TARGET_MAX];
+
+    assert_int_equal(attachment_find_place(yyjson_doc_get_root(scsi), &none, target, &err), 0);
+    assert_string_equal(target, "sda");
+    assert_int_equal(attachment_find_place(yyjson_doc_get_root(scsi), &all, target, &err), 0);
+    assert_string_equal(target, "sdb");
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(attachment_find_place(yyjson_doc_get_root(virtio), &all, names[i], &err), 0);
+        disks[all.len++] = (struct disk){.name = "h", .target = names[i], .hot = true};
+    }
+    assert_string_equal(names[0], "vdb");
+    assert_string_equal(names[3], "vde");
+    assert_true(attachment_find_place(yyjson_doc_get_root(virtio), &all, target, &err) < 0);
+    assert_string_equal(gw_error_message(&err), "disk d: no free place on bus virtio, which takes 4 disks while the VM "
+                                                "runs; bus scsi takes more");
+    disks[3].target = NULL; /* one went */
+    assert_int_equal(attachment_find_place(yyjson_doc_get_root(virtio), &all, target, &err), 0);
+    assert_string_equal(target, "vdc");
+    assert_true(attachment_find_place(yyjson_doc_get_root(sata), &all, target, &err) < 0);
+}
+
+static void test_no_places_where_hotplug_is_disabled(void **state)
+{
+    _cleanup_strv_ struct strv out = {0};
+
+    struct qemu_setup s = base_setup;
+
+    s.sockets = false;
+    build(SMALL "}}}", &s, &out);
+    assert_false(has_word(&out, "virtio-scsi-pci"));
+    assert_false(has_word(&out, "pcie-root-port"));
 }
 
 static void test_thirty_disks_have_thirty_places(void **state)
@@ -259,9 +332,9 @@ static void test_thirty_disks_have_thirty_places(void **state)
     s.disks = disks;
     s.n_disks = 30;
     build(str_text(&spec), &s, &out);
-    assert_true(has_word(&out, "\"drive\":\"disk21\",\"bus\":\"pcie.0\",\"addr\":\"0x1d.0x0\",\"multifunction\":true"));
-    assert_true(has_word(&out, "\"drive\":\"disk22\",\"bus\":\"pcie.0\",\"addr\":\"0x8.0x1\",\"bootindex\""));
-    assert_true(has_word(&out, "\"drive\":\"disk29\",\"bus\":\"pcie.0\",\"addr\":\"0xf.0x1\""));
+    assert_true(has_word(&out, "\"drive\":\"disk20\",\"bus\":\"pcie.0\",\"addr\":\"0x1c.0x0\",\"multifunction\":true"));
+    assert_true(has_word(&out, "\"drive\":\"disk21\",\"bus\":\"pcie.0\",\"addr\":\"0x8.0x1\",\"write-cache\""));
+    assert_true(has_word(&out, "\"drive\":\"disk29\",\"bus\":\"pcie.0\",\"addr\":\"0x10.0x1\""));
 }
 
 static void test_network(void **state)
@@ -282,7 +355,7 @@ static void test_network(void **state)
         "'addr':'0x4.0x0','multifunction':true,'romfile':''} "
         "-netdev {'type':'tap','id':'net1','ifname':'tap1','script':'no','downscript':'no'} "
         "-device {'driver':'e1000e','id':'net1-dev','netdev':'net1','mac':'52:54:00:00:00:01','bus':'pcie.0',"
-        "'addr':'0x5.0x0','multifunction':true,'romfile':''}");
+        "'addr':'0x5.0x0','multifunction':true,'romfile':''} " SOCKETS);
 }
 
 static void test_macs_follow_from_names(void **state)
@@ -428,6 +501,9 @@ int main(void)
         cmocka_unit_test(test_disks_of_all_kinds),
         cmocka_unit_test(test_a_given_boot_order_is_the_only_one),
         cmocka_unit_test(test_thirty_disks_have_thirty_places),
+        cmocka_unit_test(test_hot_disks_stand_where_they_were_plugged),
+        cmocka_unit_test(test_places_of_hot_disks),
+        cmocka_unit_test(test_no_places_where_hotplug_is_disabled),
         cmocka_unit_test(test_network),
         cmocka_unit_test(test_macs_follow_from_names),
         cmocka_unit_test(test_refusals_name_the_field),

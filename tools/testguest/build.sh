@@ -12,7 +12,7 @@ out=$top/build/testguest
 root=$out/root
 export SOURCE_DATE_EPOCH=1700000000 TZ=UTC
 agent_packages=(qemu-guest-agent libc6 libglib2.0-0 libnuma1 libpcre2-8-0 libudev1 liburing2)
-modules=(virtio_pci virtio_net virtio_blk virtio_balloon virtio-rng isofs button evdev)
+modules=(virtio_pci virtio_net virtio_blk virtio_scsi sd_mod virtio_balloon virtio-rng isofs button evdev)
 
 sources() { cat tools/testguest/build.sh tests/guest/* tests/probe/{echo.c,echo.h,pattern.h,udp.h} | sha256sum; }
 

@@ -135,6 +135,8 @@ static void tick(void *userdata)
             (vm->pod.step > POD_NEW && (vm->pod.step < POD_ENDED || !patches_idle(vm->vmi_patches)) &&
              !is_followed(core, vm)))
             vm_refresh_vmi(vm);
+        if (vm_hotplug_waits(vm))
+            vm_kick(vm);
     }
 }
 

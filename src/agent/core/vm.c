@@ -198,6 +198,7 @@ static void turn(void *userdata)
     if (action == POD_DO_WAIT) {
         if (is_ending(&view) && !vm->retry)
             vm->retry = env_timer(vm->core->agent->env, ENDING_LOOK_MS, retry, vm);
+        vm_hotplug(vm);
         return;
     }
     log_debug("pod %s/%s: %s: %s", vm->pod.ns, vm->pod.name, pod_step_string(vm->pod.step), pod_action_string(action));
@@ -291,7 +292,9 @@ void vm_free(struct vm *vm)
     env_timer_cancel(env, &vm->turn);
     patches_free(vm->pod_patches);
     patches_free(vm->vmi_patches);
+    vm_hotplug_done(vm);
     map_free(vm->objects);
+    yyjson_doc_free(vm->effective);
     strv_done(&vm->missing);
     volume_plan_done(&vm->plan);
     prepared_volumes_done(&vm->volumes);

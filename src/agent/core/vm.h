@@ -4,6 +4,7 @@
 #include "agent/agent.h"
 #include "agent/core/patches.h"
 #include "agent/core/steps.h"
+#include "agent/core/vmi_status.h"
 #include "agent/launcher/identity.h"
 #include "agent/pod.h"
 #include "agent/volumes/volumes.h"
@@ -12,6 +13,7 @@
 
 struct job;
 struct control;
+struct script;
 
 struct hook {
     const struct pod_hooks *hooks;
@@ -29,6 +31,19 @@ struct core {
     struct env_timer *tick;
 };
 
+/* Hot disks: what is under way (vm_hotplug.c). The truth is in pod.disks, in QEMU and in the VMI. */
+struct hotplug {
+    struct volume_report_vec reports; /* what there is to say about some */
+    bool observed;                    /* devices and nodes are newer than the last act */
+    int replies;                      /* still to come */
+    struct strv devices, nodes;       /* ids of devices; names of nodes, and "fdset:N" */
+    struct script *script;
+    char *attaching; /* name of the volume that is being prepared */
+    char *acting;    /* name of the one that the script is about */
+    bool blind;      /* one of the replies was a fault */
+    struct env_timer *timer;
+};
+
 struct vm {
     struct pod pod; /* first: &vm->pod is what others hold */
     struct core *core;
@@ -37,8 +52,9 @@ struct vm {
     yyjson_doc *object; /* the Pod; NULL until heard */
     bool vmi_is_noted;  /* pod.vmi is that of vmi.json: the server was not heard about it since */
     enum object_state object_state;
-    struct map *objects; /* "Kind/name" -> yyjson_doc: what volumes refer to */
-    struct strv missing; /* still to be asked for */
+    yyjson_doc *effective; /* the VMI with the volumes that are being prepared, or were last (volumes.h) */
+    struct map *objects;   /* "Kind/name" -> yyjson_doc: what volumes refer to */
+    struct strv missing;   /* still to be asked for */
     bool objects_complete;
     struct api_call *call;
     struct api_call *vmi_call; /* a fresh look at the VMI, beside whatever else is under way */
@@ -54,6 +70,8 @@ struct vm {
     struct job *job;
     struct env_timer *retry; /* back-off after a failure */
     unsigned failures;
+
+    struct hotplug hotplug;
 
     /* The guest */
     char *run_state;              /* QEMU's, NULL while unknown */
@@ -107,9 +125,27 @@ void vm_touch(struct vm *vm);
 int vm_note_write(struct vm *vm, struct gw_error *err);
 int vm_note_read(struct core *core, const char *uid, struct vm **ret, struct gw_error *err);
 
-/* vm_volumes.c */
+/* vm_volumes.c: those of vm->effective */
 void vm_get_objects(struct vm *vm);
+void vm_forget_objects(struct vm *vm);
 void vm_prepare_volumes(struct vm *vm);
+/* Plans and prepares; the callback comes from the loop, or from within when nothing could be begun. result: NULL on
+ * failure, else its disks may be taken. */
+typedef void (*vm_prepared_fn)(struct vm *vm, struct prepared_volumes *result, const char *reason,
+                               const struct gw_error *err);
+void vm_prepare(struct vm *vm, vm_prepared_fn done);
+
+/* vm_hotplug.c */
+/* Does the next step for the hot disks of a guest that runs here, if there is one. */
+void vm_hotplug(struct vm *vm);
+void vm_hotplug_prepared(struct vm *vm, struct prepared_volumes *result, const char *reason,
+                         const struct gw_error *err);
+void vm_hotplug_event(struct vm *vm, const char *name, yyjson_val *data);
+/* Whether time may bring something to do. */
+bool vm_hotplug_waits(struct vm *vm);
+/* The QMP session is over: what was under way on it is forgotten. */
+void vm_hotplug_lost(struct vm *vm);
+void vm_hotplug_done(struct vm *vm);
 
 /* vm_start.c */
 void vm_get_vmi(struct vm *vm);

@@ -2,6 +2,7 @@
  * the VMI as the pod was started with. */
 #include <string.h>
 
+#include "agent/core/hotplug.h"
 #include "agent/core/vm.h"
 #include "base/alloc.h"
 #include "base/fs.h"
@@ -30,6 +31,12 @@ static yyjson_mut_val *disk_list(yyjson_mut_doc *d, const struct vm *vm)
         yyjson_mut_obj_add_bool(d, item, "readOnly", disk->read_only);
         yyjson_mut_obj_add_bool(d, item, "shared", disk->shared);
         yyjson_mut_obj_add_bool(d, item, "direct", disk->direct);
+        if (disk->target)
+            yyjson_mut_obj_add_strcpy(d, item, "target", disk->target);
+        if (disk->hot) {
+            yyjson_mut_obj_add_strcpy(d, item, "phase", hotplug_phase_string(disk->phase));
+            yyjson_mut_obj_add_strcpy(d, item, "definition", disk->definition);
+        }
         if (i < vm->volumes.digests.len)
             yyjson_mut_obj_add_strcpy(d, item, "digest", vm->volumes.digests.items[i]);
     }
@@ -68,6 +75,7 @@ int vm_note_write(struct vm *vm, struct gw_error *err)
     json_set_bool(d, "/owner", p->owner);
     put(d, "/machine", p->machine);
     put(d, "/cpu", p->cpu);
+    json_set_bool(d, "/hotplugSockets", p->has_sockets);
     json_set_bool(d, "/guestAgentChannel", p->has_channel);
     put(d, "/kernelDigest", vm->volumes.kernel_digest);
     json_set_int(d, "/memory", p->memory);
@@ -94,6 +102,14 @@ static char *get(yyjson_val *v, const char *path)
     return xstrdup(json_str(v, path));
 }
 
+static enum disk_phase phase_from(const char *name)
+{
+    for (enum disk_phase p = DISK_READY; p < DISK_PHASE_MAX; p++)
+        if (streq(hotplug_phase_string(p), name))
+            return p;
+    return DISK_READY;
+}
+
 static void read_disks(yyjson_val *list, struct vm *vm)
 {
     yyjson_val *item;
@@ -109,6 +125,10 @@ static void read_disks(yyjson_val *list, struct vm *vm)
                                           .read_only = json_bool(item, "/readOnly", false),
                                           .shared = json_bool(item, "/shared", false),
                                           .direct = json_bool(item, "/direct", false),
+                                          .target = get(item, "/target"),
+                                          .hot = json_str(item, "/definition") != NULL,
+                                          .phase = phase_from(json_str_or(item, "/phase", "")),
+                                          .definition = get(item, "/definition"),
                                       });
         strv_push(&vm->volumes.digests, json_str_or(item, "/digest", ""));
     }
@@ -141,6 +161,7 @@ static void take_note(struct vm *vm, yyjson_val *v)
     p->owner = json_bool(v, "/owner", false);
     p->machine = get(v, "/machine");
     p->cpu = get(v, "/cpu");
+    p->has_sockets = json_bool(v, "/hotplugSockets", false);
     p->has_channel = json_bool(v, "/guestAgentChannel", false);
     p->memory = json_int(v, "/memory", 0);
     vm->volumes.kernel_digest = get(v, "/kernelDigest");

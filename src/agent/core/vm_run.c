@@ -115,6 +115,7 @@ static void on_event(void *userdata, const char *name, yyjson_val *data, int64_t
     HOOKS_CALL(vm, event, name, data, time_us);
     if (!vm->session)
         return;
+    vm_hotplug_event(vm, name, data);
     for (size_t i = 0; i < ARRAY_SIZE(about_state); i++)
         if (streq(name, about_state[i]))
             qmp_command(vm->session, "query-status", NULL, on_status, vm);
@@ -133,6 +134,7 @@ static void on_closed(void *userdata, const char *why)
 
     vm->pod.qmp = NULL;
     vm->session = qmp_free(vm->session);
+    vm_hotplug_lost(vm);
     log_debug("pod %s/%s: QMP: %s", vm->pod.ns, vm->pod.name, why);
     vm_touch(vm);
     vm_kick(vm);
@@ -144,6 +146,7 @@ void vm_disconnect(struct vm *vm)
 {
     vm->pod.qmp = NULL;
     vm->session = qmp_free(vm->session);
+    vm_hotplug_lost(vm);
 }
 
 static void again(void *userdata)

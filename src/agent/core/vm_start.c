@@ -199,6 +199,8 @@ static int build_command(struct vm *vm, yyjson_val *v, struct strv *argv, struct
     vm->pod.machine = TAKE_PTR(machine);
     vm->pod.cpu = TAKE_PTR(cpu);
     vm->pod.memory = qemu_guest_memory(v);
+    vm->pod.has_sockets = vm->pod.migration_uid ? json_key_str(v, "/metadata/annotations", VMI_HOTPLUG_SOCKETS) != NULL
+                                                : !json_bool(v, "/spec/domain/devices/disableHotplug", false);
     vm->pod.has_channel = !vm->pod.migration_uid || json_key_str(v, "/metadata/annotations", VMI_GUEST_AGENT_CHANNEL);
     const struct qemu_setup setup = {
         .binary = binary,
@@ -214,6 +216,7 @@ static int build_command(struct vm *vm, yyjson_val *v, struct strv *argv, struct
         .console_fd = LAUNCHER_CONSOLE_FD,
         .qmp_fd = LAUNCHER_QMP_FD,
         .guest_agent = vm->pod.has_channel,
+        .sockets = vm->pod.has_sockets,
         .incoming = vm->pod.migration_uid != NULL,
     };
     if (setup.n_nics > 1)
@@ -285,7 +288,7 @@ void vm_launch(struct vm *vm)
     j->vm = vm;
     j->program = launcher_program();
     j->spec_path = xasprintf("%s/" LAUNCHER_SPEC_FILE, vm->pod.dir);
-    int r = build_command(vm, v, &spec.argv, &err);
+    int r = build_command(vm, yyjson_doc_get_root(vm->effective), &spec.argv, &err);
     if (r == 0)
         r = make_run_dir(vm, &err);
     if (r == 0) {

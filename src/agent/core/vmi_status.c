@@ -6,12 +6,15 @@
 
 #include "agent/core/difference.h"
 #include "agent/core/guest_status.h"
+#include "agent/core/hotplug.h"
 #include "agent/qemu/command.h"
 #include "api/meta.h"
 #include "api/quantity.h"
+#include "api/volumes.h"
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/str.h"
+#include "migration/epoch.h"
 
 static const char *const phase_names[] = {
     [VM_SCHEDULED] = "Scheduled",
@@ -31,6 +34,15 @@ static yyjson_val *named(yyjson_val *list, const char *name)
     return json_find(list, "/name", name);
 }
 
+static const struct volume_report *report_of(const struct vmi_report *r, const char *name)
+{
+    if (r->volumes)
+        VEC_EACH(r->volumes, v)
+            if (streq(v->name, name))
+                return v;
+    return NULL;
+}
+
 /* --- LiveMigratable --- */
 
 static bool interfaces_migrate(yyjson_val *vmi)
@@ -48,7 +60,9 @@ static bool interfaces_migrate(yyjson_val *vmi)
 static char *unshared_claim(yyjson_val *vmi, const struct disk_vec *disks)
 {
     VEC_EACH(disks, d) {
-        const char *claim = json_str(named(json_at(vmi, "/spec/volumes"), d->name), "/persistentVolumeClaim/claimName");
+        const char *claim = volume_claim(named(json_at(vmi, "/spec/volumes"), d->name));
+        if (d->hot && !claim)
+            claim = d->name; /* on its way out: the spec has dropped it */
         if (claim && !d->shared)
             return xasprintf(
                 "cannot migrate VMI: PVC %s is not shared, live migration requires that all PVCs must be shared "
@@ -58,8 +72,24 @@ static char *unshared_claim(yyjson_val *vmi, const struct disk_vec *disks)
     return NULL;
 }
 
-struct migratable vmi_migratable(yyjson_val *vmi, const struct disk_vec *disks, const struct qemu_facts *facts)
+#define LET_GO_MS 10000 /* that a guest has to let go of a disk before it counts as refused */
+
+/* Its target would need a device that is neither wanted nor gone. */
+static char *stuck_volume(const struct vmi_report *r)
 {
+    VEC_EACH(r->disks, d) {
+        const struct volume_report *v = report_of(r, d->name);
+        if (d->phase == DISK_DETACHING && v && v->unplug_ms && r->monotonic_ms - v->unplug_ms >= LET_GO_MS)
+            return xasprintf("cannot migrate VMI: volume %s was removed, but the guest does not let go of its disk",
+                             d->name);
+    }
+    return NULL;
+}
+
+struct migratable vmi_migratable(yyjson_val *vmi, const struct vmi_report *r)
+{
+    const struct disk_vec *disks = r->disks;
+    const struct qemu_facts *facts = r->facts;
     char *claim;
 
     if (!interfaces_migrate(vmi))
@@ -70,6 +100,8 @@ struct migratable vmi_migratable(yyjson_val *vmi, const struct disk_vec *disks, 
         return (struct migratable){"CPUModeLiveMigratable", xstrdup("the host model of this node is unknown")};
     if ((claim = unshared_claim(vmi, disks)))
         return (struct migratable){"DisksNotLiveMigratable", claim};
+    if ((claim = stuck_volume(r)))
+        return (struct migratable){"HotplugNotLiveMigratable", claim};
     if (qemu_migration_blocker(facts))
         return (struct migratable){"NotMigratable", xstrdup(qemu_migration_blocker(facts))};
     return (struct migratable){0};
@@ -147,48 +179,94 @@ static void want_interfaces(yyjson_mut_doc *d, yyjson_val *vmi, const struct vmi
         json_set(d, "/status/interfaces", list);
 }
 
-/* "vda", "sdb": as Linux guests name them. */
-static char *device_name(yyjson_val *disks, size_t i, char buf[8])
-{
-    size_t nth = 0;
-    yyjson_val *disk = yyjson_arr_get(disks, i);
-    bool virtio = json_at(disk, "/disk") && streq(json_str_or(disk, "/disk/bus", "virtio"), "virtio");
+/* --- Volumes --- */
 
-    for (size_t j = 0; j < i; j++) {
-        yyjson_val *other = yyjson_arr_get(disks, j);
-        nth += virtio == (json_at(other, "/disk") && streq(json_str_or(other, "/disk/bus", "virtio"), "virtio"));
+static void want_claim(yyjson_mut_doc *d, yyjson_mut_val *item, yyjson_val *volume, const struct disk *disk)
+{
+    const char *claim = volume_claim(volume);
+
+    if (!claim)
+        return;
+    yyjson_mut_val *info = yyjson_mut_obj_add_obj(d, item, "persistentVolumeClaimInfo");
+    want_text(d, info, "claimName", claim);
+    if (disk) {
+        yyjson_mut_val *modes = yyjson_mut_arr(d);
+        yyjson_mut_arr_add_str(d, modes, disk->shared ? "ReadWriteMany" : "ReadWriteOnce");
+        yyjson_mut_obj_add_val(d, info, "accessModes", modes);
     }
-    snprintf(buf, 8, "%s%c", virtio ? "vd" : "sd", (char)('a' + nth % 26));
-    return buf;
+    want_text(d, info, "volumeMode", "Filesystem");
 }
 
+/* KubeVirt's reasons and messages, unless there is more to say. */
+static void want_hot_phase(yyjson_mut_doc *d, yyjson_mut_val *item, const struct disk *disk,
+                           const struct volume_report *more)
+{
+    static const char *const texts[DISK_PHASE_MAX][2] = {
+        [DISK_READY] = {"VolumeReady", "Successfully attach hotplugged volume %s to VM"},
+        [DISK_PLUGGING] = {"VolumeMountedToPod", "Volume %s has been mounted in virt-launcher pod"},
+        [DISK_DETACHING] = {"VolumeDetaching", "Volume %s is being taken from the VM"},
+    };
+    const char *const *text = texts[disk->phase];
+    const char *mark = strstr(text[1], "%s");
+    _cleanup_free_ char *usual = xasprintf("%.*s%s%s", (int)(mark - text[1]), text[1], disk->name, mark + 2);
+    bool said = more && more->reason;
+
+    want_text(d, item, "phase", hotplug_phase_string(disk->phase));
+    want_text(d, item, "reason", said ? more->reason : text[0]);
+    want_text(d, item, "message", said ? more->message : usual);
+}
+
+static void want_disk(yyjson_mut_doc *d, yyjson_mut_val *list, yyjson_val *vmi, const struct disk *disk,
+                      const char *digest, const struct vmi_report *r)
+{
+    _cleanup_doc_ yyjson_doc *definition = NULL;
+    yyjson_mut_val *item = yyjson_mut_arr_add_obj(d, list);
+    yyjson_val *volume = named(json_at(vmi, "/spec/volumes"), disk->name);
+
+    want_text(d, item, "name", disk->name);
+    want_text(d, item, "target", disk->target);
+    yyjson_mut_obj_add_int(d, item, "size", disk->size);
+    if (*digest)
+        want_text(d, yyjson_mut_obj_add_obj(d, item, "containerDiskVolume"), "digest", digest);
+    if (disk->hot && json_parse(disk->definition, strlen(disk->definition), &definition, NULL) == 0) {
+        yyjson_val *was = yyjson_doc_get_root(definition);
+        yyjson_mut_obj_add_val(d, item, "hotplugVolume", yyjson_val_mut_copy(d, was));
+        volume = yyjson_obj_get(was, "volume");
+        want_hot_phase(d, item, disk, report_of(r, disk->name));
+    }
+    want_claim(d, item, volume, disk);
+}
+
+static void want_waiting(yyjson_mut_doc *d, yyjson_mut_val *list, yyjson_val *vmi, const struct volume_report *v)
+{
+    yyjson_mut_val *item = yyjson_mut_arr_add_obj(d, list);
+
+    want_text(d, item, "name", v->name);
+    want_text(d, item, "target", "");
+    want_text(d, item, "phase", v->bound ? "Bound" : "Pending");
+    want_text(d, item, "reason", v->reason);
+    want_text(d, item, "message", v->message);
+    yyjson_mut_obj_add_obj(d, item, "hotplugVolume");
+    want_claim(d, item, named(json_at(vmi, "/spec/volumes"), v->name), NULL);
+}
+
+/* While a migration is in the agents' hands the volumes stand still, and with them what is said of them: its target
+ * goes by it. */
 static void want_volumes(yyjson_mut_doc *d, yyjson_val *vmi, const struct vmi_report *r)
 {
-    yyjson_val *disks = json_at(vmi, "/spec/domain/devices/disks");
     yyjson_mut_val *list = yyjson_mut_arr(d);
-    char target[8];
+    struct epoch epoch;
 
-    for (size_t i = 0; i < r->disks->len; i++) {
-        const struct disk *disk = &r->disks->items[i];
-        const char *digest = i < r->digests->len ? r->digests->items[i] : "";
-        const char *claim =
-            json_str(named(json_at(vmi, "/spec/volumes"), disk->name), "/persistentVolumeClaim/claimName");
-        yyjson_mut_val *item = yyjson_mut_arr_add_obj(d, list);
-        want_text(d, item, "name", disk->name);
-        want_text(d, item, "target", device_name(disks, i, target));
-        yyjson_mut_obj_add_int(d, item, "size", disk->size);
-        if (*digest)
-            want_text(d, yyjson_mut_obj_add_obj(d, item, "containerDiskVolume"), "digest", digest);
-        if (claim) {
-            yyjson_mut_val *info = yyjson_mut_obj_add_obj(d, item, "persistentVolumeClaimInfo");
-            yyjson_mut_val *modes = yyjson_mut_arr(d);
-            want_text(d, info, "claimName", claim);
-            yyjson_mut_arr_add_str(d, modes, disk->shared ? "ReadWriteMany" : "ReadWriteOnce");
-            yyjson_mut_obj_add_val(d, info, "accessModes", modes);
-            want_text(d, info, "volumeMode", "Filesystem");
-        }
-    }
-    if (yyjson_mut_arr_size(list))
+    epoch_read(vmi, &epoch);
+    if (!epoch_settled(epoch.state))
+        return;
+    for (size_t i = 0; i < r->disks->len; i++)
+        want_disk(d, list, vmi, &r->disks->items[i], i < r->digests->len ? r->digests->items[i] : "", r);
+    if (r->volumes)
+        VEC_EACH(r->volumes, v)
+            if (!disk_find(r->disks, v->name) && v->reason)
+                want_waiting(d, list, vmi, v);
+    if (yyjson_mut_arr_size(list) || yyjson_arr_size(json_at(vmi, "/status/volumeStatus")))
         json_set(d, "/status/volumeStatus", list);
 }
 
@@ -215,6 +293,8 @@ static void want_machine(yyjson_mut_doc *d, yyjson_val *vmi, const struct vmi_re
         json_set_str(d, "/metadata/annotations/godwit.io~1cpu", r->cpu);
     if (r->kernel_digest)
         json_set_str(d, "/metadata/annotations/godwit.io~1kernel-boot-digest", r->kernel_digest);
+    if (r->has_sockets)
+        json_set_str(d, "/metadata/annotations/godwit.io~1hotplug-sockets", "true");
     if (r->has_channel)
         json_set_str(d, "/metadata/annotations/godwit.io~1guest-agent-channel", "true");
 }
@@ -222,7 +302,7 @@ static void want_machine(yyjson_mut_doc *d, yyjson_val *vmi, const struct vmi_re
 /* Once it is known with which QEMU it runs; a final VMI keeps what it had. */
 static void want_migratable(yyjson_mut_doc *d, yyjson_val *vmi, const struct vmi_report *r)
 {
-    struct migratable m = vmi_migratable(vmi, r->disks, r->facts);
+    struct migratable m = vmi_migratable(vmi, r);
     _cleanup_free_ char *message = m.message;
     bool storage = !m.reason || streq(m.reason, "DisksNotLiveMigratable");
 
@@ -287,7 +367,8 @@ static yyjson_mut_doc *guarded(yyjson_mut_doc *patch, yyjson_val *vmi)
     const char *version = json_str(vmi, "/metadata/resourceVersion");
 
     if (patch && version &&
-        (json_mut_at(patch, "/status/conditions") || json_mut_at(patch, "/status/phaseTransitionTimestamps")))
+        (json_mut_at(patch, "/status/conditions") || json_mut_at(patch, "/status/phaseTransitionTimestamps") ||
+         json_mut_at(patch, "/status/volumeStatus")))
         json_set_str(patch, "/metadata/resourceVersion", version);
     return patch;
 }

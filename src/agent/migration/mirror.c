@@ -37,7 +37,7 @@ void mirror_export(struct script *s, const struct copy_names *n, const struct di
                script_args("/addr/type", "inet", "/addr/data/host", address, "/addr/data/port", port_text, "/tls-creds",
                            copy_tls_id(n->epoch, tls), "/tls-authz", copy_authz_id(n->epoch, authz), NULL));
     COPIED_EACH(disks, i, d) {
-        disk_node(i, node);
+        disk_node(d, i, node);
         yyjson_mut_doc *args = script_args("/type", "nbd", "/id", node, "/node-name", node, "/name", node, NULL);
         json_set_bool(args, "/writable", true);
         script_add(s, "block-export-add", args);
@@ -53,7 +53,7 @@ void mirror_start(struct script *s, const struct copy_names *n, const struct dis
 
     COPIED_EACH(disks, i, d) {
         job_id(n->epoch, i, id);
-        disk_node(i, node);
+        disk_node(d, i, node);
         script_add(s, "blockdev-add",
                    script_args("/driver", "nbd", "/node-name", id, "/server/type", "inet", "/server/host", address,
                                "/server/port", port_text, "/export", node, "/tls-creds", copy_tls_id(n->epoch, tls),
@@ -67,12 +67,12 @@ void mirror_start(struct script *s, const struct copy_names *n, const struct dis
 
 /* What block_set_io_throttle takes for the device itself, or for a virtio device's inner one: only that has the disk.
  */
-static yyjson_mut_doc *brake_args(const struct copy_names *n, size_t i, bool inner, int64_t limit)
+static yyjson_mut_doc *brake_args(const struct copy_names *n, const struct disk *d, size_t i, bool inner, int64_t limit)
 {
     static const char *const unlimited[] = {"/bps", "/bps_rd", "/iops", "/iops_rd", "/iops_wr"};
     char node[DISK_NODE_MAX];
     _cleanup_free_ char *device =
-        xasprintf("/machine/peripheral/%s-dev%s", disk_node(i, node), inner ? "/virtio-backend" : "");
+        xasprintf("/machine/peripheral/%s-dev%s", disk_node(d, i, node), inner ? "/virtio-backend" : "");
     _cleanup_free_ char *group = xasprintf("mirror%lld", (long long)n->epoch);
     yyjson_mut_doc *args = script_args("/id", device, "/group", group, NULL);
 
@@ -87,7 +87,7 @@ void mirror_brake(struct script *s, const struct copy_names *n, const struct dis
 {
     COPIED_EACH(disks, i, d)
         for (int inner = 0; inner < 2; inner++)
-            script_try(s, "block_set_io_throttle", brake_args(n, i, inner, limit));
+            script_try(s, "block_set_io_throttle", brake_args(n, d, i, inner, limit));
 }
 
 void mirror_detach(struct script *s, const struct copy_names *n, const struct disk_vec *disks)

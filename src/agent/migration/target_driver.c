@@ -46,8 +46,17 @@ static struct target_view see(struct mover *m)
 
 /* --- preparing --- */
 
+/* A device that one side lacks would break the guest's state on its way, or the guest after it. */
 static void note_prepared(struct mover *m)
 {
+    _cleanup_free_ char *why = NULL;
+
+    if (!disks_are_those_of(yyjson_doc_get_root(m->pod->vmi), &m->pod->disks, &why)) {
+        m->given_up = true;
+        mover_fail(m, why);
+        mover_kick(m);
+        return;
+    }
     if (mover_note(m, NOTE_PREPARED, NULL, NULL) == 0)
         mover_kick(m);
 }

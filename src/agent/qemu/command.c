@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "agent/qemu/attach.h"
 #include "base/alloc.h"
 #include "base/str.h"
 
@@ -10,11 +11,9 @@
 #define SLOT_RNG 0x02
 #define SLOT_BALLOON 0x03
 #define SLOT_NETWORK 0x04
-#define SLOT_DISK 0x08
+#define SLOT_PORTS 0x1d
 #define SLOT_SCSI 0x1e
-#define DISK_SLOTS (SLOT_SCSI - SLOT_DISK)
 #define NETWORK_SLOTS (SLOT_DISK - SLOT_NETWORK)
-#define SATA_PORTS 6
 #define GUEST_PORTS 4
 
 /* Takes the document and appends "option JSON". QEMU's JSON form knows no escaping rules of its own, so that paths may
@@ -30,28 +29,6 @@ static void add_option(struct strv *out, const char *option, const char *value)
 {
     strv_push(out, option);
     strv_push(out, value);
-}
-
-static yyjson_mut_doc *device(const char *driver, const char *id)
-{
-    yyjson_mut_doc *d = json_object();
-
-    json_set_str(d, "/driver", driver);
-    json_set_str(d, "/id", id);
-    return d;
-}
-
-/* The place of item i of a list that begins at slot `first`: round over the slots, then over the functions. Function 0
- * always says multifunction, or the guest would not look for the others. */
-static void set_address(yyjson_mut_doc *d, unsigned first, unsigned slots, size_t i)
-{
-    char addr[16];
-
-    snprintf(addr, sizeof(addr), "0x%x.0x%x", first + (unsigned)(i % slots), (unsigned)(i / slots));
-    json_set_str(d, "/bus", "pcie.0");
-    json_set_str(d, "/addr", addr);
-    if (slots > 1 && i < slots)
-        json_set_bool(d, "/multifunction", true);
 }
 
 static void add_machine(yyjson_val *vmi, const struct qemu_setup *s, struct strv *out)
@@ -122,7 +99,7 @@ static void add_console(yyjson_val *vmi, const struct qemu_setup *s, struct strv
         return;
     strv_push(out, "-chardev");
     strv_printf(out, "socket,id=console,fd=%d", s->console_fd);
-    d = device("isa-serial", "console-dev");
+    d = qemu_device("isa-serial", "console-dev");
     json_set_str(d, "/chardev", "console");
     add_json(out, "-device", d);
 }
@@ -136,22 +113,22 @@ static void add_graphics(yyjson_val *vmi, struct strv *out)
     if (!json_bool(vmi, "/spec/domain/devices/autoattachGraphicsDevice", false))
         return;
     add_option(out, "-vnc", "unix:" QEMU_VNC_SOCKET);
-    d = device("VGA", "video-dev");
-    set_address(d, SLOT_VIDEO, 1, 0);
+    d = qemu_device("VGA", "video-dev");
+    qemu_set_address(d, SLOT_VIDEO, 1, 0);
     add_json(out, "-device", d);
 }
 
 /* Not one more slot, since all are given away: the second function of the one before. */
 static void add_guest_agent(struct strv *out)
 {
-    yyjson_mut_doc *d = device("virtio-serial-pci", "serial");
+    yyjson_mut_doc *d = qemu_device("virtio-serial-pci", "serial");
 
     json_set_str(d, "/bus", "pcie.0");
     json_set_str(d, "/addr", "0x2.0x1");
     json_set_int(d, "/max_ports", GUEST_PORTS);
     add_json(out, "-device", d);
     add_option(out, "-chardev", "socket,id=" QEMU_GA_CHARDEV ",path=" QEMU_GA_SOCKET ",server=on,wait=off");
-    d = device("virtserialport", QEMU_GA_PORT);
+    d = qemu_device("virtserialport", QEMU_GA_PORT);
     json_set_str(d, "/bus", "serial.0");
     json_set_str(d, "/chardev", QEMU_GA_CHARDEV);
     json_set_str(d, "/name", "org.qemu.guest_agent.0");
@@ -166,9 +143,9 @@ static void add_small_devices(yyjson_val *vmi, const struct qemu_setup *s, struc
     json_set_str(rng, "/id", "rng");
     json_set_str(rng, "/filename", "/dev/urandom");
     add_json(out, "-object", rng);
-    d = device("virtio-rng-pci", "rng-dev");
+    d = qemu_device("virtio-rng-pci", "rng-dev");
     json_set_str(d, "/rng", "rng");
-    set_address(d, SLOT_RNG, 1, 0);
+    qemu_set_address(d, SLOT_RNG, 1, 0);
     if (s->guest_agent)
         json_set_bool(d, "/multifunction", true);
     add_json(out, "-device", d);
@@ -176,8 +153,8 @@ static void add_small_devices(yyjson_val *vmi, const struct qemu_setup *s, struc
         add_guest_agent(out);
     if (!json_bool(vmi, "/spec/domain/devices/autoattachMemBalloon", true))
         return;
-    d = device("virtio-balloon-pci", "balloon-dev");
-    set_address(d, SLOT_BALLOON, 1, 0);
+    d = qemu_device("virtio-balloon-pci", "balloon-dev");
+    qemu_set_address(d, SLOT_BALLOON, 1, 0);
     add_json(out, "-device", d);
 }
 
@@ -207,100 +184,17 @@ static int add_nic(yyjson_val *vmi, const struct qemu_setup *s, size_t i, struct
         json_set_bool(d, "/vhost", true);
     add_json(out, "-netdev", d);
     snprintf(id, sizeof(id), "net%zu-dev", i);
-    d = device(driver, id);
+    d = qemu_device(driver, id);
     snprintf(id, sizeof(id), "net%zu", i);
     json_set_str(d, "/netdev", id);
     json_set_str(d, "/mac", qemu_mac(vmi, i, mac));
-    set_address(d, SLOT_NETWORK, NETWORK_SLOTS, i);
+    qemu_set_address(d, SLOT_NETWORK, NETWORK_SLOTS, i);
     json_set_str(d, "/romfile", ""); /* no boot ROM: nothing to boot from, and nothing that differs between versions */
     add_json(out, "-device", d);
     return 0;
 }
 
 /* --- Disks --- */
-
-struct disk_kind {
-    const char *field; /* "disk" or "cdrom" */
-    const char *bus;
-    const char *driver;
-};
-
-static const struct disk_kind disk_kinds[] = {
-    {"disk", "virtio", "virtio-blk-pci"}, {"disk", "sata", "ide-hd"},   {"disk", "scsi", "scsi-hd"},
-    {"cdrom", "sata", "ide-cd"},          {"cdrom", "scsi", "scsi-cd"},
-};
-
-static const struct disk_kind *kind_of(yyjson_val *spec)
-{
-    const char *field = json_at(spec, "/cdrom") ? "cdrom" : "disk";
-    yyjson_val *dev = yyjson_obj_get(spec, field);
-    const char *bus = json_str_or(dev, "/bus", streq(field, "cdrom") ? "sata" : "virtio");
-
-    for (size_t k = 0; k < ARRAY_SIZE(disk_kinds); k++)
-        if (streq(disk_kinds[k].field, field) && streq(disk_kinds[k].bus, bus))
-            return &disk_kinds[k];
-    return NULL;
-}
-
-/* "none" where the file system can do without the page cache, as KubeVirt chooses. */
-static const char *cache_of(yyjson_val *spec, const struct disk *disk)
-{
-    const char *cache = json_str(spec, "/cache");
-
-    return cache && *cache ? cache : disk->direct ? "none" : "writethrough";
-}
-
-static yyjson_mut_doc *file_node(const char *node, const char *path, bool read_only, bool direct, const char *io)
-{
-    yyjson_mut_doc *d = json_object();
-
-    json_set_str(d, "/driver", "file");
-    json_set_str(d, "/node-name", node);
-    json_set_str(d, "/filename", path);
-    json_set_bool(d, "/read-only", read_only);
-    json_set_bool(d, "/cache/direct", direct);
-    json_set_str(d, "/aio", direct && str_same(io, "native") ? "native" : "threads");
-    if (!read_only)
-        json_set_str(d, "/discard", "unmap");
-    return d;
-}
-
-static yyjson_mut_doc *format_node(const char *node, const char *format, const char *file, bool read_only)
-{
-    yyjson_mut_doc *d = json_object();
-
-    json_set_str(d, "/driver", format);
-    json_set_str(d, "/node-name", node);
-    json_set_str(d, "/file", file);
-    json_set_bool(d, "/read-only", read_only);
-    return d;
-}
-
-static void add_block_graph(yyjson_val *spec, const struct disk *disk, size_t i, struct strv *out)
-{
-    bool direct = streq(cache_of(spec, disk), "none");
-    const char *io = json_str(spec, "/io");
-    char node[DISK_NODE_MAX], file[DISK_NODE_MAX + 8], base[DISK_NODE_MAX + 8], base_file[DISK_NODE_MAX + 16];
-    yyjson_mut_doc *d;
-
-    disk_node(i, node);
-    snprintf(file, sizeof(file), "%s-file", node);
-    snprintf(base, sizeof(base), "%s-base", node);
-    snprintf(base_file, sizeof(base_file), "%s-base-file", node);
-    if (disk->backing) {
-        add_json(out, "-blockdev", file_node(base_file, disk->backing, true, direct, io));
-        add_json(out, "-blockdev", format_node(base, disk->backing_format, base_file, true));
-    }
-    add_json(out, "-blockdev", file_node(file, disk->path, disk->read_only, direct, io));
-    d = format_node(node, disk->format, file, disk->read_only);
-    if (!disk->read_only)
-        json_set_str(d, "/discard", "unmap");
-    if (disk->backing)
-        json_set_str(d, "/backing", base);
-    else if (streq(disk->format, "qcow2"))
-        json_set(d, "/backing", yyjson_mut_null(d)); /* never what a foreign file's header names */
-    add_json(out, "-blockdev", d);
-}
 
 static bool any_boot_order(yyjson_val *vmi)
 {
@@ -320,76 +214,60 @@ static int64_t boot_index(yyjson_val *vmi, yyjson_val *spec, size_t i)
     return (int64_t)i + 1;
 }
 
-static int set_place(yyjson_mut_doc *d, const struct disk_kind *kind, size_t nth, size_t i, struct gw_error *err)
+static int add_disk(yyjson_val *vmi, const struct qemu_setup *s, size_t i, struct attachment_places *places,
+                    struct strv *out, struct gw_error *err)
 {
-    char bus[24];
+    yyjson_val *spec = json_find(json_at(vmi, "/spec/domain/devices/disks"), "/name", s->disks[i].name);
+    _cleanup_attachment_ struct attachment a = {0};
+    int r = attachment_make(spec, &s->disks[i], i, places, &a, err);
 
-    if (streq(kind->bus, "virtio")) {
-        if (nth >= 8 * DISK_SLOTS)
-            return gw_error_set(err, GW_INVALID, "spec.domain.devices.disks[%zu]: more than %d virtio disks", i,
-                                8 * DISK_SLOTS);
-        set_address(d, SLOT_DISK, DISK_SLOTS, nth);
-    } else if (streq(kind->bus, "sata")) {
-        if (nth >= SATA_PORTS)
-            return gw_error_set(err, GW_INVALID, "spec.domain.devices.disks[%zu]: more than %d SATA disks", i,
-                                SATA_PORTS);
-        snprintf(bus, sizeof(bus), "ide.%zu", nth);
-        json_set_str(d, "/bus", bus);
-    } else {
-        json_set_str(d, "/bus", "scsi.0");
-        json_set_int(d, "/scsi-id", (int64_t)nth);
-    }
+    if (r < 0)
+        return r;
+    for (size_t n = 0; n < a.n_nodes; n++)
+        add_json(out, "-blockdev", TAKE_PTR(a.nodes[n]));
+    if (!s->disks[i].hot && boot_index(vmi, spec, i) > 0)
+        json_set_int(a.device, "/bootindex", boot_index(vmi, spec, i));
+    add_json(out, "-device", TAKE_PTR(a.device));
     return 0;
 }
 
-static int add_disk(yyjson_val *vmi, const struct qemu_setup *s, size_t i, size_t nth[], struct strv *out,
-                    struct gw_error *err)
+/* What disks are plugged into later is there from the start: both sides of a migration have it, whatever was plugged.
+ */
+static void add_sockets(yyjson_val *vmi, const struct qemu_setup *s, struct strv *out)
 {
-    yyjson_val *spec = yyjson_arr_get(json_at(vmi, "/spec/domain/devices/disks"), i);
-    const struct disk_kind *kind = kind_of(spec);
-    char node[DISK_NODE_MAX], id[DISK_NODE_MAX + 8];
+    bool scsi = s->sockets;
+    yyjson_mut_doc *d;
 
-    if (!kind)
-        return gw_error_set(err, GW_INVALID,
-                            "spec.domain.devices.disks[%zu]: supported are disk on virtio, sata or scsi "
-                            "and cdrom on sata or scsi",
-                            i);
-    add_block_graph(spec, &s->disks[i], i, out);
-    snprintf(id, sizeof(id), "%s-dev", disk_node(i, node));
-    yyjson_mut_doc *d = device(kind->driver, id);
-    json_set_str(d, "/drive", node);
-    int r = set_place(d, kind, nth[*kind->bus == 'v' ? 0 : kind->bus[1] == 'a' ? 1 : 2]++, i, err);
-    if (r < 0) {
-        yyjson_mut_doc_free(d);
-        return r;
+    for (size_t i = 0; i < s->n_disks; i++)
+        scsi = scsi ||
+               attachment_is_scsi(json_find(json_at(vmi, "/spec/domain/devices/disks"), "/name", s->disks[i].name));
+    if (scsi) {
+        d = qemu_device("virtio-scsi-pci", "scsi");
+        qemu_set_address(d, SLOT_SCSI, 1, 0);
+        add_json(out, "-device", d);
     }
-    if (json_str(spec, "/serial"))
-        json_set_str(d, "/serial", json_str(spec, "/serial"));
-    if (boot_index(vmi, spec, i) > 0)
-        json_set_int(d, "/bootindex", boot_index(vmi, spec, i));
-    if (streq(kind->field, "disk"))
-        json_set_str(d, "/write-cache", streq(cache_of(spec, &s->disks[i]), "writethrough") ? "off" : "on");
-    add_json(out, "-device", d);
-    return 0;
+    for (unsigned i = 0; s->sockets && i < HOT_PORTS; i++) {
+        char text[16];
+        snprintf(text, sizeof(text), HOT_PORT "%u", i);
+        d = qemu_device("pcie-root-port", text);
+        snprintf(text, sizeof(text), "0x%x.0x%x", SLOT_PORTS, i);
+        json_set_str(d, "/bus", "pcie.0");
+        json_set_str(d, "/addr", text);
+        if (i == 0)
+            json_set_bool(d, "/multifunction", true);
+        json_set_int(d, "/chassis", i + 1);
+        add_json(out, "-device", d);
+    }
 }
 
 static int add_disks(yyjson_val *vmi, const struct qemu_setup *s, struct strv *out, struct gw_error *err)
 {
-    size_t nth[3] = {0};
-    bool scsi = false;
+    struct attachment_places places = {0};
     int r = 0;
 
-    for (size_t i = 0; i < s->n_disks; i++) {
-        const struct disk_kind *kind = kind_of(yyjson_arr_get(json_at(vmi, "/spec/domain/devices/disks"), i));
-        scsi = scsi || (kind && streq(kind->bus, "scsi"));
-    }
-    if (scsi) {
-        yyjson_mut_doc *d = device("virtio-scsi-pci", "scsi");
-        set_address(d, SLOT_SCSI, 1, 0);
-        add_json(out, "-device", d);
-    }
+    add_sockets(vmi, s, out);
     for (size_t i = 0; i < s->n_disks && r == 0; i++)
-        r = add_disk(vmi, s, i, nth, out, err);
+        r = add_disk(vmi, s, i, &places, out, err);
     return r;
 }
 

@@ -5,11 +5,11 @@
  * in its list, never from what happened to be free, and MAC addresses from the VM's name. Paths, descriptors and tap
  * names may differ. The layout of bus pcie.0 (q35 itself holds 0x00 and 0x1f):
  *
- *   0x02 rng   0x02.1 guest agent's channel   0x03 balloon   0x04-0x07 network   0x08-0x1d virtio disks
- *   0x1e SCSI controller   0x1f.2 SATA (built in)
+ *   0x02 rng   0x02.1 guest agent's channel   0x03 balloon   0x04-0x07 network   0x08-0x1c virtio disks
+ *   0x1d.0-3 ports for hot virtio disks   0x1e SCSI controller   0x1f.2 SATA (built in)
  *
  * What later versions add is there for VMs that were started with it only: the source records it, and the target goes
- * by that (guest_agent below). */
+ * by that (guest_agent and sockets below). */
 #pragma once
 
 #include "agent/qemu/disk.h"
@@ -44,6 +44,7 @@ struct qemu_setup {
     const char *kernel, *initrd; /* kernelBoot; NULL without */
     int console_fd;              /* a connected socket that QEMU inherits: the serial console */
     int qmp_fd;                  /* another: the launcher's QMP session */
+    bool sockets;                /* has what disks are plugged into while the guest runs (attach.h) */
     bool guest_agent;            /* has the guest agent's channel, as all have that this version starts */
     bool incoming;               /* waits for a migration instead of starting */
 };

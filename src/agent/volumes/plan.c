@@ -1,7 +1,9 @@
 #include <string.h>
 
+#include "agent/qemu/attach.h"
 #include "agent/volumes/volumes.h"
 #include "api/quantity.h"
+#include "api/volumes.h"
 #include "base/alloc.h"
 #include "base/base64.h"
 #include "base/str.h"
@@ -20,6 +22,8 @@ static void volume_done(struct volume *v)
     free(v->claim);
     free(v->folder);
     free(v->made_as);
+    free(v->target);
+    free(v->definition);
 }
 
 void volume_plan_done(struct volume_plan *p)
@@ -229,10 +233,46 @@ static void plan_kernel(yyjson_val *vmi, struct volume_plan *p)
     p->kernel_digest = xstrdup(json_key_str(vmi, "/metadata/annotations", "godwit.io/kernel-boot-digest"));
 }
 
+/* {"disk":...,"volume":...}: what a migration's target will be told. Caller frees. */
+static char *definition_of(yyjson_val *disk, yyjson_val *volume)
+{
+    _cleanup_mut_doc_ yyjson_mut_doc *d = json_object();
+
+    json_set(d, "/disk", yyjson_val_mut_copy(d, disk));
+    json_set(d, "/volume", yyjson_val_mut_copy(d, volume));
+    json_remove(d, "/disk/target");
+    return json_text(d->root);
+}
+
+/* Names are given in the order of the list, in which the cold ones come first. */
+static int plan_place(yyjson_val *vmi, yyjson_val *disk, struct attachment_places *places, struct disk_vec *named,
+                      struct volume *v, struct gw_error *err)
+{
+    yyjson_val *volume = json_find(json_at(vmi, "/spec/volumes"), "/name", v->name);
+    const char *target = json_str(disk, "/target");
+    char name[DISK_TARGET_MAX];
+    int r = 0;
+
+    v->hot = volume && volume_is_hot(volume);
+    if (!v->hot)
+        target = attachment_cold_name(disk, places, name);
+    else if (!target && (r = attachment_find_place(disk, named, name, err)) == 0)
+        target = name;
+    if (r < 0)
+        return r;
+    v->target = xstrdup(target);
+    if (v->hot)
+        v->definition = definition_of(disk, volume);
+    disk_vec_push(named, (struct disk){.name = v->name, .target = v->target, .hot = v->hot});
+    return 0;
+}
+
 int volumes_plan(yyjson_val *vmi, volume_lookup_fn lookup, void *userdata, struct volume_plan *ret,
                  const char **ret_reason, struct gw_error *err)
 {
     const struct lookup l = {lookup, userdata, ret_reason};
+    __attribute__((cleanup(disk_vec_done))) struct disk_vec named = {0};
+    struct attachment_places places = {0};
     struct volume_plan p = {0};
     yyjson_val *disk;
 
@@ -241,6 +281,8 @@ int volumes_plan(yyjson_val *vmi, volume_lookup_fn lookup, void *userdata, struc
     json_each(json_at(vmi, "/spec/domain/devices/disks"), disk) {
         struct volume v = {0};
         int r = plan_disk(vmi, disk, &l, &v, err);
+        if (r == 0)
+            r = plan_place(vmi, disk, &places, &named, &v, err);
         volume_vec_push(&p.disks, v);
         if (r < 0) {
             volume_plan_done(&p);

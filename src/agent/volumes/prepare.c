@@ -190,6 +190,9 @@ static int prepare_disk(const struct volume *v, size_t i, const struct volume_pl
     *ret_reason = "FailedMount";
     d->name = xstrdup(v->name);
     d->read_only = v->read_only;
+    d->target = xstrdup(v->target);
+    d->hot = v->hot;
+    d->definition = xstrdup(v->definition);
     switch (v->kind) {
     case VOLUME_CONTAINER_DISK:
         return prepare_container_disk(v, place, base, d, ret_digest, ret_reason, err);

@@ -32,6 +32,9 @@ struct volume {
     bool make_folder;     /* it may have to be made */
     bool reclaim;         /* and is to go with its volume */
     bool shared;
+    bool hot; /* struct disk says what these are */
+    char *target;
+    char *definition; /* hot: of the spec */
 };
 VEC_DEFINE(volume_vec, struct volume);
 
@@ -43,6 +46,15 @@ struct volume_plan {
 
 void volume_plan_done(struct volume_plan *p);
 #define _cleanup_volume_plan_ _cleanup_(volume_plan_done)
+
+/* The VMI with the volumes and disks that a launcher starts with: the cold ones as the spec has them, behind them the
+ * hot ones. A first start takes those of the spec; a migration's target those that the guest has as its status says, as
+ * they were when they were plugged, each at its place ("target" of the disk), whatever the spec has come to want since.
+ */
+yyjson_doc *volumes_effective(yyjson_val *vmi, bool target);
+
+/* The same with nothing but one hot volume of the spec, to be plugged; NULL: it has none of that name. */
+yyjson_doc *volumes_effective_one(yyjson_val *vmi, const char *name);
 
 /* Finds an object that the VMI refers to, in its namespace: kind "Secret" or "PersistentVolumeClaim"; or, without a
  * namespace, "PersistentVolume". NULL: not there. The value must live until volumes_plan has returned. */

@@ -1,4 +1,5 @@
-/* VirtualMachineInstance: its spec is fixed at creation. Status has no subresource of its own, so it is written through
+/* VirtualMachineInstance: its spec is fixed at creation, but for volumes that are hotpluggable, which controllers and
+ * the server itself (subresource addvolume) change. Status has no subresource of its own, so it is written through
  * the object; which agent may write which part is the API server's matter (docs/handover.md). */
 #include <string.h>
 
@@ -123,6 +124,8 @@ static void validate(struct rule_ctx *ctx, yyjson_val *object, yyjson_val *old, 
     if (!old) {
         vm_name_check(object, err);
         vmi_spec_check(json_at(object, "/spec"), "spec", err);
+    } else if (spec_changed(object, old) && may_report(ctx)) {
+        vmi_hotplug_check(json_at(object, "/spec"), json_at(old, "/spec"), err);
     } else if (spec_changed(object, old)) {
         gw_error_add_cause(err, CAUSE_NOT_SUPPORTED, "spec", "update of VMI object is restricted");
     }

@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "api/rules/vmi_spec.h"
+#include "api/volumes.h"
 #include "base/map.h"
 
 #define SATA_PORTS 6
@@ -155,6 +156,17 @@ static void check_source(struct where *w, size_t i, const char *name, yyjson_val
         field_invalid(w->err, at(w, "volumes[%zu].emptyDisk.capacity", i), "\"...\"", "must be greater than 0");
 }
 
+static void check_hot(yyjson_val *spec, struct where *w)
+{
+    yyjson_val *volume;
+
+    json_each(json_at(spec, "/volumes"), volume) {
+        const char *name = json_str_or(volume, "/name", "");
+        if (volume_is_hot(volume) && *name)
+            vmi_hot_disk_check(spec_disk(spec, name), name, at(w, "domain.devices.disks"), w->err);
+    }
+}
+
 static void check_volumes(yyjson_val *spec, struct where *w, struct map *names)
 {
     _cleanup_(map_freep) struct map *claims = map_new(NULL);
@@ -178,4 +190,5 @@ void vmi_storage_check(yyjson_val *spec, struct where *w)
 
     check_volumes(spec, w, names);
     check_disks(spec, w, names);
+    check_hot(spec, w);
 }

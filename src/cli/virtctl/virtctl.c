@@ -35,13 +35,35 @@ static const struct verb {
     {"console", 1, FLAG_TIMEOUT, virtctl_console, "VMI", "the guest's serial console; Ctrl+] leaves it"},
     {"port-forward", 2, FLAG_ADDRESS | FLAG_STDIO | FLAG_MORE, virtctl_port_forward, "[vm/|vmi/]NAME [LOCAL:]PORT...",
      "ports of the guest as ports of this host"},
+    {"addvolume", 1, FLAG_DRY_RUN | FLAG_VOLUME | FLAG_SERIAL | FLAG_CACHE | FLAG_PERSIST | FLAG_DISK_TYPE | FLAG_BUS,
+     virtctl_add_volume, "VM --volume-name NAME", "plug a claim into a running virtual machine"},
+    {"removevolume", 1, FLAG_DRY_RUN | FLAG_VOLUME | FLAG_PERSIST, virtctl_remove_volume, "VM --volume-name NAME",
+     "take it out again"},
     {"expand", 0, FLAG_VM | FLAG_FILE | FLAG_OUTPUT, virtctl_expand, "--vm VM | --file FILE",
      "a virtual machine with its whole spec"},
     {"version", 0, FLAG_CLIENT, virtctl_version, "", "versions of this program and of the server"},
 };
 
 /* Options by their letter, or a number above all letters. */
-enum { KUBECONFIG = 256, CONTEXT, DRY_RUN, PAUSED, FORCE, GRACE, SELECTOR, VM, TIMEOUT, ADDRESS, STDIO };
+enum {
+    KUBECONFIG = 256,
+    CONTEXT,
+    DRY_RUN,
+    PAUSED,
+    FORCE,
+    GRACE,
+    SELECTOR,
+    VM,
+    TIMEOUT,
+    ADDRESS,
+    STDIO,
+    VOLUME,
+    SERIAL,
+    CACHE,
+    PERSIST,
+    DISK_TYPE,
+    BUS
+};
 
 static const struct option options[] = {
     {"namespace", required_argument, NULL, 'n'},
@@ -59,6 +81,12 @@ static const struct option options[] = {
     {"timeout", required_argument, NULL, TIMEOUT},
     {"address", required_argument, NULL, ADDRESS},
     {"stdio", optional_argument, NULL, STDIO},
+    {"volume-name", required_argument, NULL, VOLUME},
+    {"serial", required_argument, NULL, SERIAL},
+    {"cache", required_argument, NULL, CACHE},
+    {"persist", optional_argument, NULL, PERSIST},
+    {"disk-type", required_argument, NULL, DISK_TYPE},
+    {"bus", required_argument, NULL, BUS},
     {0},
 };
 
@@ -169,6 +197,12 @@ static int take(struct virtctl *v, struct line *line, int c, struct gw_error *er
         {TIMEOUT, FLAG_TIMEOUT, &v->timeout, NULL, "timeout"},
         {ADDRESS, FLAG_ADDRESS, &v->address, NULL, "address"},
         {STDIO, FLAG_STDIO, NULL, &v->stdio, "stdio"},
+        {VOLUME, FLAG_VOLUME, &v->volume, NULL, "volume-name"},
+        {SERIAL, FLAG_SERIAL, &v->serial, NULL, "serial"},
+        {CACHE, FLAG_CACHE, &v->cache, NULL, "cache"},
+        {PERSIST, FLAG_PERSIST, NULL, &v->persist, "persist"},
+        {DISK_TYPE, FLAG_DISK_TYPE, &v->disk_type, NULL, "disk-type"},
+        {BUS, FLAG_BUS, &v->bus, NULL, "bus"},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -185,9 +219,10 @@ static int take(struct virtctl *v, struct line *line, int c, struct gw_error *er
 
 static const char *name_of_flag(unsigned flags)
 {
-    static const char *const names[] = {"--dry-run", "--paused", "--force", "--grace-period", "--addedNodeSelector",
-                                        "--client",  "--vm",     "--file",  "--output",       "--timeout",
-                                        "--address", "--stdio"};
+    static const char *const names[] = {
+        "--dry-run",     "--paused", "--force",  "--grace-period", "--addedNodeSelector", "--client",
+        "--vm",          "--file",   "--output", "--timeout",      "--address",           "--stdio",
+        "--volume-name", "--serial", "--cache",  "--persist",      "--disk-type",         "--bus"};
     size_t i = 0;
 
     while (!(flags & (1u << i)))

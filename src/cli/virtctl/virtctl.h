@@ -17,7 +17,13 @@ enum virtctl_flag {
     FLAG_TIMEOUT = 1 << 9,
     FLAG_ADDRESS = 1 << 10,
     FLAG_STDIO = 1 << 11,
-    FLAG_MORE = 1 << 12, /* no option: takes any number of further arguments */
+    FLAG_VOLUME = 1 << 12,
+    FLAG_SERIAL = 1 << 13,
+    FLAG_CACHE = 1 << 14,
+    FLAG_PERSIST = 1 << 15,
+    FLAG_DISK_TYPE = 1 << 16,
+    FLAG_BUS = 1 << 17,
+    FLAG_MORE = 1 << 18, /* no option: takes any number of further arguments */
 };
 
 /* One call of it. Texts belong to argv. */
@@ -27,8 +33,9 @@ struct virtctl {
     const char *verb;
     char **args; /* as many as the verb takes */
     size_t n_args;
-    bool dry_run, paused, force, client_only, stdio;
+    bool dry_run, paused, force, client_only, stdio, persist;
     const char *grace_period, *selector, *vm, *file, *output, *timeout, *address; /* NULL: not given */
+    const char *volume, *serial, *cache, *disk_type, *bus;                        /* the same */
 };
 
 /* 0 after printing what there is to say, or negative with the whole text for the user in err. */
@@ -38,6 +45,7 @@ virtctl_fn virtctl_start, virtctl_stop, virtctl_restart, virtctl_migrate, virtct
     virtctl_evacuate_cancel;
 virtctl_fn virtctl_pause, virtctl_unpause, virtctl_soft_reboot, virtctl_reset, virtctl_guest_info;
 virtctl_fn virtctl_console, virtctl_port_forward;
+virtctl_fn virtctl_add_volume, virtctl_remove_volume;
 virtctl_fn virtctl_version, virtctl_expand;
 
 /* PUT to (or, with method "GET", reading of) subresources.kubevirt.io: resource is "virtualmachines" or

@@ -17,8 +17,7 @@ struct watch_line {
     const char *version;
     struct output_form form;
     bool definitions;
-    struct blob *text;   /* the whole line, or what stands before the stored bytes */
-    struct blob *stored; /* then these from OBJECT_SKIP on and the line's end; or NULL */
+    struct blob *text;
     struct watch_line *next;
 };
 

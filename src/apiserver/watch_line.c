@@ -36,7 +36,6 @@ void hub_event_rest(struct hub_event *e)
 
         e->lines = line->next;
         blob_unref(line->text);
-        blob_unref(line->stored);
         free(line);
     }
     yyjson_doc_free(e->value);
@@ -108,7 +107,7 @@ static struct blob *take_text(struct str *text)
     return b;
 }
 
-/* A line in any form: text, and for objects the stored bytes to go behind it. */
+/* In one piece: it is copied once, and then goes to perhaps a thousand watchers. */
 static void encode(struct watch_line *line, const struct output_kind *k, struct blob *stored, int64_t revision)
 {
     struct str text = {0};
@@ -116,7 +115,8 @@ static void encode(struct watch_line *line, const struct output_kind *k, struct 
     begin(&text, line->type);
     if (line->form.type == OUTPUT_OBJECT) {
         output_head(&text, k, revision);
-        line->stored = blob_ref(stored);
+        str_add(&text, stored->data + OBJECT_SKIP, stored->len - OBJECT_SKIP);
+        str_puts(&text, LINE_END);
     } else {
         bool table = line->form.type == OUTPUT_TABLE;
 
@@ -155,10 +155,6 @@ const struct watch_line *watch_line_of(struct hub_event *e, enum watch_type type
 void watch_line_append(struct api_parts *out, const struct watch_line *line)
 {
     api_parts_add(out, blob_ref(line->text), 0);
-    if (!line->stored)
-        return;
-    api_parts_add(out, blob_ref(line->stored), OBJECT_SKIP);
-    api_parts_add_text(out, LINE_END);
 }
 
 void watch_line_added(struct api_parts *out, const struct output_kind *k, const struct output_form *f, bool definitions,
@@ -169,7 +165,6 @@ void watch_line_added(struct api_parts *out, const struct output_kind *k, const 
     encode(&line, k, stored, revision);
     watch_line_append(out, &line);
     blob_unref(line.text);
-    blob_unref(line.stored);
 }
 
 void watch_line_bookmark(struct api_parts *out, const struct output_kind *k, const struct output_form *f,

@@ -73,8 +73,7 @@ static struct env_timer *sd_timer_add(struct env *env, int64_t delay_ms, env_tim
     t->fn = fn;
     t->userdata = userdata;
     /* Fails only when memory or descriptors run out. */
-    if (sd_event_add_time_relative(e->loop, &t->source, CLOCK_MONOTONIC, (uint64_t)delay_ms * 1000, 1000, on_time, t) <
-        0)
+    if (sd_event_add_time_relative(e->loop, &t->source, CLOCK_MONOTONIC, (uint64_t)delay_ms * 1000, 1, on_time, t) < 0)
         abort();
     return t;
 }

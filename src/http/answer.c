@@ -148,7 +148,7 @@ static struct MHD_Response *body_response(struct http_request *r)
 
 enum MHD_Result answer_queue(struct http_request *r)
 {
-    struct MHD_Response *response = r->stream ? stream_response(r->stream) : body_response(r);
+    struct MHD_Response *response = r->stream ? stream_response(r->stream, !r->old) : body_response(r);
     enum MHD_Result result;
 
     if (!response)

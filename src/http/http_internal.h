@@ -41,6 +41,13 @@ struct header {
 VEC_DEFINE(header_vec, struct header);
 VEC_DEFINE(part_vec, struct http_part);
 
+/* What a suspended connection is written and read by (wire.c). L. */
+struct wire {
+    int fd;
+    gnutls_session_t session; /* NULL: plain */
+    bool unfinished;          /* a write is to be repeated */
+};
+
 struct http_request {
     struct http_connection *c;
     enum request_phase phase; /* L */
@@ -53,6 +60,7 @@ struct http_request {
     struct part_vec parts;
     struct http_stream *stream;
     struct http_upgrade *upgrade;
+    bool old;                  /* L: HTTP/1.0 */
     bool later;                /* L: the handler answers by http_send */
     bool *started;             /* on the worker's stack: the handler made a stream, the request is gone */
     struct http_job job;       /* in the queue of the workers */
@@ -63,8 +71,11 @@ struct http_stream {
     unsigned refs;
     struct http_server *s;
     struct http_connection *c; /* L */
-    bool suspended;            /* L */
-    sd_event_source *hangup;   /* L */
+    bool suspended;            /* L: MHD waits for us, */
+    bool chunked;              /* L: and we write chunks to */
+    struct wire wire;          /* L: this, */
+    struct str rest;           /* L: of which these bytes were not taken */
+    sd_event_source *source;   /* L */
     http_stream_closed closed;
     void *userdata;
     pthread_mutex_t lock; /* guards the rest */
@@ -92,9 +103,8 @@ struct http_upgrade {
     char *protocol;
     const struct http_upgrade_handlers *handlers;
     void *userdata;
-    gnutls_session_t session; /* NULL: plain */
+    struct wire wire;
     bool open;
-    bool unfinished; /* a write is to be repeated */
 };
 
 struct http_workers {
@@ -132,7 +142,8 @@ struct http_server {
     void *drained_data;
     bool draining, stopping;
     struct http_workers workers;
-    pthread_mutex_t post_lock; /* guards the two lists below */
+    pthread_mutex_t post_lock; /* guards the rest */
+    bool post_told;            /* the loop knows that there is something */
     struct http_request *posted;
     struct http_stream *kicked;
     struct http_counters counters; /* atomic */
@@ -167,10 +178,15 @@ enum MHD_Result answer_queue(struct http_request *r);
 void answer_compress(struct http_request *r);
 
 /* stream.c: on the loop's thread */
-struct MHD_Response *stream_response(struct http_stream *st);
+struct MHD_Response *stream_response(struct http_stream *st, bool chunked);
 void stream_kick(struct http_stream *st); /* drops the reference of the kicked list */
 void stream_cut(struct http_stream *st);
 void stream_over(struct http_stream *st); /* drops the server's reference */
+
+/* wire.c: on the loop's thread; as http_upgrade_read and _write */
+void wire_open(struct wire *w, const struct http_connection *c);
+ssize_t wire_read(struct wire *w, void *buf, size_t len);
+ssize_t wire_write(struct wire *w, const void *data, size_t len);
 
 /* upgrade.c: on the loop's thread */
 void upgrade_start(struct http_upgrade *u);

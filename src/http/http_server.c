@@ -20,6 +20,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -38,13 +39,21 @@ void server_wake(struct http_server *s)
     (void)eventfd_write(s->wake_fd, 1);
 }
 
+/* With post_lock held, after something was put in. */
+static void tell_post(struct http_server *s)
+{
+    if (!s->post_told)
+        server_wake(s);
+    s->post_told = true;
+}
+
 void server_post(struct http_server *s, struct http_request *r)
 {
     pthread_mutex_lock(&s->post_lock);
     r->next = s->posted;
     s->posted = r;
+    tell_post(s);
     pthread_mutex_unlock(&s->post_lock);
-    server_wake(s);
 }
 
 void server_kick(struct http_server *s, struct http_stream *st)
@@ -52,23 +61,24 @@ void server_kick(struct http_server *s, struct http_stream *st)
     pthread_mutex_lock(&s->post_lock);
     st->next_kicked = s->kicked;
     s->kicked = st;
+    tell_post(s);
     pthread_mutex_unlock(&s->post_lock);
-    server_wake(s);
 }
 
-static void read_post(struct http_server *s)
+/* Streams that are served before others get their turn: an event with many watchers must not hold up every answer. */
+#define KICKS_A_TURN 64
+
+static void take_answers(struct http_server *s)
 {
-    struct http_request *r, *next_request;
-    struct http_stream *st, *next_stream;
+    struct http_request *r, *next;
 
     pthread_mutex_lock(&s->post_lock);
+    s->post_told = false;
     r = s->posted;
-    st = s->kicked;
     s->posted = NULL;
-    s->kicked = NULL;
     pthread_mutex_unlock(&s->post_lock);
-    for (; r; r = next_request) {
-        next_request = r->next;
+    for (; r; r = next) {
+        next = r->next;
         if (r->upgrade) {
             upgrade_start(r->upgrade);
             continue;
@@ -76,10 +86,29 @@ static void read_post(struct http_server *s)
         r->phase = REQUEST_ANSWERED;
         MHD_resume_connection(r->c->mhd);
     }
-    for (; st; st = next_stream) {
-        next_stream = st->next_kicked;
+}
+
+static struct http_stream *take_kicked(struct http_server *s)
+{
+    struct http_stream *st;
+
+    pthread_mutex_lock(&s->post_lock);
+    st = s->kicked;
+    if (st)
+        s->kicked = st->next_kicked;
+    pthread_mutex_unlock(&s->post_lock);
+    return st;
+}
+
+static void read_post(struct http_server *s, unsigned max_kicks)
+{
+    struct http_stream *st = NULL;
+
+    take_answers(s);
+    for (unsigned i = 0; i < max_kicks && (st = take_kicked(s)); i++)
         stream_kick(st);
-    }
+    if (st)
+        server_wake(s); /* perhaps there are more */
 }
 
 /* --- Turns of the loop --- */
@@ -139,7 +168,7 @@ static int on_wake(sd_event_source *source, int fd, uint32_t events, void *userd
 
     (void)eventfd_read(fd, &n);
     ((struct http_server *)userdata)->idle_turns = 0;
-    read_post(userdata);
+    read_post(userdata, KICKS_A_TURN);
     turn(userdata);
     return 0;
 }
@@ -233,7 +262,12 @@ static void *on_target(void *cls, const char *target, struct MHD_Connection *mhd
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const char *url, const char *method,
                                   const char *version, const char *data, size_t *len, void **request)
 {
-    return *request ? request_step(*request, method, data, len) : MHD_NO;
+    struct http_request *r = *request;
+
+    if (!r)
+        return MHD_NO;
+    r->old = streq(version, MHD_HTTP_VERSION_1_0);
+    return request_step(r, method, data, len);
 }
 
 static void on_completed(void *cls, struct MHD_Connection *mhd, void **request, enum MHD_RequestTerminationCode code)
@@ -380,7 +414,7 @@ void http_server_drain(struct http_server *s, unsigned timeout_ms, void (*done)(
 /* MHD must not be stopped while connections are suspended. */
 static void resume_all(struct http_server *s)
 {
-    read_post(s);
+    read_post(s, UINT_MAX);
     for (struct http_connection *c = s->connections; c; c = c->next) {
         if (!c->request)
             continue;
@@ -401,12 +435,8 @@ struct http_server *http_server_free(struct http_server *s)
         resume_all(s);
         MHD_stop_daemon(s->daemon);
     }
-    while (s->kicked) { /* by those who fed streams that were just cut */
-        struct http_stream *st = s->kicked;
-
-        s->kicked = st->next_kicked;
+    for (struct http_stream *st; (st = take_kicked(s));) /* by those who fed streams that were just cut */
         http_stream_unref(st);
-    }
     sd_event_source_disable_unref(s->daemon_source);
     sd_event_source_disable_unref(s->wake_source);
     sd_event_source_disable_unref(s->turn_timer);

@@ -1,9 +1,12 @@
-/* Streams. The queue is filled by any thread and emptied on the loop's, by MHD's content reader. A reader that finds
- * nothing suspends its connection; whoever queues something kicks the loop, which resumes it.
+/* Streams. The queue is filled by any thread and emptied on the loop's: first by MHD's content reader, behind the head
+ * of the answer. When the reader finds nothing it suspends its connection, and from then on we write the chunks to
+ * socket or TLS session ourselves: one system call for an event of a watch, where resuming the connection and
+ * suspending it again takes six. MHD gets it back for the end of the stream. (It does not frame chunks for HTTP/1.0,
+ * and writes such streams itself all the time.) Whoever queues something kicks the loop.
  *
  * MHD takes a suspended connection out of its epoll set, so it would not notice a client that leaves an idle watch.
- * Each stream therefore has the loop watch its socket for a hang-up besides. A client that only half-closes its side is
- * taken as gone: no client of this API does that. */
+ * Each stream therefore has the loop watch its socket besides. A client that only half-closes its side is taken as
+ * gone: no client of this API does that. */
 #include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -33,6 +36,7 @@ struct http_stream *http_stream_unref(struct http_stream *st)
     if (!st || __atomic_sub_fetch(&st->refs, 1, __ATOMIC_ACQ_REL) > 0)
         return NULL;
     drop_queue(st);
+    str_done(&st->rest);
     pthread_cond_destroy(&st->taken);
     pthread_mutex_destroy(&st->lock);
     free(st);
@@ -176,10 +180,90 @@ static void unref_stream(void *cls)
     http_stream_unref(cls);
 }
 
-static int on_hangup(sd_event_source *source, int fd, uint32_t events, void *userdata)
+static void resume(struct http_stream *st)
+{
+    if (!st->suspended)
+        return;
+    st->suspended = false;
+    MHD_resume_connection(st->c->mhd);
+}
+
+/* --- Chunks of our own --- */
+
+#define CHUNK_HEAD 8     /* "3fe8\r\n" */
+#define CHUNK_DATA 16360 /* with head and end it fills a TLS record */
+#define CHUNKS_A_TURN 32
+
+static void watch_socket(struct http_stream *st, bool until_writable)
+{
+    (void)sd_event_source_set_io_events(st->source, EPOLLRDHUP | (until_writable ? (uint32_t)EPOLLOUT : 0));
+}
+
+/* What is queued, as one chunk; false: nothing is. ret_end: and nothing will come. */
+static bool next_chunk(struct http_stream *st, bool *ret_end)
+{
+    char data[CHUNK_DATA], head[CHUNK_HEAD + 1];
+    size_t n;
+
+    pthread_mutex_lock(&st->lock);
+    n = take(st, data, sizeof(data));
+    *ret_end = n == 0 && (st->closing || st->cut);
+    pthread_mutex_unlock(&st->lock);
+    if (n == 0)
+        return false;
+    str_add(&st->rest, head, (size_t)snprintf(head, sizeof(head), "%zx\r\n", n));
+    str_add(&st->rest, data, n);
+    str_puts(&st->rest, "\r\n");
+    return true;
+}
+
+/* 0: all of it is written; or -EAGAIN, or another negative errno. */
+static ssize_t write_rest(struct http_stream *st)
+{
+    size_t done = 0;
+    ssize_t n = 0;
+
+    while (done < st->rest.len && (n = wire_write(&st->wire, st->rest.data + done, st->rest.len - done)) > 0)
+        done += (size_t)n;
+    st->rest.len -= done;
+    memmove(st->rest.data, st->rest.data + done, st->rest.len);
+    return st->rest.len ? (n < 0 ? n : -EPIPE) : 0;
+}
+
+/* Writes what it can; the socket tells when there is room for more, and sd-event gives others their turn. */
+static void advance(struct http_stream *st)
+{
+    bool end = false;
+    ssize_t r = 0;
+
+    if (!st->suspended || !st->chunked) {
+        resume(st);
+        return;
+    }
+    for (int i = 0; i < CHUNKS_A_TURN && r == 0; i++) {
+        if (!st->rest.len && !next_chunk(st, &end)) {
+            watch_socket(st, false);
+            if (end)
+                resume(st);
+            return;
+        }
+        r = write_rest(st);
+    }
+    if (r < 0 && r != -EAGAIN)
+        stream_cut(st);
+    else
+        watch_socket(st, true);
+}
+
+static int on_socket(sd_event_source *source, int fd, uint32_t events, void *userdata)
 {
     struct http_stream *st = userdata;
 
+    if (!(events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))) {
+        advance(st);
+        return 0;
+    }
+    (void)sd_event_source_set_enabled(source, SD_EVENT_OFF);
     pthread_mutex_lock(&st->lock);
     st->cut = true;
     kick(st);
@@ -187,23 +271,15 @@ static int on_hangup(sd_event_source *source, int fd, uint32_t events, void *use
     return 0;
 }
 
-struct MHD_Response *stream_response(struct http_stream *st)
+struct MHD_Response *stream_response(struct http_stream *st, bool chunked)
 {
     /* Chunks are put together in the connection's buffer; the response's own is used for HTTP/1.0 only. */
     struct MHD_Response *response =
         MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 512, stream_read, http_stream_ref(st), unref_stream);
 
-    if (sd_event_add_io(st->s->loop, &st->hangup, st->c->fd, EPOLLRDHUP, on_hangup, st) >= 0)
-        (void)sd_event_source_set_enabled(st->hangup, SD_EVENT_ONESHOT);
+    wire_open(&st->wire, st->c);
+    st->chunked = sd_event_add_io(st->s->loop, &st->source, st->c->fd, EPOLLRDHUP, on_socket, st) >= 0 && chunked;
     return response;
-}
-
-static void resume(struct http_stream *st)
-{
-    if (!st->suspended)
-        return;
-    st->suspended = false;
-    MHD_resume_connection(st->c->mhd);
 }
 
 void stream_cut(struct http_stream *st)
@@ -229,7 +305,7 @@ void stream_kick(struct http_stream *st)
     if (cut && !over)
         stream_cut(st);
     else if (!over)
-        resume(st);
+        advance(st);
     http_stream_unref(st);
 }
 
@@ -240,7 +316,7 @@ void stream_over(struct http_stream *st)
     drop_queue(st);
     pthread_mutex_unlock(&st->lock);
     COUNT(st->s, streams, -1);
-    st->hangup = sd_event_source_disable_unref(st->hangup);
+    st->source = sd_event_source_disable_unref(st->source);
     if (st->closed)
         st->closed(st, st->userdata);
     http_stream_unref(st);

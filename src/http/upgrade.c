@@ -4,7 +4,6 @@
  *
  * Clients send nothing behind a request before its 101 has come, as RFC 9110 wants it; what MHD may have read of it
  * nevertheless is lost. */
-#include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -22,34 +21,17 @@ void http_upgrade(struct http_request *r, const char *protocol, const struct htt
 
 int http_upgrade_fd(const struct http_upgrade *u)
 {
-    return u->r->c->fd;
-}
-
-static ssize_t outcome(const struct http_upgrade *u, ssize_t n)
-{
-    if (n >= 0)
-        return n;
-    if (!u->session)
-        return -errno;
-    if (n == GNUTLS_E_PREMATURE_TERMINATION)
-        return 0;
-    return gnutls_error_is_fatal((int)n) ? -EIO : -EAGAIN;
+    return u->wire.fd;
 }
 
 ssize_t http_upgrade_read(struct http_upgrade *u, void *buf, size_t len)
 {
-    return outcome(u,
-                   u->session ? gnutls_record_recv(u->session, buf, len) : recv(u->r->c->fd, buf, len, MSG_DONTWAIT));
+    return wire_read(&u->wire, buf, len);
 }
 
 ssize_t http_upgrade_write(struct http_upgrade *u, const void *data, size_t len)
 {
-    ssize_t n = !u->session     ? send(u->r->c->fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL)
-                : u->unfinished ? gnutls_record_send(u->session, NULL, 0)
-                                : gnutls_record_send(u->session, data, len);
-
-    u->unfinished = u->session && (n == GNUTLS_E_AGAIN || n == GNUTLS_E_INTERRUPTED);
-    return outcome(u, n);
+    return wire_write(&u->wire, data, len);
 }
 
 /* A few hundred bytes, which a fresh connection takes at once. */
@@ -76,10 +58,9 @@ static void give_back(struct http_upgrade *u)
 
 void upgrade_start(struct http_upgrade *u)
 {
-    const union MHD_ConnectionInfo *tls = MHD_get_connection_info(u->r->c->mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION);
     struct http_server *s = u->r->c->s;
 
-    u->session = s->identity && tls ? tls->tls_session : NULL;
+    wire_open(&u->wire, u->r->c);
     u->r->phase = REQUEST_SENDING;
     if (s->draining || s->stopping || !send_head(u)) {
         u->handlers->open(u->userdata, NULL);
@@ -92,9 +73,9 @@ void upgrade_start(struct http_upgrade *u)
 
 void http_upgrade_end(struct http_upgrade *u)
 {
-    if (u->session)
-        (void)gnutls_bye(u->session, GNUTLS_SHUT_WR);
-    (void)shutdown(u->r->c->fd, SHUT_WR);
+    if (u->wire.session)
+        (void)gnutls_bye(u->wire.session, GNUTLS_SHUT_WR);
+    (void)shutdown(u->wire.fd, SHUT_WR);
     give_back(u);
 }
 

@@ -80,7 +80,7 @@ static void note_created(void *userdata, struct api_answer *answer)
 
 static void create(struct stage *s, const char *name, api_done_fn done)
 {
-    yyjson_mut_doc *d = json_object();
+    _cleanup_mut_doc_ yyjson_mut_doc *d = json_object();
 
     json_set_str(d, "/metadata/name", name);
     (void)api_create(s->client, &API_CONFIGMAPS, "d", d, done, s);

@@ -131,6 +131,33 @@ static void that_begins_behind_the_question(void **state)
     end(s, g);
 }
 
+static void kill_target(struct stage *s)
+{
+    s->on_forward = NULL;
+    node_kill_agent(&s->nodes[1]); /* before the grant can be read */
+    node_kill_qemu(&s->nodes[1]);
+}
+
+/* Between grant and return nobody may run it, and then it is its user's again. */
+static void of_a_guest_that_comes_back(void **state)
+{
+    struct stage *s = stage_paused(0);
+    struct machine *source = s->nodes[0].machine;
+
+    s->on_forward = kill_target;
+    assert_true(stage_reaches(s, "Granted", 30));
+    lab_pass(s->lab, 200);
+    assert_int_equal(node_ask(&s->nodes[0], "unpause"), 503);
+    node_start_agent(&s->nodes[1]);
+    assert_true(stage_settles(s, 30));
+    assert_string_equal(stage_text(s, "/status/nodeName"), "node-a");
+    assert_true(machine_is(source, "postmigrate"));
+    assert_true(source->resumed == 0);
+    assert_int_equal(node_ask(&s->nodes[0], "unpause"), 200);
+    assert_true(machine_is(source, "running"));
+    stage_free(s);
+}
+
 /* The gate and the commands work: without a migration nothing is put off but by the gate. */
 static void without_a_migration(void **state)
 {
@@ -158,6 +185,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(in_mid_migration),
         cmocka_unit_test(of_an_earlier_life),
         cmocka_unit_test(that_begins_behind_the_question),
+        cmocka_unit_test(of_a_guest_that_comes_back),
     };
 
     if (getenv("GODWIT_DEBUG"))

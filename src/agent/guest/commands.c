@@ -13,6 +13,7 @@
 #include "api/meta.h"
 #include "base/alloc.h"
 #include "base/log.h"
+#include "migration/note.h"
 
 #define PATIENCE_MS 8000
 
@@ -196,10 +197,22 @@ static void on_done(void *userdata, yyjson_val *result, const struct qmp_fault *
         ask(c, "query-status", on_state_after);
 }
 
-/* Paused, or not yet run because it is to start paused. */
+/* A paused guest that was given away and returned: its side of the hand-over is noted closed, so that nobody else can
+ * claim it, and only its user's `cont` was missing (docs/handover.md, section 5). A later migration would have noted
+ * itself open before it began. */
+static bool came_back(const struct pod *p)
+{
+    _cleanup_handover_note_ struct handover_note note = {0};
+    _cleanup_free_ char *path = xasprintf("%s/handover.json", p->dir);
+
+    return handover_note_load(path, &note, NULL) == 0 && note.note == NOTE_CLOSED;
+}
+
+/* Paused; or not yet run because it is to start paused; or as a migration has left it. */
 static bool stands_still(const struct pod *p, const char *state)
 {
-    return streq(state, "paused") || (p && p->paused_reason && streq(state, "prelaunch"));
+    return streq(state, "paused") || (p && p->paused_reason && streq(state, "prelaunch")) ||
+           (p && streq(state, "postmigrate") && came_back(p));
 }
 
 static void on_state_before(void *userdata, yyjson_val *result, const struct qmp_fault *fault)

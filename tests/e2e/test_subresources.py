@@ -315,10 +315,32 @@ def test_not_running(cluster, ns):
         sub.open(f"{VMI}/vnc")
 
 
+def says_too_much(sub: Subresources) -> bool:
+    try:
+        sub.call("GET", f"{VMI}/userlist")
+    except Refused as refused:
+        return "sends more than" in refused.text
+    return False
+
+
+def cpu_seconds(pid: int) -> float:
+    words = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def test_softreboot_lets_the_guest_shut_down_first(cluster, machine, sub):
-    """Where no agent in the guest does it. And logs are followed through it, up to QEMU's end."""
-    machine.guest().ask("sh touch /run/no-qemu-ga; killall qemu-ga")
-    wait_for("its agent is gone", lambda: not is_connected(machine), 10)
+    """Where what sits on the agent's port is no agent. And logs are followed through it, up to QEMU's end."""
+    machine.guest().ask("sh touch /run/no-qemu-ga; killall qemu-ga; "
+                        "(sleep 0.3; for port in /dev/vport*p1; do cat /dev/zero >$port; done) >/dev/null 2>&1 &")
+    wait_for("its agent is gone, and something else is there", lambda: says_too_much(sub), 20)
+    pid, before = cluster.pid(machine.node), time.monotonic()
+    used = cpu_seconds(pid)
+    for _ in range(2):
+        with pytest.raises(Refused, match="500.*Guest agent is not responding: "):
+            sub.call("GET", f"{VMI}/userlist")
+        sub.put(f"{VMI}/pause")
+        sub.put(f"{VMI}/unpause")
+    assert cpu_seconds(pid) - used < 0.5 * (time.monotonic() - before) + 0.2  # the flood is the guest's trouble
     boot, uid = machine.guest().values("info")["boot_id"], machine.vmi["metadata"]["uid"]
     command = [KUBECTL, "--kubeconfig", cluster.kubeconfig, "logs", "-f", pod_of(machine), "-n", machine.ns]
     with subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, text=True) as following:

@@ -1,6 +1,6 @@
-/* Bootstrap tokens, ID.SECRET (6 and 16 of a-z0-9): what joining agents bring. They come from the server's file, and from
- * Secrets kube-system/bootstrap-token-ID of type bootstrap.kubernetes.io/token as in Kubernetes, which count as long as
- * they are there, are meant for authentication and have not expired. */
+/* Bootstrap tokens, ID.SECRET (6 and 16 of a-z0-9): what joining agents bring. They come from the server's file, and
+ * from Secrets kube-system/bootstrap-token-ID of type bootstrap.kubernetes.io/token as in Kubernetes, which count as
+ * long as they are there, are meant for authentication and have not expired. */
 #pragma once
 
 #include "apiserver/authn.h"

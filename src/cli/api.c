@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/alloc.h"
 #include "client/client_curl.h"
@@ -10,25 +9,11 @@
 
 #define TIMEOUT_MS 10000
 
-/* KUBECONFIG may list several files, of which kubectl makes one; here the first that is there counts. */
-static char *first_kubeconfig(const char *list)
-{
-    for (const char *p = list; *p;) {
-        size_t len = strcspn(p, ":");
-        _cleanup_free_ char *path = xstrndup(p, len);
-
-        if (*path && access(path, F_OK) == 0)
-            return TAKE_PTR(path);
-        p += len + (p[len] == ':');
-    }
-    return xstrdup(list);
-}
-
 char *cli_default_kubeconfig(void)
 {
     const char *named = getenv("KUBECONFIG"), *home = getenv("HOME");
 
-    return named && *named ? first_kubeconfig(named) : xasprintf("%s/.kube/config", home ? home : "/root");
+    return named && *named ? xstrdup(named) : xasprintf("%s/.kube/config", home ? home : "/root");
 }
 
 int cli_api_open(struct cli_api *api, const char *kubeconfig, struct gw_error *err)
@@ -40,7 +25,8 @@ int cli_api_open_context(struct cli_api *api, const char *kubeconfig, const char
 {
     _cleanup_client_config_ struct client_config config = {0};
     _cleanup_free_ char *path = kubeconfig ? xstrdup(kubeconfig) : cli_default_kubeconfig();
-    int r = kubeconfig_load(path, context, &config, err);
+    int r =
+        kubeconfig ? kubeconfig_load(path, context, &config, err) : kubeconfig_load_list(path, context, &config, err);
 
     *api = (struct cli_api){0};
     if (r < 0)

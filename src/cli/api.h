@@ -11,11 +11,11 @@ struct cli_api {
     char *namespace_; /* of the kubeconfig's context */
 };
 
-/* The kubeconfig that counts when none is named: the first file of $KUBECONFIG that exists, else ~/.kube/config. Caller
+/* The kubeconfig that counts when none is named, for kubeconfig_load_list: $KUBECONFIG, else ~/.kube/config. Caller
  * frees. */
 char *cli_default_kubeconfig(void);
 
-/* kubeconfig NULL: the first file of $KUBECONFIG that exists, else ~/.kube/config. */
+/* kubeconfig NULL: the files of $KUBECONFIG as one, else ~/.kube/config. */
 int cli_api_open(struct cli_api *api, const char *kubeconfig, struct gw_error *err);
 /* The same with one of its contexts; NULL: the current one. */
 int cli_api_open_context(struct cli_api *api, const char *kubeconfig, const char *context, struct gw_error *err);

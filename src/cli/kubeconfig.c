@@ -117,7 +117,7 @@ static int find_server(const struct options *o, const struct pki_authority_state
     _cleanup_free_ char *beside = xasprintf("%s/admin.kubeconfig", o->data_dir);
     _cleanup_free_ char *path = fs_exists(beside) ? xstrdup(beside) : cli_default_kubeconfig();
     _cleanup_client_config_ struct client_config admin = {0};
-    int r = o->server ? 0 : kubeconfig_load(path, NULL, &admin, err);
+    int r = o->server ? 0 : kubeconfig_load_list(path, NULL, &admin, err);
 
     if (r == 0 && !o->server && !(admin.ca && pki_bundles_meet(admin.ca, now->bundle)))
         r = gw_error_set(err, GW_NOT_FOUND, "%s is of another cluster", path);

@@ -84,7 +84,7 @@ int kubeconfig_request(const struct pki_subject *subject, int64_t lifetime_s, st
     _cleanup_client_config_ struct client_config own = {0};
     _cleanup_free_ char *path = cli_default_kubeconfig(), *csr = NULL;
     _cleanup_cli_api_ struct cli_api api = {0};
-    int r = kubeconfig_load(path, NULL, &own, err);
+    int r = kubeconfig_load_list(path, NULL, &own, err);
 
     r = r < 0 ? r : cli_api_open(&api, NULL, err);
     r = r < 0 ? r : pki_key_new(&ret->key, err);

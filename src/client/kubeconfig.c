@@ -9,8 +9,6 @@
 #include "base/json.h"
 #include "base/str.h"
 
-#define FILE_MAX (1u << 20)
-
 /* The entry called name in the list at `list`; what = "context" and the like, for the message. */
 static int entry(yyjson_val *root, const char *list, const char *what, const char *name, yyjson_val **ret,
                  struct gw_error *err)
@@ -34,7 +32,7 @@ static int read_file(const char *folder, const char *name, char **ret, struct gw
     if (!folder)
         return gw_error_set(err, GW_BAD_REQUEST, "kubeconfig: file names (%s) are not allowed here", name);
     _cleanup_free_ char *path = *name == '/' ? xstrdup(name) : xasprintf("%s/%s", folder, name);
-    return fs_read(path, FILE_MAX, ret, NULL, err);
+    return fs_read(path, KUBECONFIG_MAX, ret, NULL, err);
 }
 
 /* A PEM text that is given as KEY-data (base64) or in the file KEY; *ret stays NULL if neither is there. */
@@ -135,7 +133,7 @@ int kubeconfig_load(const char *path, const char *context, struct client_config 
     _cleanup_free_ char *folder = slash ? xstrndup(path, (size_t)(slash - path)) : xstrdup(".");
     _cleanup_free_ char *text = NULL;
     size_t len;
-    int r = fs_read(path, FILE_MAX, &text, &len, err);
+    int r = fs_read(path, KUBECONFIG_MAX, &text, &len, err);
 
     if (r >= 0)
         r = kubeconfig_parse(text, len, folder, context, ret, err);

@@ -7,6 +7,10 @@
  * client_config_done. Errors name what is missing. exec and auth-provider plugins are refused. */
 int kubeconfig_load(const char *path, const char *context, struct client_config *ret, struct gw_error *err);
 
+/* The same from a list of files with colons between, such as $KUBECONFIG, as if they were one (kubeconfig_merge.c). */
+int kubeconfig_load_list(const char *list, const char *context, struct client_config *ret, struct gw_error *err);
+#define KUBECONFIG_MAX (1u << 20) /* bytes of one file */
+
 /* The same from text; folder (NULL = none allowed) is where relative file names begin. */
 int kubeconfig_parse(const char *text, size_t len, const char *folder, const char *context, struct client_config *ret,
                      struct gw_error *err);

@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/random.h"
+#include "base/str.h"
 #include "pki/pki_internal.h"
 
 #define BACKDATE_S 300 /* clocks of nodes may be this far apart */
@@ -218,6 +219,22 @@ static int csr_names(gnutls_x509_crq_t crq, const struct pki_subject *subject)
     return r;
 }
 
+/* GnuTLS writes the label of before RFC 7468, which Go (kubectl describe csr) does not read. */
+static char *csr_text(const gnutls_datum_t *pem)
+{
+    static const char old[] = "NEW CERTIFICATE REQUEST", now[] = "CERTIFICATE REQUEST";
+    _cleanup_free_ char *text = xstrndup((const char *)pem->data, pem->size);
+    struct str out = {0};
+
+    for (const char *p = text, *at; p; p = at ? at + strlen(old) : NULL) {
+        at = strstr(p, old);
+        str_add(&out, p, at ? (size_t)(at - p) : strlen(p));
+        if (at)
+            str_puts(&out, now);
+    }
+    return str_take(&out);
+}
+
 int pki_csr_new(const char *key_pem, const struct pki_subject *subject, unsigned usages, char **ret_csr_pem,
                 struct gw_error *err)
 {
@@ -239,6 +256,6 @@ int pki_csr_new(const char *key_pem, const struct pki_subject *subject, unsigned
     TRY(r, gnutls_x509_crq_export2(crq, GNUTLS_X509_FMT_PEM, &out));
     if (r < 0)
         return pki_fail(err, GW_INTERNAL_ERROR, r, "cannot make a certificate request");
-    *ret_csr_pem = xstrndup((const char *)out.data, out.size);
+    *ret_csr_pem = csr_text(&out);
     return 0;
 }

@@ -36,7 +36,7 @@ static void set_data(yyjson_mut_doc *d, const char *key, const char *value)
 }
 
 static int send_change(struct rest_server *rest, const struct kind *kind, yyjson_val *secret, const char *method,
-                 yyjson_mut_doc *patch, struct gw_error *err)
+                       yyjson_mut_doc *patch, struct gw_error *err)
 {
     _cleanup_free_ char *target = local_target(kind, meta_namespace(secret), meta_name(secret), NULL);
     _cleanup_blob_ struct blob *body = patch ? json_encode(yyjson_mut_doc_get_root(patch)) : NULL;

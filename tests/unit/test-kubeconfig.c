@@ -174,6 +174,32 @@ static void test_files_beside_it(void **state)
     fs_remove_tree(dir, NULL);
 }
 
+static void test_several_files(void **state)
+{
+    static const char first[] = "current-context: ours\nclusters:\n- {name: c1, cluster: {server: 'https://first:1'}}\n",
+                      second[] = "users:\n- {name: u9, user: {tokenFile: nine}}\ncontexts:\n"
+                                 "- {name: ours, context: {cluster: c1, user: u9}}\n";
+    char dir[] = "/tmp/test-kubeconfig-XXXXXX";
+    _cleanup_client_config_ struct client_config cfg = {0}, other = {0};
+
+    assert_non_null(mkdtemp(dir));
+    _cleanup_free_ char *sub = xasprintf("%s/sub", dir);
+    _cleanup_free_ char *list = xasprintf("%s/absent:%s/a:%s/b::%s/config", dir, dir, sub, dir);
+    assert_int_equal(fs_mkdirs(sub, 0700, NULL), 0);
+    put(dir, "a", first);
+    put(sub, "b", second);
+    put(sub, "nine", "of nine");
+    put(dir, "config", good);
+    assert_int_equal(kubeconfig_load_list(list, NULL, &cfg, NULL), 0);
+    assert_string_equal(cfg.server, "https://first:1"); /* as the first file has it, and not the last */
+    assert_string_equal(cfg.token, "of nine");
+    assert_int_equal(kubeconfig_load_list(list, "one", &other, NULL), 0);
+    assert_string_equal(other.namespace_, "lab");
+    put(dir, "a", "clusters: [");
+    assert_true(kubeconfig_load_list(list, NULL, &(struct client_config){0}, NULL) < 0);
+    fs_remove_tree(dir, NULL);
+}
+
 static void test_write_and_read_back(void **state)
 {
     struct client_config cfg = {.server = "https://h:1", .ca = "C\nA\n", .cert = "CERT", .key = "KEY", .server_name = "n"};
@@ -196,6 +222,7 @@ int main(void)
         cmocka_unit_test(test_base64_refused),  cmocka_unit_test(test_embedded),
         cmocka_unit_test(test_current_context), cmocka_unit_test(test_without_user),
         cmocka_unit_test(test_refused),         cmocka_unit_test(test_foreign_text),
+        cmocka_unit_test(test_several_files),
         cmocka_unit_test(test_files_beside_it), cmocka_unit_test(test_write_and_read_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,8 +6,9 @@
 
 #include "apiserver/account_token.h"
 #include "apiserver/bootstrap_token.h"
+#include "apiserver/oidc.h"
 #include "base/alloc.h"
-#include "base/random.h"
+#include "base/clock.h"
 #include "base/str.h"
 
 struct token {
@@ -20,6 +21,7 @@ struct authn {
     const struct pki_authority *clients;
     struct token_vec tokens;
     struct rest_server *rest;
+    struct oidc *oidc;
 };
 
 struct identity *identity_free(struct identity *i)
@@ -200,6 +202,11 @@ int authn_token(const struct authn *a, const char *token, const struct authn_aud
     struct identity *who = known ? identity_copy(known->who) : NULL;
     int r;
 
+    if (!who && a->oidc && account_token_is_one(token) && oidc_is_issuer(a->oidc, token)) {
+        r = oidc_check(a->oidc, token, clock_wall_ms(), &who, err);
+        if (r < 0)
+            return gw_error_wrap(err, r, "oidc");
+    }
     if (!who && a->rest && a->rest->token_key && account_token_is_one(token))
         return account_token_check(a->rest, token, asked, ret, err);
     if (!who && a->rest && bootstrap_token_is_one(token) && (r = bootstrap_token_check(a->rest, token, &who, err)) < 0)
@@ -251,6 +258,7 @@ int authn_new(const struct authn_config *config, struct authn **ret, struct gw_e
 
     a->clients = config->clients;
     a->rest = config->rest;
+    a->oidc = config->oidc;
     if (config->static_tokens)
         r = read_lines(a, config->static_tokens, "token file", read_static, err);
     if (r == 0 && config->bootstrap_tokens)

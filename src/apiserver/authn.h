@@ -6,6 +6,7 @@
 #include "pki/authority.h"
 
 struct authn;
+struct oidc;
 struct rest_server;
 
 #define USER_ANONYMOUS "system:anonymous"
@@ -47,6 +48,7 @@ struct authn_config {
     /* Lines ID.SECRET (6 and 16 of a-z0-9); who brings one is system:bootstrap:ID in system:bootstrappers; NULL = none.
      */
     const char *bootstrap_tokens;
+    struct oidc *oidc;        /* further issuer of tokens (oidc.h); NULL = none */
     struct rest_server *rest; /* has the service accounts and the key of their tokens; NULL = none */
 };
 

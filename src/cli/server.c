@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "base/strv.h"
 #include "base/vec.h"
 #include "cli/cli.h"
 #include "server/server.h"
@@ -15,6 +16,7 @@ struct options {
     struct server_config config;
     char *address;
     struct text_list names;
+    struct strv oidc_claims, oidc_algs;
     enum log_level level;
 };
 
@@ -79,6 +81,43 @@ static int set_encryption_keys(struct options *o, const char *value)
     return 0;
 }
 
+/* --- OpenID Connect, as kube-apiserver has it --- */
+
+#define OIDC_TEXT(field) \
+    static int set_oidc_##field(struct options *o, const char *value) \
+    { \
+        o->config.oidc.field = value; \
+        return *value ? 0 : -EINVAL; \
+    }
+OIDC_TEXT(issuer_url)
+OIDC_TEXT(client_id)
+OIDC_TEXT(username_claim)
+OIDC_TEXT(username_prefix)
+OIDC_TEXT(groups_claim)
+OIDC_TEXT(groups_prefix)
+OIDC_TEXT(ca_file)
+
+/* Lists may be given with commas and by repetition. */
+static int add_parts(struct strv *list, const char *value)
+{
+    for (size_t len; *value; value += len + (value[len] == ',')) {
+        len = strcspn(value, ",");
+        if (len)
+            strv_take(list, xstrndup(value, len));
+    }
+    return list->len ? 0 : -EINVAL;
+}
+
+static int add_oidc_claims(struct options *o, const char *value)
+{
+    return add_parts(&o->oidc_claims, value);
+}
+
+static int add_oidc_algs(struct options *o, const char *value)
+{
+    return add_parts(&o->oidc_algs, value);
+}
+
 static int set_debug(struct options *o, const char *value)
 {
     o->level = LOG_DEBUG_;
@@ -99,6 +138,16 @@ static const struct {
     {"audit-log", "FILE", set_audit_log, "record every write: who, what, when; one line of JSON each"},
     {"encryption-key-file", "FILE", set_encryption_keys,
      "encrypt Secrets on disk: lines of 32 random bytes in base64; the first encrypts"},
+    {"oidc-issuer-url", "URL", set_oidc_issuer_url, "believe ID tokens of this OpenID Connect issuer: https://..."},
+    {"oidc-client-id", "ID", set_oidc_client_id, "which they must be for (aud)"},
+    {"oidc-username-claim", "CLAIM", set_oidc_username_claim, "the claim that is the user's name [sub]"},
+    {"oidc-username-prefix", "TEXT", set_oidc_username_prefix,
+     "put before the name [URL and #; nothing before an email]; - is nothing"},
+    {"oidc-groups-claim", "CLAIM", set_oidc_groups_claim, "the claim that lists the user's groups"},
+    {"oidc-groups-prefix", "TEXT", set_oidc_groups_prefix, "put before each of them"},
+    {"oidc-required-claim", "KEY=VALUE", add_oidc_claims, "a claim that tokens must have; may be repeated"},
+    {"oidc-signing-algs", "ALG,...", add_oidc_algs, "how they may be signed [RS256]"},
+    {"oidc-ca-file", "FILE", set_oidc_ca_file, "authorities for the issuer's certificate [the system's]"},
     {"debug", NULL, set_debug, "log more"},
 };
 
@@ -109,7 +158,7 @@ void usage_server(FILE *out)
         _cleanup_free_ char *left =
             xasprintf("--%s%s%s", table[i].name, table[i].value ? " " : "", table[i].value ? table[i].value : "");
 
-        fprintf(out, "  %-22s %s\n", left, table[i].help);
+        fprintf(out, "  %-31s %s\n", left, table[i].help);
     }
 }
 
@@ -144,11 +193,15 @@ int cmd_server(int argc, char **argv)
     if (r < 0) {
         text_list_push(&o.names, NULL);
         o.config.names = o.names.items;
+        o.config.oidc.required_claims = (const char *const *)o.oidc_claims.items;
+        o.config.oidc.signing_algs = (const char *const *)o.oidc_algs.items;
         log_init("server", o.level);
         r = server_run(&o.config, &err);
         r = r < 0 ? (log_failure(r, &err, "cannot serve"), 1) : 0;
     }
     text_list_done(&o.names);
+    strv_done(&o.oidc_claims);
+    strv_done(&o.oidc_algs);
     free(o.address);
     return r;
 }

@@ -6,14 +6,13 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/base64.h"
 #include "base/str.h"
 #include "pki/authority.h"
+#include "pki/jwt_parts.h"
 #include "pki/pki_internal.h"
 
 #define HEADER "{\"alg\":\"ES256\",\"typ\":\"JWT\"}"
 #define NUMBER_LEN 32 /* each of the two numbers of a P-256 signature, big endian */
-#define URL_ALPHABET "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 /* Digests of whole tokens whose signature was right: finding that out takes 150 us, and it stays so. What a token
  * claims, and whether that still counts, is not remembered. */
@@ -92,29 +91,6 @@ struct jwt_key *jwt_key_free(struct jwt_key *k)
     return NULL;
 }
 
-/* --- base64url without padding (RFC 7515, appendix C) --- */
-
-static char *url_encode(const void *data, size_t len)
-{
-    char *text = base64_encode(data, len);
-
-    for (char *c = text; *c; c++)
-        *c = *c == '+' ? '-' : *c == '/' ? '_' : *c;
-    text[strcspn(text, "=")] = '\0';
-    return text;
-}
-
-static int url_decode(const char *text, size_t len, char **ret, size_t *ret_len)
-{
-    _cleanup_free_ char *plain = xasprintf("%.*s%.*s", (int)len, text, (int)((4 - len % 4) % 4), "==");
-
-    if (len == 0 || len % 4 == 1 || strspn(text, URL_ALPHABET) < len)
-        return -EINVAL;
-    for (char *c = plain; *c; c++)
-        *c = *c == '-' ? '+' : *c == '_' ? '/' : *c;
-    return base64_decode(plain, strlen(plain), ret, ret_len);
-}
-
 /* --- Signatures: two numbers of fixed length, where X.509 has a DER structure of two --- */
 
 /* A number without leading zeros, or with one for its sign, to NUMBER_LEN bytes. */
@@ -134,7 +110,7 @@ static bool put_number(unsigned char *to, const gnutls_datum_t *n)
 
 int jwt_sign(const struct jwt_key *k, const char *claims, char **ret, struct gw_error *err)
 {
-    _cleanup_free_ char *head = url_encode(HEADER, strlen(HEADER)), *body = url_encode(claims, strlen(claims)),
+    _cleanup_free_ char *head = jwt_url_encode(HEADER, strlen(HEADER)), *body = jwt_url_encode(claims, strlen(claims)),
                         *signature = NULL;
     _cleanup_free_ char *text = xasprintf("%s.%s", head, body);
     _cleanup_datum_ gnutls_datum_t der = {0}, a = {0}, b = {0};
@@ -148,23 +124,17 @@ int jwt_sign(const struct jwt_key *k, const char *claims, char **ret, struct gw_
         r = GNUTLS_E_INTERNAL_ERROR;
     if (r < 0)
         return pki_fail(err, GW_INTERNAL_ERROR, r, "cannot sign a token");
-    signature = url_encode(raw, sizeof(raw));
+    signature = jwt_url_encode(raw, sizeof(raw));
     *ret = xasprintf("%s.%s", text, signature);
     return 0;
 }
 
-static bool is_signed(const struct jwt_key *k, const char *text, size_t len, const char *signature)
+static bool is_signed(const struct jwt_key *k, const char *token, const struct jwt_parts *parts)
 {
     _cleanup_datum_ gnutls_datum_t der = {0};
-    _cleanup_free_ char *raw = NULL;
-    gnutls_datum_t in = {(unsigned char *)text, (unsigned)len}, a, b;
-    size_t n = 0;
+    gnutls_datum_t in = {(unsigned char *)token, (unsigned)parts->signed_len};
 
-    if (url_decode(signature, strlen(signature), &raw, &n) < 0 || n != 2 * NUMBER_LEN)
-        return false;
-    a = (gnutls_datum_t){(unsigned char *)raw, NUMBER_LEN};
-    b = (gnutls_datum_t){(unsigned char *)raw + NUMBER_LEN, NUMBER_LEN};
-    if (gnutls_encode_rs_value(&der, &a, &b) < 0)
+    if (!jwt_signature_to_der(parts->signature, parts->signature_len, NUMBER_LEN, &der))
         return false;
     for (; k; k = k->next)
         if (gnutls_pubkey_verify_data2(k->pubkey, GNUTLS_SIGN_ECDSA_SHA256, 0, &in, &der) >= 0)
@@ -173,7 +143,7 @@ static bool is_signed(const struct jwt_key *k, const char *text, size_t len, con
 }
 
 /* is_signed, from memory where it can. */
-static bool is_good(const struct jwt_key *k, const char *token, const char *second_dot)
+static bool is_good(const struct jwt_key *k, const char *token, const struct jwt_parts *parts)
 {
     unsigned char digest[DIGEST_LEN], *slot;
     bool good;
@@ -184,7 +154,7 @@ static bool is_good(const struct jwt_key *k, const char *token, const char *seco
     pthread_mutex_lock(&k->seen->lock);
     good = memcmp(slot, digest, DIGEST_LEN) == 0;
     pthread_mutex_unlock(&k->seen->lock);
-    if (good || !is_signed(k, token, (size_t)(second_dot - token), second_dot + 1))
+    if (good || !is_signed(k, token, parts))
         return good;
     pthread_mutex_lock(&k->seen->lock);
     memcpy(slot, digest, DIGEST_LEN);
@@ -192,23 +162,13 @@ static bool is_good(const struct jwt_key *k, const char *token, const char *seco
     return true;
 }
 
-static bool decode_json(const char *text, size_t len, yyjson_doc **ret)
-{
-    _cleanup_free_ char *json = NULL;
-    size_t n = 0;
-
-    return url_decode(text, len, &json, &n) >= 0 && json_parse(json, n, ret, NULL) == 0;
-}
-
 int jwt_verify(const struct jwt_key *k, const char *token, yyjson_doc **ret, struct gw_error *err)
 {
-    const char *dot = strchr(token, '.'), *second = dot ? strchr(dot + 1, '.') : NULL;
-    _cleanup_doc_ yyjson_doc *head = NULL, *claims = NULL;
+    _cleanup_jwt_parts_ struct jwt_parts parts = {0};
 
-    if (!second || !decode_json(token, (size_t)(dot - token), &head) ||
-        !streq(json_str_or(yyjson_doc_get_root(head), "/alg", ""), "ES256") || !is_good(k, token, second) ||
-        !decode_json(dot + 1, (size_t)(second - dot - 1), &claims))
+    if (jwt_split(token, &parts, NULL) < 0 ||
+        !streq(json_str_or(yyjson_doc_get_root(parts.head), "/alg", ""), "ES256") || !is_good(k, token, &parts))
         return gw_error_set(err, GW_UNAUTHORIZED, "the token is not one of this server");
-    *ret = TAKE_PTR(claims);
+    *ret = TAKE_PTR(parts.claims);
     return 0;
 }

@@ -6,6 +6,7 @@
 #include "apiserver/impersonation.h"
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/str.h"
 #include "server/audit.h"
 #include "server/feed.h"
@@ -176,6 +177,17 @@ static void serve_identified(struct front *f, struct http_request *r, const stru
     }
 }
 
+/* For the operator alone, and not more than once a second: whoever tries keys shall not fill the log. */
+static void say_why(struct front *f, struct http_request *r, const struct gw_error *err)
+{
+    int64_t now = clock_monotonic_ms(), last = __atomic_load_n(&f->refused_ms, __ATOMIC_RELAXED);
+
+    if (now - last < 1000 && last != 0)
+        return;
+    __atomic_store_n(&f->refused_ms, now, __ATOMIC_RELAXED);
+    log_info("credentials from %s are not believed: %s", http_client_address(r), gw_error_message(err));
+}
+
 void front_handle(struct http_request *r, void *userdata)
 {
     struct front *f = userdata;
@@ -189,7 +201,8 @@ void front_handle(struct http_request *r, void *userdata)
     if (identify(f, r, &real, &own, &err) == 0) {
         serve_identified(f, r, real, &response);
     } else {
-        /* The reason goes to nobody: it would help those who try keys. Kubernetes says the same word. */
+        say_why(f, r, &err);
+        /* The reason goes to nobody else: it would help those who try keys. Kubernetes says the same word. */
         gw_error_set(&err, GW_UNAUTHORIZED, "Unauthorized");
         refuse(f, r, NULL, &err, NULL, &response);
     }

@@ -11,6 +11,7 @@ struct front {
     struct discovery *discovery;
     struct authn *authn;
     struct audit *audit; /* NULL: no log */
+    int64_t refused_ms;  /* atomic: when it was last said why somebody is not believed */
     bool ready;          /* atomic: what /readyz says */
 };
 

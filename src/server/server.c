@@ -36,6 +36,7 @@
 #include "server/health.h"
 #include "server/metrics.h"
 #include "server/objects.h"
+#include "server/oidc_keys.h"
 #include "server/openshift.h"
 #include "server/own_service.h"
 #include "store/sealed_store.h"
@@ -54,6 +55,8 @@ struct server {
     struct rest_server rest;
     struct front front;
     struct chores *chores;
+    struct oidc *oidc;
+    struct oidc_keys *oidc_keys;
     struct http_server *http;
     struct controllers_thread *controllers;
     sd_event *loop;
@@ -217,12 +220,21 @@ static int open_core(struct server *s, struct gw_error *err)
     return r < 0 ? r : roles_new(s->store, s->kinds, &s->rest.roles, err);
 }
 
+static int open_oidc(struct server *s, struct gw_error *err)
+{
+    const struct oidc_config *config = &s->config->oidc;
+    int r = config->issuer_url ? oidc_new(config, &s->oidc, err) : 0;
+
+    return s->oidc ? oidc_keys_start(config, s->oidc, &s->oidc_keys, err) : r;
+}
+
 static int open_front(struct server *s, struct gw_error *err)
 {
     const struct authn_config authn = {
         .clients = s->state.cluster,
         .static_tokens = s->state.static_tokens,
         .bootstrap_tokens = s->state.bootstrap_tokens,
+        .oidc = s->oidc,
         .rest = &s->rest,
     };
     const struct http_config http = {
@@ -265,6 +277,7 @@ static int start(struct server *s, struct gw_error *err)
     r = r < 0 ? r : objects_make_initial(&s->rest, err);
     r = r < 0 ? r : authorities_publish(s->authorities, err);
     r = r < 0 ? r : chores_start(&signer, &s->chores, err);
+    r = r < 0 ? r : open_oidc(s, err);
     r = r < 0 ? r : open_front(s, err);
     r = r < 0 ? r : add_sources(s, err);
     r = r < 0 ? r : state_write_admin(&s->state, http_server_port(s->http), err);
@@ -279,9 +292,11 @@ static void stop(struct server *s)
         controllers_join(s->controllers);
     s->chores = chores_stop(s->chores);
     s->http = http_server_free(s->http); /* ends the feeds, and with them the watchers */
+    s->oidc_keys = oidc_keys_stop(s->oidc_keys);
     s->agents = agents_free(s->agents);
     discovery_free(s->front.discovery);
     authn_free(s->front.authn);
+    oidc_free(s->oidc);
     audit_close(s->front.audit);
     sd_event_source_disable_unref(s->hub_timer);
     watch_hub_free(s->hub);

@@ -3,6 +3,7 @@
 
 #include <stdint.h>
 
+#include "apiserver/oidc.h"
 #include "base/error.h"
 
 struct server_config {
@@ -15,6 +16,7 @@ struct server_config {
     const char *static_tokens; /* file of static tokens, or NULL */
     const char *audit_log;     /* file that writes are recorded in (audit.h), or NULL */
     const char *encryption_keys; /* file of keys for Secrets at rest, or NULL */
+    struct oidc_config oidc;     /* issuer_url NULL: no issuer */
 };
 
 /* Serves until SIGTERM or SIGINT. Signals must be handled by nobody else; call it in a process with one thread. */

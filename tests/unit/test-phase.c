@@ -108,6 +108,20 @@ static void test_waits_before_the_pod(void **state)
     EXPECT(v, MIGRATION_WAIT);
 }
 
+/* The agents get it with all disks at rest: neither the target pod nor the hand-off comes before. */
+static void test_waits_for_volumes_on_their_way(void **state)
+{
+    static const enum migration_phase phases[] = {MIGRATION_PENDING, MIGRATION_SCHEDULED};
+
+    for (size_t i = 0; i < ARRAY_SIZE(phases); i++) {
+        struct migration_view v = fine(phases[i]);
+        v.plugging = true;
+        EXPECT(v, MIGRATION_WAIT);
+        v.plugging = false;
+        EXPECT(v, phases[i] == MIGRATION_PENDING ? MIGRATION_CREATE_POD : MIGRATION_HAND_OFF);
+    }
+}
+
 static void test_failures_before_the_hand_off(void **state)
 {
     struct migration_view v = fine(MIGRATION_NONE);
@@ -410,6 +424,7 @@ int main(void)
         cmocka_unit_test(test_the_way_of_a_good_one),
         cmocka_unit_test(test_phases_are_not_skipped),
         cmocka_unit_test(test_waits_before_the_pod),
+        cmocka_unit_test(test_waits_for_volumes_on_their_way),
         cmocka_unit_test(test_failures_before_the_hand_off),
         cmocka_unit_test(test_pod_timeouts),
         cmocka_unit_test(test_cancel_after_the_hand_off),

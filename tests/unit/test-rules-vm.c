@@ -174,6 +174,10 @@ static const struct {
     {"/spec/volumes", "[{\"name\":\"root\",\"persistentVolumeClaim\":{\"claimName\":\"c\"}},"
      "{\"name\":\"b\",\"persistentVolumeClaim\":{\"claimName\":\"c\"}}]",
      "spec.volumes[1].persistentVolumeClaim.claimName", "Duplicate value"},
+    {"/spec/volumes/0", "{\"name\":\"root\",\"persistentVolumeClaim\":{\"claimName\":\"c\",\"hotpluggable\":true}}", NULL,
+     NULL},
+    {"/spec/volumes/0", "{\"name\":\"root\",\"persistentVolumeClaim\":{\"claimName\":\"c\",\"hotpluggable\":true}}", NULL,
+     NULL}, /* its disk is on virtio */
     {"/spec/networks", "[{\"name\":\"default\",\"pod\":{}}]", "spec.networks[0].name", "'default' not found."},
     {"/spec/domain/devices/interfaces", "[{\"name\":\"x\",\"masquerade\":{}}]", "spec.domain.devices.interfaces[0].name",
      "'x' not found."},
@@ -264,6 +268,66 @@ static void test_vmi_spec_is_fixed(void **state)
     stored2 = admit(&world, yyjson_doc_get_root(other), yyjson_doc_get_root(old), &err);
     assert_true(has_cause(&err, "spec", "update of VMI object is restricted"));
     gw_error_done(&fine);
+}
+
+/* A running VMI of which the last volume and disk, but never the first, are replaced by what is given, or taken off: the
+ * faults, or "". */
+static char *change_volumes(yyjson_doc *old, const char *volume, const char *disk, const char *group,
+                            yyjson_doc **ret_stored)
+{
+    static const char *const lists[] = {"/spec/volumes", "/spec/domain/devices/disks"};
+    const char *const values[] = {volume, disk};
+    _cleanup_mut_doc_ yyjson_mut_doc *d = json_copy(yyjson_doc_get_root(old));
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+
+    for (int i = 0; i < 2; i++) {
+        yyjson_mut_val *list = json_mut_at(d, lists[i]);
+        _cleanup_doc_ yyjson_doc *item = values[i] ? yyjson_read(values[i], strlen(values[i]), 0) : NULL;
+        if (yyjson_mut_arr_size(list) > 1 || !item)
+            yyjson_mut_arr_remove_last(list);
+        if (item)
+            yyjson_mut_arr_append(list, yyjson_val_mut_copy(d, yyjson_doc_get_root(item)));
+    }
+    _cleanup_doc_ yyjson_doc *object = yyjson_mut_doc_imut_copy(d, NULL);
+    world.group = group;
+    *ret_stored = admit(&world, yyjson_doc_get_root(object), yyjson_doc_get_root(old), &err);
+    world.group = NULL;
+    return causes(&err);
+}
+
+static void assert_change(yyjson_doc *old, const char *volume, const char *disk, const char *group, const char *part)
+{
+    _cleanup_doc_ yyjson_doc *stored = NULL;
+    _cleanup_free_ char *got = change_volumes(old, volume, disk, group, &stored);
+
+    if (*part ? !strstr(got, part) : *got)
+        fail_msg("%s and %s: \"%s\", not \"%s\"", volume ? volume : "-", disk ? disk : "-", got, part);
+}
+
+#define CLAIM(claim) "{\"name\":\"h\",\"persistentVolumeClaim\":{\"claimName\":\"" claim "\",\"hotpluggable\":true}}"
+#define DISK(name, what) "{\"name\":\"" name "\"," what "}"
+#define SCSI "\"disk\":{\"bus\":\"scsi\"}"
+
+static void test_volumes_of_a_vmi_that_runs(void **state)
+{
+    static const char system[] = "system:godwit:controllers", cold[] = "{\"name\":\"n\",\"emptyDisk\":{\"capacity\":\"1Mi\"}}";
+    _cleanup_doc_ yyjson_doc *old = accept(small), *with = NULL;
+    _cleanup_free_ char *fault = change_volumes(old, CLAIM("c"), DISK("h", SCSI), system, &with);
+
+    assert_string_equal(fault, "");
+    assert_change(with, NULL, NULL, system, "");
+    assert_change(with, CLAIM("other"), DISK("h", SCSI), system, "hotplug volume h, changed");
+    assert_change(with, CLAIM("c"), DISK("h", "\"disk\":{\"bus\":\"virtio\"}"), system, "hotplug disk h, changed");
+    assert_change(old, CLAIM("c"), DISK("h", SCSI), "people", "spec: update of VMI object is restricted");
+    assert_change(old, cold, DISK("n", SCSI), system, "Number of permanent volumes has changed");
+    assert_change(old, NULL, NULL, system, "permanent volume root, not found");
+    assert_change(old, CLAIM("c"), DISK("h", "\"disk\":{\"bus\":\"sata\"}"), system,
+                  "spec.domain.devices.disks: Hotplug configuration for disk [h] requires bus to be 'scsi' or 'virtio'. "
+                  "[sata] is not permitted.");
+    assert_change(old, CLAIM("c"), DISK("h", "\"cdrom\":{\"bus\":\"scsi\"}"), system,
+                  "requires diskDevice of type 'disk' or 'lun' to be used.");
+    assert_change(old, CLAIM("c"), DISK("g", SCSI), system,
+                  "Hotplug configuration for [h] requires the disk field to be set.");
 }
 
 static void test_the_manifest_of_a_vmi_can_be_sent_again(void **state)
@@ -423,6 +487,7 @@ int main(void)
         cmocka_unit_test_teardown(test_eviction_follows_the_number_of_nodes, world_tear_down),
         cmocka_unit_test_teardown(test_bad_vmis, world_tear_down),
         cmocka_unit_test_teardown(test_vmi_spec_is_fixed, world_tear_down),
+        cmocka_unit_test_teardown(test_volumes_of_a_vmi_that_runs, world_tear_down),
         cmocka_unit_test_teardown(test_the_manifest_of_a_vmi_can_be_sent_again, world_tear_down),
         cmocka_unit_test_teardown(test_vm_defaults, world_tear_down),
         cmocka_unit_test_teardown(test_bad_vms, world_tear_down),

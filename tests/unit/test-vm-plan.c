@@ -6,7 +6,11 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "api/volumes.h"
+#include "base/alloc.h"
+#include "base/str.h"
 #include "controllers/vm_plan.h"
+#include "quoted.h"
 
 static enum vm_action next(enum run_strategy strategy, enum instance_state instance)
 {
@@ -109,6 +113,52 @@ static void test_strategy_of_a_vm(void **state)
     assert_int_equal(strategy_of("{\"spec\":{}}"), RUN_HALTED);
 }
 
+#define HOT(name, claim) "{'name':'" name "','persistentVolumeClaim':{'claimName':'" claim "','hotpluggable':true}}"
+#define DISK(name) "{'name':'" name "','disk':{'bus':'scsi'}}"
+#define COLD "{'name':'root','containerDisk':{'image':'i'}}"
+#define SPEC(volumes, disks) "{'volumes':[" volumes "],'domain':{'devices':{'disks':[" disks "]}}}"
+
+/* What the instance is given, as "volumes;disks", "" for nothing. */
+static void assert_volumes(const char *template, const char *spec, const char *status, const char *want)
+{
+    _cleanup_free_ char *vm_text = xasprintf("{'spec':{'template':{'spec':%s}}}", template);
+    _cleanup_free_ char *vmi_text = xasprintf("{'spec':%s,'status':%s}", spec, status);
+    _cleanup_doc_ yyjson_doc *vm = json(vm_text), *bare = json(vmi_text);
+    _cleanup_mut_doc_ yyjson_mut_doc *marked = json_copy(yyjson_doc_get_root(bare));
+    volume_set_ephemeral(marked, yyjson_doc_get_root(bare), "eph", true);
+    _cleanup_doc_ yyjson_doc *vmi = yyjson_mut_doc_imut_copy(marked, NULL);
+    _cleanup_mut_doc_ yyjson_mut_doc *patch = vm_volumes_patch(yyjson_doc_get_root(vm), yyjson_doc_get_root(vmi));
+    _cleanup_str_ struct str got = {0};
+    yyjson_mut_val *item;
+    size_t i, n;
+
+    if (patch) {
+        yyjson_mut_arr_foreach(json_mut_at(patch, "/spec/volumes"), i, n, item)
+            str_printf(&got, "%s ", yyjson_mut_get_str(yyjson_mut_obj_get(item, "name")));
+        str_puts(&got, ";");
+        yyjson_mut_arr_foreach(json_mut_at(patch, "/spec/domain/devices/disks"), i, n, item)
+            str_printf(&got, " %s", yyjson_mut_get_str(yyjson_mut_obj_get(item, "name")));
+    }
+    assert_string_equal(str_text(&got), want);
+}
+
+static void test_hot_volumes_follow_the_template(void **state)
+{
+    static const char runs[] = "{'phase':'Running'}", starts[] = "{'phase':'Scheduled'}";
+    static const char going[] = "{'phase':'Running','volumeStatus':[{'name':'a','phase':'Detaching'}]}";
+    const char *without = SPEC(COLD, DISK("root")), *with = SPEC(COLD "," HOT("a", "c"), DISK("root") "," DISK("a"));
+
+    assert_volumes(with, with, runs, "");
+    assert_volumes(with, without, runs, "root a ; root a");
+    assert_volumes(with, without, starts, "");
+    assert_volumes(without, with, runs, "root ; root");
+    assert_volumes(with, without, going, ""); /* it comes again when it is gone */
+    assert_volumes(SPEC(COLD "," HOT("a", "other"), DISK("root") "," DISK("a")), with, runs, "root ; root");
+    assert_volumes(without, SPEC(COLD "," HOT("eph", "c"), DISK("root") "," DISK("eph")), runs, "");
+    assert_volumes(SPEC(COLD "," HOT("a", "c"), DISK("root")), without, runs, ""); /* it has no disk */
+    assert_volumes(SPEC("", ""), without, runs, ""); /* cold ones wait for a restart */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -120,6 +170,7 @@ int main(void)
         cmocka_unit_test(test_deletion_waits_for_the_instance),
         cmocka_unit_test(test_backoff),
         cmocka_unit_test(test_strategy_of_a_vm),
+        cmocka_unit_test(test_hot_volumes_follow_the_template),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

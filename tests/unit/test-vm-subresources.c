@@ -193,6 +193,117 @@ static void test_migrate(void **state)
     assert_string_equal(json_str(one, "/spec/addedNodeSelector/disk"), "fast");
 }
 
+#define CLAIMS "/api/v1" NS "/persistentvolumeclaims"
+#define ADD(name, claim) \
+    "{\"name\":\"" name "\",\"disk\":{\"disk\":{\"bus\":\"scsi\"},\"serial\":\"S\"},\"volumeSource\":{\"persistentVolumeClaim\":" \
+    "{\"claimName\":\"" claim "\"}}}"
+#define ON_VMI "Operation cannot be fulfilled on virtualmachineinstance.kubevirt.io \\\"vm2\\\": "
+
+static void make_claim(struct fixture *f, const char *name, const char *mode)
+{
+    _cleanup_free_ char *text =
+        xasprintf("{\"metadata\":{\"name\":\"%s\"},\"spec\":{\"accessModes\":[\"ReadWriteMany\"],\"volumeMode\":\"%s\","
+                  "\"resources\":{\"requests\":{\"storage\":\"1Mi\"}}}}",
+                  name, mode);
+
+    assert_int_equal(fixture_admin(f, "POST", CLAIMS, text), 201);
+}
+
+/* Names of the volumes and disks at base. */
+static void expect_volumes(struct fixture *f, const char *target, const char *base, const char *want)
+{
+    static const char *const lists[] = {"/volumes", "/domain/devices/disks"};
+    _cleanup_doc_ yyjson_doc *doc = get(f, target);
+    _cleanup_str_ struct str s = {0};
+    yyjson_val *item;
+
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+        _cleanup_free_ char *path = xasprintf("%s%s", base, lists[i]);
+        json_each(json_at(yyjson_doc_get_root(doc), path), item)
+            str_printf(&s, "%s%s ", json_str(item, "/name"),
+                       json_bool(item, "/persistentVolumeClaim/hotpluggable", false) ? "*" : "");
+    }
+    assert_string_equal(str_text(&s), want);
+}
+
+#define TEMPLATE VMS "/vm2", "/spec/template/spec"
+
+static void test_volumes_of_a_vm(void **state)
+{
+    struct fixture *f = *state;
+
+    make(f, STRATEGY("Always"), "Running");
+    make_claim(f, "c", "Filesystem");
+    make_claim(f, "d", "Filesystem");
+    make_claim(f, "raw", "Block");
+    check(f, "virtualmachines/vm2/addvolume", "{}", 400, "AddVolumeOptions requires name to be set");
+    check(f, "virtualmachines/vm2/addvolume", "{\"name\":\"a\"}", 400, "AddVolumeOptions requires disk to not be nil");
+    check(f, "virtualmachines/vm2/addvolume", "{\"name\":\"a\",\"disk\":{}}", 400,
+          "AddVolumeOptions requires VolumeSource to not be nil");
+    check(f, "virtualmachines/none/addvolume", ADD("a", "c"), 404, "virtualmachine.kubevirt.io \\\"none\\\" not found");
+    check(f, "virtualmachines/vm2/addvolume", ADD("a", "none"), 409,
+          ON "Unable to add volume [a]: volumeSource.persistentVolumeClaim.claimName: persistentvolumeclaim \\\"none\\\" not found");
+    check(f, "virtualmachines/vm2/addvolume", ADD("a", "raw"), 409, "has volumeMode Block");
+    check(f, "virtualmachines/vm2/addvolume",
+          "{\"name\":\"a\",\"disk\":{\"disk\":{\"bus\":\"sata\"}},\"volumeSource\":{\"persistentVolumeClaim\":{\"claimName\":\"c\"}}}",
+          422, "requires bus to be 'scsi' or 'virtio'. [sata] is not permitted.");
+    check(f, "virtualmachines/vm2/addvolume",
+          "{\"name\":\"a\",\"dryRun\":[\"All\"],\"disk\":{\"disk\":{\"bus\":\"scsi\"}},\"volumeSource\":"
+          "{\"persistentVolumeClaim\":{\"claimName\":\"c\"}}}",
+          202, "");
+    expect_volumes(f, TEMPLATE, ""); /* nothing was changed so far */
+    check(f, "virtualmachines/vm2/addvolume", ADD("a", "c"), 202, "");
+    expect_volumes(f, TEMPLATE, "a* a ");
+    check(f, "virtualmachines/vm2/addvolume", ADD("a", "d"), 409,
+          ON "Unable to add volume [a] because volume with that name already exists");
+    check(f, "virtualmachines/vm2/addvolume", ADD("b", "c"), 409, ON "Unable to add volume source [c] because it already exists");
+    check(f, "virtualmachines/vm2/removevolume", "{\"name\":\"x\"}", 409, ON "Unable to remove volume [x] because it does not exist");
+    check(f, "virtualmachines/vm2/removevolume", "{}", 400, "RemoveVolumeOptions requires name to be set");
+    check(f, "virtualmachines/vm2/removevolume", "{\"name\":\"a\"}", 202, "");
+    expect_volumes(f, TEMPLATE, "");
+}
+
+static void test_volumes_of_an_instance(void **state)
+{
+    struct fixture *f = *state;
+
+    make(f, STRATEGY("Always"), "Scheduled");
+    make_claim(f, "c", "Filesystem");
+    check(f, "virtualmachineinstances/vm2/addvolume", ADD("a", "c"), 409, ON_VMI "VMI is not running");
+    assert_int_equal(fixture_admin(f, "PATCH", FIXTURE_VMIS "/vm2", "{\"status\":{\"phase\":\"Running\"}}"), 200);
+    check(f, "virtualmachineinstances/vm2/addvolume", ADD("a", "c"), 202, "");
+    expect_volumes(f, FIXTURE_VMIS "/vm2", "/spec", "a* a ");
+    check(f, "virtualmachineinstances/vm2/removevolume", "{\"name\":\"c\"}", 202, ""); /* by its source */
+    expect_volumes(f, FIXTURE_VMIS "/vm2", "/spec", "");
+    check(f, "virtualmachines/vm2/migrate", NULL, 202, "");
+    _cleanup_doc_ yyjson_doc *list = get(f, VMIMS);
+    _cleanup_free_ char *target =
+        xasprintf(VMIMS "/%s/status", meta_name(json_at(yyjson_doc_get_root(list), "/items/0")));
+    assert_int_equal(fixture_admin(f, "PATCH", target, "{\"status\":{\"phase\":\"Scheduling\"}}"), 200);
+    check(f, "virtualmachineinstances/vm2/addvolume", ADD("a", "c"), 409, "is under way (Scheduling)");
+    check(f, "virtualmachines/vm2/addvolume", ADD("a", "c"), 202, ""); /* its controller waits */
+}
+
+/* One that another VM has; and one that cannot be taken from a VM whose template has it. */
+static void test_volumes_that_are_in_use(void **state)
+{
+    struct fixture *f = *state;
+
+    make(f, STRATEGY("Always"), "Running");
+    make_claim(f, "c", "Filesystem");
+    assert_int_equal(
+        fixture_admin(f, "POST", FIXTURE_VMIS,
+                      "{\"metadata\":{\"name\":\"other\"},\"spec\":{\"domain\":{\"memory\":{\"guest\":\"64Mi\"},\"devices\":{"
+                      "\"disks\":[{\"name\":\"a\",\"disk\":{\"bus\":\"virtio\"}}]}},\"volumes\":[{\"name\":\"a\","
+                      "\"persistentVolumeClaim\":{\"claimName\":\"c\"}}]}}"),
+        201);
+    check(f, "virtualmachines/vm2/addvolume", ADD("a", "c"), 409,
+          "persistentvolumeclaim \\\"c\\\" is in use by virtual machine instance other");
+    assert_int_equal(fixture_admin(f, "PATCH", FIXTURE_VMIS "/other", "{\"status\":{\"phase\":\"Succeeded\"}}"), 200);
+    check(f, "virtualmachines/vm2/addvolume", ADD("a", "c"), 202, "");
+    check(f, "virtualmachineinstances/other/removevolume", "{\"name\":\"a\"}", 409, "VMI is not running");
+}
+
 static void test_evacuation_is_cancelled(void **state)
 {
     struct fixture *f = *state;
@@ -271,6 +382,9 @@ int main(void)
         TEST(test_second_request),
         TEST(test_hurry),
         TEST(test_migrate),
+        TEST(test_volumes_of_a_vm),
+        TEST(test_volumes_of_an_instance),
+        TEST(test_volumes_that_are_in_use),
         TEST(test_evacuation_is_cancelled),
         TEST(test_expand),
         TEST(test_paths),

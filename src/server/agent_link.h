@@ -30,6 +30,11 @@ struct agent_answer {
 void agent_answer_done(struct agent_answer *a);
 #define _cleanup_answer_ __attribute__((cleanup(agent_answer_done)))
 
+/* Guests answer when they like, so those who wait for one get half of the places: the others' consoles and pauses must
+ * not wait for them. TooManyRequests when those are taken; each success is followed by agents_heard. */
+int agents_be_patient(struct agents *a, struct gw_error *err);
+void agents_heard(struct agents *a);
+
 /* Sends METHOD path to the agent of a Node object; with upgrade the agent may answer by a channel. TooManyRequests when
  * too many are under way, ServiceUnavailable when the agent cannot be reached, Timeout without an answer. */
 int agents_ask(struct agents *a, yyjson_val *node, const char *method, const char *path, bool upgrade,

@@ -55,20 +55,38 @@ int agents_identity(struct agents *a, struct agent_identity *ret, struct gw_erro
 
 /* --- How many wait --- */
 
-int agents_enter(struct agents *a, struct gw_error *err)
+/* One more, unless there are max. */
+static int count(struct agents *a, unsigned *n, unsigned max, const char *whom, struct gw_error *err)
 {
     bool full;
 
     pthread_mutex_lock(&a->lock);
-    full = a->under_way >= UNDER_WAY_MAX;
-    a->under_way += !full;
+    full = *n >= max;
+    *n += !full;
     pthread_mutex_unlock(&a->lock);
     if (!full)
         return 0;
     if (err)
         err->retry_after_s = 1;
-    return gw_error_set(err, GW_TOO_MANY_REQUESTS, "%d requests wait for agents already, please try again later",
-                        UNDER_WAY_MAX);
+    return gw_error_set(err, GW_TOO_MANY_REQUESTS, "%u requests wait for %s already, please try again later", max,
+                        whom);
+}
+
+int agents_enter(struct agents *a, struct gw_error *err)
+{
+    return count(a, &a->under_way, UNDER_WAY_MAX, "agents", err);
+}
+
+int agents_be_patient(struct agents *a, struct gw_error *err)
+{
+    return count(a, &a->patient, UNDER_WAY_MAX / 2, "guests", err);
+}
+
+void agents_heard(struct agents *a)
+{
+    pthread_mutex_lock(&a->lock);
+    a->patient--;
+    pthread_mutex_unlock(&a->lock);
 }
 
 void agents_leave(struct agents *a)

@@ -21,6 +21,7 @@ struct agents {
     pthread_mutex_t lock; /* guards the rest */
     struct task_vec posted;
     unsigned under_way;
+    unsigned patient; /* of those: who waits for a guest */
     char *cert, *key; /* CN=system:godwit:apiserver, in memory only */
     int64_t made_ms;
     unsigned made_by; /* state of the authority */

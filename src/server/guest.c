@@ -254,6 +254,11 @@ static int ask(struct request *q, struct agent_answer *answer, struct gw_error *
     }
 }
 
+static bool waits_for_guest(const struct row *row)
+{
+    return row->agent == AGENT_NEEDED || row->body == TIMEOUT || streq(row->name, "unfreeze");
+}
+
 static int handle(struct rest_server *s, const struct api_request *q, const struct rest_target *t,
                   struct api_response *response, struct gw_error *err)
 {
@@ -273,7 +278,13 @@ static int handle(struct rest_server *s, const struct api_request *q, const stru
         r = read_timeout(q, &request.timeout_s, err);
     if (r == 0 && request.row->channel && (!q->upgrade || strcasecmp(q->upgrade, "websocket") != 0))
         r = gw_error_set(err, GW_BAD_REQUEST, "%s is a websocket: the request must ask for an upgrade", t->subresource);
-    r = r < 0 ? r : ask(&request, &answer, err);
+    bool patient = r == 0 && waits_for_guest(request.row);
+    r = patient ? agents_be_patient(s->agents, err) : r;
+    if (r < 0)
+        return r;
+    r = ask(&request, &answer, err);
+    if (patient)
+        agents_heard(s->agents);
     if (r < 0)
         return r;
     if (answer.link)

@@ -3,6 +3,7 @@
 #include "agent/core/vm.h"
 #include "agent/core/vmi_status.h"
 #include "agent/network/pod_network.h"
+#include "api/meta.h"
 #include "base/str.h"
 
 static const char *pod_phase(const struct vm *vm)
@@ -52,6 +53,19 @@ static bool is_final(yyjson_val *v)
     return streq(phase, "Succeeded") || streq(phase, "Failed");
 }
 
+/* As long as QEMU has not said how the guest is, or says where a migration has left it (a restarted agent finds it so),
+ * a pause is what the VMI says. */
+static const char *paused_reason(const struct vm *vm, yyjson_val *v)
+{
+    const char *state = vm->run_state;
+    bool unclear = !state || streq(state, "postmigrate") || streq(state, "finish-migrate");
+
+    if (vm->concluded || vm->pod.paused_reason || !unclear || !condition_true(v, "Paused"))
+        return vm->concluded ? NULL : vm->pod.paused_reason;
+    return streq(json_str_or(condition_find(v, "Paused"), "/reason", ""), "PausedIOError") ? "PausedIOError"
+                                                                                           : "PausedByUser";
+}
+
 /* The owner's words only, on the VMI as the server has it now; a final phase is the last. Before the pod is up the
  * controllers speak for the VM. While QEMU moves the guest, the states that it goes through are the migration's
  * business and do not make the VM less ready. */
@@ -59,19 +73,20 @@ yyjson_mut_doc *vm_wanted_vmi(void *userdata)
 {
     struct vm *vm = userdata;
     yyjson_val *v = vm->pod.vmi ? yyjson_doc_get_root(vm->pod.vmi) : NULL;
-    const char *state = vm->run_state ? vm->run_state : "";
+    const char *state = vm->run_state ? vm->run_state : "", *paused = NULL;
 
     if (!v || vm->vmi_is_noted || !vm->pod.owner || is_final(v) || (vm->pod.step < POD_UP && !vm->concluded))
         return NULL;
+    paused = paused_reason(vm, v);
     struct vmi_report r = {
         .node = vm->core->agent->config.node,
         .pod_uid = vm->pod.uid,
         .phase = vmi_phase(vm),
         .reason = vm->end_reason,
         .message = vm->end_message,
-        .ready = vm->started && !vm->concluded && (!vm->pod.qmp || !streq(state, "prelaunch")) &&
-                 !vm->pod.paused_reason && vm->pod.step < POD_ENDED,
-        .paused_reason = vm->concluded ? NULL : vm->pod.paused_reason,
+        .ready = vm->started && !vm->concluded && (!vm->pod.qmp || !streq(state, "prelaunch")) && !paused &&
+                 vm->pod.step < POD_ENDED,
+        .paused_reason = paused,
         .vm_address = vm->pod.network ? vm->pod.network->vm_address : NULL,
         .machine = vm->pod.machine,
         .cpu = vm->pod.cpu,

@@ -3,6 +3,7 @@ import json
 import os
 import pty
 import select
+import socket
 import subprocess
 import time
 
@@ -214,6 +215,15 @@ def test_vnc_answers(machine, sub):
     viewer.send(b"\x01")
     assert b"QEMU" in viewer.read_until(b"QEMU")
     viewer.close()
+
+
+def test_vnc_of_virtctl(cluster, machine):
+    command = [str(GODWIT), "virtctl", "vnc", "vm1", "--proxy-only", "-n", machine.ns, "--kubeconfig", str(cluster.kubeconfig)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as proxy:
+        port = json.loads(proxy.stdout.readline())["port"]
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as viewer:
+            assert viewer.recv(12) == b"RFB 003.008\n"
+        assert proxy.wait(timeout=10) == 0
 
 
 def test_port_forward_of_virtctl(cluster, machine):

@@ -13,7 +13,7 @@
 #include "base/alloc.h"
 #include "base/str.h"
 #include "base/vec.h"
-#include "cli/virtctl/virtctl.h"
+#include "cli/virtctl/forward.h"
 #include "client/channel.h"
 
 #define WAITING_MAX (64UL << 10)
@@ -79,19 +79,32 @@ static int read_port(const char *word, struct port *ret, struct gw_error *err)
     return r < 0 ? gw_error_set(err, GW_BAD_REQUEST, "port \"%s\": want [tcp/][LOCAL:]PORT", word) : 0;
 }
 
-static int listen_on(const char *address, struct port *p, struct gw_error *err)
+int forward_listen(const char *address, int *port, int *ret_fd, struct gw_error *err)
 {
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)p->local)};
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)*port)};
+    socklen_t len = sizeof(at);
+    _cleanup_close_ int fd = -1;
     int on = 1;
 
     if (inet_pton(AF_INET, address, &at.sin_addr) != 1)
         return gw_error_set(err, GW_BAD_REQUEST, "--address: \"%s\" is no IPv4 address", address);
-    p->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    (void)setsockopt(p->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    if (bind(p->fd, (struct sockaddr *)&at, sizeof(at)) < 0 || listen(p->fd, 16) < 0)
-        return gw_error_errno(err, errno, "cannot listen on %s port %d", address, p->local);
-    fprintf(stderr, "forwarding tcp %s:%d to %d\n", address, p->local, p->remote);
+    fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    if (bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0 || listen(fd, 16) < 0 ||
+        getsockname(fd, (struct sockaddr *)&at, &len) < 0)
+        return gw_error_errno(err, errno, "cannot listen on %s port %d", address, *port);
+    *port = ntohs(at.sin_port);
+    *ret_fd = TAKE_FD(fd);
     return 0;
+}
+
+static int listen_on(const char *address, struct port *p, struct gw_error *err)
+{
+    int r = forward_listen(address, &p->local, &p->fd, err);
+
+    if (r == 0)
+        fprintf(stderr, "forwarding tcp %s:%d to %d\n", address, p->local, p->remote);
+    return r;
 }
 
 /* --- Connections --- */
@@ -108,18 +121,22 @@ static void drop(struct forward *f, size_t i)
     *c = f->connections.items[--f->connections.len];
 }
 
+static void join(struct forward *f, int in, int out, struct api_channel *ch)
+{
+    (void)fcntl(in, F_SETFL, fcntl(in, F_GETFL) | O_NONBLOCK);
+    (void)fcntl(out, F_SETFL, fcntl(out, F_GETFL) | O_NONBLOCK);
+    connection_vec_push(&f->connections, (struct connection){.in = in, .out = out, .channel = ch});
+}
+
 static int add(struct forward *f, int in, int out, int remote, struct gw_error *err)
 {
     _cleanup_free_ char *path = xasprintf("/apis/subresources.kubevirt.io/v1/namespaces/%s/%s/%s/portforward/%d/tcp",
                                           f->ns, f->resource, f->name, remote);
-    struct connection c = {.in = in, .out = out};
-    int r = api_channel_open(f->v->api.client, path, &c.channel, err);
+    struct api_channel *ch = NULL;
+    int r = api_channel_open(f->v->api.client, path, &ch, err);
 
-    if (r == 0) {
-        (void)fcntl(in, F_SETFL, fcntl(in, F_GETFL) | O_NONBLOCK);
-        (void)fcntl(out, F_SETFL, fcntl(out, F_GETFL) | O_NONBLOCK);
-        connection_vec_push(&f->connections, c);
-    }
+    if (r == 0)
+        join(f, in, out, ch);
     return r;
 }
 
@@ -195,6 +212,16 @@ static void turn(struct forward *f)
         if (fds.items[i].revents)
             take_caller(f, &f->ports.items[i]);
     poll_vec_done(&fds);
+}
+
+void forward_join(int fd, struct api_channel *ch)
+{
+    struct forward f = {0};
+
+    join(&f, fd, fd, ch);
+    while (f.connections.len)
+        turn(&f);
+    connection_vec_done(&f.connections);
 }
 
 static int run(struct forward *f, struct gw_error *err)

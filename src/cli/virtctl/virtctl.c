@@ -35,6 +35,7 @@ static const struct verb {
     {"console", 1, FLAG_TIMEOUT, virtctl_console, "VMI", "the guest's serial console; Ctrl+] leaves it"},
     {"port-forward", 2, FLAG_ADDRESS | FLAG_STDIO | FLAG_MORE, virtctl_port_forward, "[vm/|vmi/]NAME [LOCAL:]PORT...",
      "ports of the guest as ports of this host"},
+    {"vnc", 1, FLAG_ADDRESS | FLAG_PORT | FLAG_PROXY_ONLY, virtctl_vnc, "VMI", "the guest's screen, in a viewer"},
     {"addvolume", 1, FLAG_DRY_RUN | FLAG_VOLUME | FLAG_SERIAL | FLAG_CACHE | FLAG_PERSIST | FLAG_DISK_TYPE | FLAG_BUS,
      virtctl_add_volume, "VM --volume-name NAME", "plug a claim into a running virtual machine"},
     {"removevolume", 1, FLAG_DRY_RUN | FLAG_VOLUME | FLAG_PERSIST, virtctl_remove_volume, "VM --volume-name NAME",
@@ -62,7 +63,9 @@ enum {
     CACHE,
     PERSIST,
     DISK_TYPE,
-    BUS
+    BUS,
+    PROXY_ONLY,
+    PORT
 };
 
 static const struct option options[] = {
@@ -87,6 +90,8 @@ static const struct option options[] = {
     {"persist", optional_argument, NULL, PERSIST},
     {"disk-type", required_argument, NULL, DISK_TYPE},
     {"bus", required_argument, NULL, BUS},
+    {"proxy-only", optional_argument, NULL, PROXY_ONLY},
+    {"port", required_argument, NULL, PORT},
     {0},
 };
 
@@ -99,7 +104,8 @@ void usage_virtctl(FILE *out)
     }
     fputs("\nstart [--paused], stop and restart [--force --grace-period=0], migrate [--addedNodeSelector "
           "KEY=VALUE,...],\n"
-          "expand [-o yaml|json], version [--client]; what changes something takes --dry-run.\n",
+          "vnc [--proxy-only --address ADDRESS --port PORT], expand [-o yaml|json], version [--client];\n"
+          "what changes something takes --dry-run.\n",
           out);
 }
 
@@ -197,6 +203,8 @@ static int take(struct virtctl *v, struct line *line, int c, struct gw_error *er
         {TIMEOUT, FLAG_TIMEOUT, &v->timeout, NULL, "timeout"},
         {ADDRESS, FLAG_ADDRESS, &v->address, NULL, "address"},
         {STDIO, FLAG_STDIO, NULL, &v->stdio, "stdio"},
+        {PROXY_ONLY, FLAG_PROXY_ONLY, NULL, &v->proxy_only, "proxy-only"},
+        {PORT, FLAG_PORT, &v->port, NULL, "port"},
         {VOLUME, FLAG_VOLUME, &v->volume, NULL, "volume-name"},
         {SERIAL, FLAG_SERIAL, &v->serial, NULL, "serial"},
         {CACHE, FLAG_CACHE, &v->cache, NULL, "cache"},
@@ -220,9 +228,10 @@ static int take(struct virtctl *v, struct line *line, int c, struct gw_error *er
 static const char *name_of_flag(unsigned flags)
 {
     static const char *const names[] = {
-        "--dry-run",     "--paused", "--force",  "--grace-period", "--addedNodeSelector", "--client",
-        "--vm",          "--file",   "--output", "--timeout",      "--address",           "--stdio",
-        "--volume-name", "--serial", "--cache",  "--persist",      "--disk-type",         "--bus"};
+        "--dry-run", "--paused",    "--force",       "--grace-period", "--addedNodeSelector",
+        "--client",  "--vm",        "--file",        "--output",       "--timeout",
+        "--address", "--stdio",     "--volume-name", "--serial",       "--cache",
+        "--persist", "--disk-type", "--bus",         "--proxy-only",   "--port"};
     size_t i = 0;
 
     while (!(flags & (1u << i)))

@@ -23,7 +23,9 @@ enum virtctl_flag {
     FLAG_PERSIST = 1 << 15,
     FLAG_DISK_TYPE = 1 << 16,
     FLAG_BUS = 1 << 17,
-    FLAG_MORE = 1 << 18, /* no option: takes any number of further arguments */
+    FLAG_PROXY_ONLY = 1 << 18,
+    FLAG_PORT = 1 << 19,
+    FLAG_MORE = 1 << 20, /* no option: takes any number of further arguments */
 };
 
 /* One call of it. Texts belong to argv. */
@@ -33,9 +35,9 @@ struct virtctl {
     const char *verb;
     char **args; /* as many as the verb takes */
     size_t n_args;
-    bool dry_run, paused, force, client_only, stdio, persist;
+    bool dry_run, paused, force, client_only, stdio, persist, proxy_only;
     const char *grace_period, *selector, *vm, *file, *output, *timeout, *address; /* NULL: not given */
-    const char *volume, *serial, *cache, *disk_type, *bus;                        /* the same */
+    const char *volume, *serial, *cache, *disk_type, *bus, *port;                 /* the same */
 };
 
 /* 0 after printing what there is to say, or negative with the whole text for the user in err. */
@@ -44,7 +46,7 @@ typedef int virtctl_fn(struct virtctl *v, struct gw_error *err);
 virtctl_fn virtctl_start, virtctl_stop, virtctl_restart, virtctl_migrate, virtctl_migrate_cancel,
     virtctl_evacuate_cancel;
 virtctl_fn virtctl_pause, virtctl_unpause, virtctl_soft_reboot, virtctl_reset, virtctl_guest_info;
-virtctl_fn virtctl_console, virtctl_port_forward;
+virtctl_fn virtctl_console, virtctl_port_forward, virtctl_vnc;
 virtctl_fn virtctl_add_volume, virtctl_remove_volume;
 virtctl_fn virtctl_version, virtctl_expand;
 

@@ -4,18 +4,13 @@
  * (VMI_UNFREEZE_AT), before the guest hears of it: a restarted agent finds it, and after a migration the target's agent
  * does. KubeVirt refuses to freeze a guest that migrates, and so do we; one that is frozen may migrate, as there, but
  * its thaw goes along. A freeze whose outcome is unknown is undone at once. */
-#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "agent/core/guest_status.h"
 #include "agent/guest/answers.h"
 #include "agent/guest/talk.h"
 #include "base/alloc.h"
-#include "base/clock.h"
-#include "base/fs.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "client/events.h"
@@ -24,93 +19,6 @@
 #define AGAIN_MS 5000
 #define DOING "Failed to freeze VMI"
 #define UNDOING "Failed to unfreeze VMI"
-
-/* --- The time of the thaw --- */
-
-static char *note_path(const struct pod *p)
-{
-    return xasprintf("%s/freeze.json", p->dir);
-}
-
-static int write_note(const struct pod *p, int64_t wall_ms, struct gw_error *err)
-{
-    _cleanup_free_ char *path = note_path(p);
-    _cleanup_mut_doc_ yyjson_mut_doc *d = json_object();
-
-    if (!wall_ms)
-        return unlink(path) < 0 && errno != ENOENT ? gw_error_errno(err, errno, "%s", path) : 0;
-    json_set_int(d, "/unfreezeMs", wall_ms);
-    return json_save(path, d, 0600, err);
-}
-
-static void set_time(struct talk *t, int64_t wall_ms)
-{
-    char text[CLOCK_TEXT_MAX];
-
-    if (!wall_ms)
-        t->unfrozen_ms = t->unfreeze_ms;
-    t->unfreeze_ms = wall_ms;
-    t->unfreeze_again_ms = 0;
-    if (wall_ms)
-        json_set_str(t->facts, "/unfreezeAt", clock_format(wall_ms, text));
-    else
-        json_set(t->facts, "/unfreezeAt", yyjson_mut_null(t->facts));
-    talk_publish(t);
-}
-
-/* Durable before anybody goes by it. */
-static int freeze_until(struct talk *t, struct pod *p, int64_t wall_ms, struct gw_error *err)
-{
-    int r = write_note(p, wall_ms, err);
-
-    if (r < 0)
-        return r;
-    set_time(t, wall_ms);
-    talk_schedule(t);
-    return 0;
-}
-
-static void forget_time(struct talk *t)
-{
-    struct pod *p = talk_pod(t);
-    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
-
-    if (p && t->unfreeze_ms && freeze_until(t, p, 0, &err) < 0)
-        log_failure(-1, &err, "pod %s", t->uid);
-}
-
-static int64_t noted(struct pod *p)
-{
-    _cleanup_free_ char *path = note_path(p);
-    _cleanup_doc_ yyjson_doc *doc = NULL;
-
-    return json_load(path, 4096, &doc, NULL) < 0 ? 0 : json_int(yyjson_doc_get_root(doc), "/unfreezeMs", 0);
-}
-
-static int64_t announced(const struct pod *p)
-{
-    const char *text =
-        p->vmi ? json_key_str(yyjson_doc_get_root(p->vmi), "/metadata/annotations", VMI_UNFREEZE_AT) : NULL;
-
-    return text ? MAX(clock_parse(text), 0) : 0;
-}
-
-/* What is announced may be what we have just taken back. */
-void freeze_recall(struct talk *t, struct pod *p)
-{
-    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
-    int64_t wall_ms = 0;
-
-    if (t->unfreeze_ms || !p->owner)
-        return;
-    if (!t->note_read)
-        wall_ms = noted(p);
-    t->note_read = true;
-    if (!wall_ms && announced(p) != t->unfrozen_ms)
-        wall_ms = announced(p);
-    if (wall_ms && freeze_until(t, p, wall_ms, &err) < 0)
-        log_failure(-1, &err, "pod %s", t->uid);
-}
 
 static void set_freeze(struct talk *t, const char *status)
 {
@@ -121,7 +29,7 @@ static void set_freeze(struct talk *t, const char *status)
 void freeze_over(struct talk *t)
 {
     set_freeze(t, "thawed");
-    forget_time(t);
+    freeze_forget_time(t);
 }
 
 /* --- Thawing: asked for, or due --- */
@@ -214,7 +122,7 @@ static void on_freeze(void *userdata, yyjson_val *result, const struct ga_fault 
         if (may_be_frozen && p)
             (void)freeze_until(t, p, env_wall_ms(t->services->agent->env), NULL);
         else
-            forget_time(t);
+            freeze_forget_time(t);
         if (fault && p)
             pod_event(p, EVENT_WARNING, "FreezeError", DOING ": %s", answer_clean(fault->text, why, sizeof(why)));
         if (fault)
@@ -228,11 +136,11 @@ static void on_freeze(void *userdata, yyjson_val *result, const struct ga_fault 
 /* The guest is asked when the server has the time of its thaw, so that a migration cannot outrun it. */
 static void proceed(struct errand *e, const struct pod *p)
 {
-    if (e->until_ms && announced(p) != e->until_ms)
+    if (e->until_ms && freeze_announced(p) != e->until_ms)
         return;
     e->waits = false;
     if (guest_is_migrating(p)) {
-        forget_time(e->talk);
+        freeze_forget_time(e->talk);
         errand_end(e, 500, NULL, "failed to freeze VMI, VMI is currently during migration");
         return;
     }

@@ -102,9 +102,19 @@ void errands_drop(struct guest_services *g, const struct talk *t);
 /* The server has something new of the VMI: what a freeze waits for may be there. */
 void freeze_look(struct guest_services *g, struct pod *p);
 
-/* The note of an earlier life, or what came along with the guest. */
-void freeze_recall(struct talk *t, struct pod *p);
 /* Thaws what is due; returns when that is to be looked at again, monotonic; INT64_MAX: never. */
 int64_t freeze_run(struct talk *t, int64_t now);
 /* A guest that was reset has thawed. */
 void freeze_over(struct talk *t);
+
+/* --- freeze_time.c --- */
+
+/* The note of an earlier life, or what came along with the guest. */
+void freeze_recall(struct talk *t, struct pod *p);
+/* The guest is to be thawed at that time (wall clock; 0: no more), whatever becomes of who wanted it frozen. Noted
+ * durably, then told to the server. */
+int freeze_until(struct talk *t, struct pod *p, int64_t wall_ms, struct gw_error *err);
+/* It has thawed. */
+void freeze_forget_time(struct talk *t);
+/* What the server has of it. */
+int64_t freeze_announced(const struct pod *p);

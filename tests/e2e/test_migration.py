@@ -1,10 +1,12 @@
 """Live migration: memory, disks, address and connections go over whole. What is killed on the way: test_faults.py."""
+import contextlib
 import json
 import time
 
 import moves
 import pytest
 from cluster import ECHO, EMPTY_DISK, GODWIT, CommandError, run, wait_for
+from guest import GuestError
 
 def shared_disk(cluster, ns, name="shared"):
     """A claim that all nodes reach, as a (name, volume source) pair."""
@@ -21,17 +23,45 @@ def write_everywhere(guest, *disks, memory="48", rate="10"):
         guest.ask(f"journal-start {disk} 20" + (" 48" if disk == "system" else ""))
 
 
+def writes_to(guest, name):
+    with contextlib.suppress(GuestError):
+        return guest.ask(f"journal-start {name} 20") is not None
+
+
 def verify(guest, *disks):
     assert guest.values("memory-verify")["bad"] == 0
     for disk in disks:
         assert guest.values(f"journal-verify {disk}")["missing"] == 0
 
 
+def plug(cluster, machine, name):
+    """virtctl addvolume; returns the volume's status once the guest has the disk."""
+    run(GODWIT, "virtctl", "addvolume", machine.name, f"--volume-name={name}", "-n", machine.ns, "--kubeconfig",
+        cluster.kubeconfig)
+    wait_for(f"{name} is plugged", lambda: volume_status(machine, name).get("phase") == "Ready", 20)
+    return volume_status(machine, name)
+
+
+def unplug(cluster, machine, name):
+    run(GODWIT, "virtctl", "removevolume", machine.name, f"--volume-name={name}", "-n", machine.ns, "--kubeconfig",
+        cluster.kubeconfig)
+    wait_for(f"{name} is unplugged", lambda: not volume_status(machine, name), 20)
+
+
+def volume_status(machine, name):
+    return next((v for v in machine.vmi["status"].get("volumeStatus", []) if v["name"] == name), {})
+
+
 def test_there_and_back(cluster, ns, vm, probe):
+    """One of the disks is plugged while the VM runs, and taken from it behind the second move."""
     machine = vm(disks=[("scratch", EMPTY_DISK), shared_disk(cluster, ns)])
+    shared_disk(cluster, ns, "plugged")
     disks = ("system", "scratch", "shared")
     guest = machine.guest()
+    assert plug(cluster, machine, "plugged")["target"] == "sda"
     write_everywhere(guest, *disks)
+    wait_for("the guest has the disk", lambda: writes_to(guest, "plugged"), 10)
+    disks += ("plugged",)
     boot_id, address, home = guest.values("info")["boot_id"], machine.address, machine.node
     watching = probe("node1", "udp", address=address, interval=5)
     for _ in range(2):
@@ -47,6 +77,10 @@ def test_there_and_back(cluster, ns, vm, probe):
         verify(guest, *disks)
     found = watching.stop()
     assert machine.node == home
+    guest.ask("journal-stop plugged")
+    unplug(cluster, machine, "plugged")
+    cluster.delete("pvc", "plugged", ns)  # nobody has it any more
+    verify(guest, "scratch")
     assert found["received"] > 100 and found["gap_ms"] < 3000, found
 
 

@@ -5,6 +5,7 @@ import pathlib
 import random
 import re
 import signal
+import socket
 import subprocess
 import time
 
@@ -112,6 +113,77 @@ def test_lives_on_when_its_agent_restarts_and_stops_gracefully(lab, vmi):
     lab.delete("pod", vmi.pod["metadata"]["name"], wait=False)
     vmi.wait_phase("Succeeded")
     assert vmi.status["reason"] == "guest-shutdown"
+
+
+def claim(lab, name: str):
+    lab.create({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name},
+                "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "16Mi"}}}})
+
+
+def ask_volume(lab, vmi, verb, name, bus="scsi"):
+    """addvolume or removevolume of an instance that has no VM."""
+    body = {"name": name}
+    if verb == "addvolume":
+        body |= {"disk": {"disk": {"bus": bus}, "serial": name},
+                 "volumeSource": {"persistentVolumeClaim": {"claimName": name}}}
+    path = f"/apis/subresources.kubevirt.io/v1/namespaces/default/virtualmachineinstances/{vmi.name}/{verb}"
+    lab.kubectl("replace", "--raw", path, "-f", "-", text=json.dumps(body))
+
+
+def volume(vmi, name) -> dict:
+    return next((v for v in vmi.status.get("volumeStatus", []) if v["name"] == name), {})
+
+
+def hot_in_qemu(vmi) -> tuple:
+    """Devices, block nodes and descriptors of hot disks, as QEMU has them."""
+    with socket.socket(socket.AF_UNIX) as s:
+        back = os.getcwd()
+        os.chdir(vmi.dir / "run")  # the path may be too long for a socket's address
+        try:
+            s.connect("qmp-tools.sock")
+        finally:
+            os.chdir(back)
+        lines = s.makefile("rw")
+
+        def ask(command, **arguments):
+            lines.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
+            lines.flush()
+            while True:
+                answer = json.loads(lines.readline())
+                if "return" in answer:
+                    return answer["return"]
+
+        lines.readline()
+        ask("qmp_capabilities")
+        devices = [d["name"] for d in ask("qom-list", path="/machine/peripheral") if d["name"].startswith("hot-")]
+        nodes = [n["node-name"] for n in ask("query-named-block-nodes", flat=True) if n["node-name"].startswith("hot-")]
+        return sorted(devices), sorted(nodes), len(ask("query-fdsets"))
+
+
+NONE_HOT = ([], [], 0)
+
+
+def test_disks_come_and_go_while_agents_are_killed(lab, vmi):
+    """On both buses, with an agent that is killed at some moment on the way."""
+    vmi.wait_phase("Running")
+    guest = vmi.guest()
+    for bus, place in ("scsi", "sdb"), ("virtio", "vdb"):
+        name = f"{vmi.name}-{bus}"
+        claim(lab, name)
+        ask_volume(lab, vmi, "addvolume", name, bus)
+        time.sleep(random.random() * 0.15)
+        restart_agent(lab)
+        wait_for("it is plugged", lambda: volume(vmi, name).get("phase") == "Ready", 20)
+        assert volume(vmi, name)["target"] == place
+        assert hot_in_qemu(vmi) == ([f"hot-{place}-dev"], [f"hot-{place}", f"hot-{place}-file"], 1)
+        wait_for("the guest writes to it", lambda: "ok" in guest.ask_once(f"journal-start {name} 20", 10), 10)
+        guest.ask(f"journal-stop {name}")
+        ask_volume(lab, vmi, "removevolume", name)
+        time.sleep(random.random() * 0.15)
+        restart_agent(lab)
+        wait_for("it is unplugged", lambda: not volume(vmi, name), 30)
+        assert hot_in_qemu(vmi) == NONE_HOT
+        lab.delete("pvc", name)
 
 
 def test_qemu_that_died_while_the_agent_was_away(lab, vmi):

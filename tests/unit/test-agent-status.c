@@ -175,6 +175,61 @@ static void test_changes_are_small(void **state)
     qemu_facts_free(f);
 }
 
+static char hot_definition[] = "{\"disk\":{\"name\":\"h\",\"disk\":{\"bus\":\"scsi\"}},\"volume\":{\"name\":\"h\","
+                               "\"persistentVolumeClaim\":{\"claimName\":\"c\",\"hotpluggable\":true}}}";
+
+/* What is said of a hot disk in that phase, and of a volume that waits. */
+static yyjson_doc *hot_status(const char *vmi_text, enum disk_phase phase, const struct volume_report *more)
+{
+    struct qemu_facts *f = facts("");
+    struct disk hot = {.name = "h", .target = "sdb", .hot = true, .shared = true, .phase = phase, .definition = hot_definition};
+    const struct disk_vec disks = {&hot, 1, 1};
+    struct volume_report one = more ? *more : (struct volume_report){0};
+    const struct volume_report_vec reports = {&one, more ? 1 : 0, 1};
+    struct vmi_report r = report(f);
+    _cleanup_doc_ yyjson_doc *vmi = json(vmi_text);
+
+    r.disks = &disks;
+    r.volumes = &reports;
+    r.monotonic_ms = 20000;
+    _cleanup_mut_doc_ yyjson_mut_doc *patch = vmi_status_patch(yyjson_doc_get_root(vmi), &r);
+    yyjson_doc *after = apply(yyjson_doc_get_root(vmi), patch);
+    if (json_mut_at(patch, "/status/volumeStatus")) /* a list is replaced whole: never over somebody's newer one */
+        assert_non_null(json_mut_str(patch, "/metadata/resourceVersion"));
+    qemu_facts_free(f);
+    return after;
+}
+
+#define RUNNING "{'metadata':{'name':'v','resourceVersion':'7'},'spec':{},'status':{'phase':'Running'%s}}"
+
+static void test_hot_volumes(void **state)
+{
+    static char name[] = "w", reason[] = "PVCNotReady", message[] = "claim w is not there", h[] = "h";
+    const struct volume_report waits = {.name = name, .reason = reason, .message = message};
+    const struct volume_report stuck = {.name = h, .unplug_ms = 5000};
+    _cleanup_free_ char *idle = xasprintf(RUNNING, "");
+    _cleanup_free_ char *moving = xasprintf(RUNNING, ",'migrationState':{'handover':{'epoch':1}}");
+    _cleanup_doc_ yyjson_doc *plugging = hot_status(idle, DISK_PLUGGING, &waits), *ready = hot_status(idle, DISK_READY, NULL);
+    _cleanup_doc_ yyjson_doc *leaving = hot_status(idle, DISK_DETACHING, &stuck), *open = hot_status(moving, DISK_READY, NULL);
+    yyjson_val *v = json_at(yyjson_doc_get_root(plugging), "/status/volumeStatus");
+
+    assert_string_equal(json_str(v, "/0/phase"), "MountedToPod");
+    assert_string_equal(json_str(v, "/0/target"), "sdb");
+    assert_string_equal(json_str(v, "/0/reason"), "VolumeMountedToPod");
+    assert_string_equal(json_str(v, "/0/message"), "Volume h has been mounted in virt-launcher pod");
+    assert_string_equal(json_str(v, "/0/hotplugVolume/disk/disk/bus"), "scsi");
+    assert_string_equal(json_str(v, "/0/persistentVolumeClaimInfo/claimName"), "c");
+    assert_string_equal(json_str(v, "/1/name"), "w");
+    assert_string_equal(json_str(v, "/1/phase"), "Pending");
+    assert_string_equal(json_str(v, "/1/target"), "");
+    assert_string_equal(json_str(v, "/1/message"), "claim w is not there");
+    assert_string_equal(json_str(yyjson_doc_get_root(ready), "/status/volumeStatus/0/message"),
+                        "Successfully attach hotplugged volume h to VM");
+    assert_string_equal(condition(yyjson_doc_get_root(ready), "LiveMigratable", "status"), "True");
+    assert_string_equal(condition(yyjson_doc_get_root(leaving), "LiveMigratable", "reason"), "HotplugNotLiveMigratable");
+    assert_null(json_at(yyjson_doc_get_root(open), "/status/volumeStatus")); /* a migration's target goes by it */
+}
+
 static void assert_blocked(const char *vmi_text, bool shared, const char *facts_extra, int major, const char *reason)
 {
     struct qemu_facts *f = facts(facts_extra);
@@ -313,6 +368,7 @@ int main(void)
         cmocka_unit_test(test_difference),
         cmocka_unit_test(test_a_running_vm),
         cmocka_unit_test(test_changes_are_small),
+        cmocka_unit_test(test_hot_volumes),
         cmocka_unit_test(test_what_hinders_a_migration),
         cmocka_unit_test(test_migration_method),
         cmocka_unit_test(test_pods),

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
-"""./dev soak [MINUTES]: first twenty moves of a VM while everything of it is in use; then migrations without end, most of
-them with something killed at a random moment. The table of what came of it goes to docs/results/.
+"""./dev soak [MINUTES]: first ten minutes of fuzzing (--fuzz-minutes) for each parser of what clients send; then twenty
+moves of a VM while everything of it is in use; then migrations without end, most of them with something killed at a random
+moment. The table of what came of it goes to docs/results/. MINUTES 0 is the fuzzing alone, --fuzz-minutes 0 the rest alone.
 
 A guest may be lost only where physics leaves nothing: when the QEMU that ran it (or its launcher) was the one killed. All
 else is a violation: a guest that is gone or damaged, a migration that does not end, a second QEMU that stays."""
@@ -27,6 +28,8 @@ VICTIMS = ["nothing", "source agent", "target agent", "both agents", "server", "
 RATES = [None, "24Mi"]  # unlimited, and slow enough for most kills to hit the copy
 LONGEST_COPY_S = 6.0
 FINAL_S = 150
+# HTTP (the server, targets and media types, whole requests of the API), and what requests bring.
+FUZZED = ["http", "http-uri", "rest", "protobuf", "patch", "selector", "websocket"]
 
 
 class Violation(Exception):
@@ -144,10 +147,38 @@ def twenty_moves(cluster: Cluster) -> str:
     return moves.summary(made) + "; memory, disks and connections were whole"
 
 
-def write_table(counts: dict, violations: list, minutes: float, seed: int, travel: str) -> str:
+def fuzz(minutes: float) -> list:
+    """A line for each harness, ending in "ok" or "FAILED"."""
+    if minutes <= 0:
+        return []
+    run(TOP / "tools/build.sh", "asan", timeout=3600)
+    seconds = round(minutes * 60)
+    done = run(TOP / "tools/fuzz.py", ",".join(FUZZED), seconds, check=False, timeout=(seconds + 60) * len(FUZZED))
+    print(done.stdout + done.stderr, flush=True)
+    return done.stdout.splitlines() or [f"fuzz: {done.stderr.strip()}: FAILED"]
+
+
+def heading() -> tuple:
+    """Date and commit, and the first lines."""
     commit = run("git", "-C", TOP, "rev-parse", "--short", "HEAD").stdout.strip()
     today = datetime.date.today().isoformat()
-    lines = [f"# Soak of {today}, commit {commit}", "",
+    return f"{today}-{commit}", [f"# Soak of {today}, commit {commit}", ""]
+
+
+def write(name: str, lines: list):
+    path = TOP / f"docs/results/soak-{name}.md"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("\n".join(lines) + "\n")
+    print(path.read_text())
+
+
+def fuzz_lines(fuzzed: list) -> list:
+    return ["Fuzzing under ASan and UBSan, inputs tried by each harness:", "", *(f"- {line}" for line in fuzzed), ""] if fuzzed else []
+
+
+def write_table(counts: dict, violations: list, minutes: float, seed: int, travel: str, fuzzed: list):
+    name, lines = heading()
+    lines += [*fuzz_lines(fuzzed),
              f"With everything in use and nothing killed: {travel}.", "",
              f"{sum(sum(c.values()) for c in counts.values())} migrations in {minutes:.0f} minutes, seed {seed}; "
              "kills at a random moment of each.", "", "| killed | runs | moved | stayed | lost | violations |", "|---|---|---|---|---|---|"]
@@ -155,18 +186,26 @@ def write_table(counts: dict, violations: list, minutes: float, seed: int, trave
         c = counts[victim]
         lines.append(f"| {victim} | {sum(c.values())} | {c['moved']} | {c['stayed']} | {c['lost']} | {c['violation']} |")
     lines += ["", "Lost: the QEMU that ran the guest was the one killed."] + [f"- violation: {v}" for v in violations]
-    path = TOP / f"docs/results/soak-{today}-{commit}.md"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text("\n".join(lines) + "\n")
-    print(path.read_text())
-    return str(path)
+    write(name, lines)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="./dev soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("minutes", nargs="?", type=float, default=60)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
+    parser.add_argument("--fuzz-minutes", type=float, default=10, help="for each harness")
     options = parser.parse_args()
+    fuzzed = fuzz(options.fuzz_minutes)
+    failed = any(line.endswith("FAILED") for line in fuzzed)
+    if options.minutes <= 0:
+        name, lines = heading()
+        write(name, lines + fuzz_lines(fuzzed))
+        return 1 if failed else 0
+    return 1 if migrations(options, fuzzed) or failed else 0
+
+
+def migrations(options, fuzzed: list) -> list:
+    """The violations."""
     counts, violations = collections.defaultdict(collections.Counter), []
     cluster = Cluster(pathlib.Path(tempfile.mkdtemp(prefix="godwit-soak-")))
     soak, begin, travel = Soak(cluster, options.seed), time.monotonic(), "not come to an end"
@@ -198,8 +237,8 @@ def main() -> int:
         cluster.down(purge=not violations)
         if not violations:  # otherwise the logs stay
             shutil.rmtree(cluster.dir, ignore_errors=True)
-    write_table(counts, violations, (time.monotonic() - begin) / 60, options.seed, travel)
-    return 1 if violations else 0
+    write_table(counts, violations, (time.monotonic() - begin) / 60, options.seed, travel, fuzzed)
+    return violations
 
 
 sys.exit(main())

@@ -62,18 +62,6 @@ struct index_values {
     bool remove;
 };
 
-static void unpack(struct cache *c, struct entry *e)
-{
-    char *text;
-
-    if (!e->packed_len)
-        return;
-    text = packer_unpack(c->packer, e->text, e->packed_len, e->len);
-    free(e->text);
-    e->text = text;
-    e->packed_len = 0;
-}
-
 /* Its decoded form, for the caller alone. */
 static yyjson_doc *decode(struct cache *c, const struct entry *e)
 {
@@ -103,8 +91,7 @@ static yyjson_val *entry_obj(struct cache *c, struct entry *e)
         return NULL;
     e->read = true;
     if (!e->doc) {
-        unpack(c, e);
-        e->doc = yyjson_read(e->text, e->len, 0);
+        e->doc = decode(c, e);
         entry_vec_push(&c->awake, e);
         if (c->awake.len == 1 || c->awake.len == CACHE_CROWDED)
             c->woke(c->userdata, c->awake.len == CACHE_CROWDED);

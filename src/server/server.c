@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 
@@ -319,6 +320,17 @@ static void set_up_malloc(void)
     (void)mallopt(M_TRIM_THRESHOLD, 4 << 20);
 }
 
+/* Each connection takes one descriptor, and the usual soft limit of 1,024 is that of programs that use select(). */
+static void raise_descriptors(void)
+{
+    struct rlimit l;
+
+    if (getrlimit(RLIMIT_NOFILE, &l) < 0)
+        return;
+    l.rlim_cur = l.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &l);
+}
+
 static void block_signals(void)
 {
     sigset_t set;
@@ -335,6 +347,7 @@ int server_run(const struct server_config *config, struct gw_error *err)
     struct server s = {.config = config};
     int r;
 
+    raise_descriptors();
     set_up_malloc(); /* before there are threads, as the next one */
     block_signals();
     r = sd_event_new(&s.loop);

@@ -1,8 +1,9 @@
 """The API bench: a real `godwit server` with its controllers, asked over HTTPS with client certificates by load-api, on the
-same machine. VMs run as far as they can without agents: VMI, launcher pod, binding to one of 100 nodes whose heartbeats and
-watches load-api makes.
+same machine. VMs run as far as they can without agents: VMI, launcher pod, binding to one of 100 nodes (or 3, for a small
+cluster at rest) whose heartbeats and watches load-api makes.
 
 CPU is the whole server's, controllers included, by /proc/PID/stat; memory is VmRSS."""
+import contextlib
 import json
 import os
 import pathlib
@@ -15,7 +16,7 @@ import time
 from server import Server
 
 LOAD = pathlib.Path(os.environ.get("GODWIT_BUILD", pathlib.Path(__file__).resolve().parents[2] / "build/gcc")) / "tests/bench/load-api"
-NODES, WATCHERS = 100, 1000
+NODES, FEW_NODES, FEW_VMS, WATCHERS = 100, 3, 100, 1000
 STEPS = tuple(int(step) for step in os.environ.get("BENCH_VMS", "100 1000 10000").split())
 REST_S = 5
 SETTLE_MAX_S = 120
@@ -110,20 +111,46 @@ def header(title: str, *columns):
     print(f"\n{title}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}", flush=True)
 
 
-def agents(bench: ApiBench) -> list:
+def agents(bench: ApiBench, nodes: int) -> list:
     """What agents at rest do: each renews its Lease every ten seconds, and watches its pods and its VMIs."""
     pods, vmis = "/api/v1/pods?watch=1&fieldSelector=spec.nodeName%3Dnode-%u", f"{ALL_VMIS}?watch=1&labelSelector=kubevirt.io%2FnodeName%3Dnode-%u"
-    renewal = {"method": "PATCH", "type": MERGE, "body": {"spec": {"renewTime": "%d"}}, "rate": NODES // 10}
-    commands = [bench.command(f"{LEASES}/node-%u", watch=pods, wrap=NODES, watchers=NODES, seconds=FOR_EVER, **renewal),
-                bench.command("/livez", watch=vmis, rate=1, watchers=NODES, seconds=FOR_EVER)]
+    renewal = {"method": "PATCH", "type": MERGE, "body": {"spec": {"renewTime": "%d"}}, "rate": max(1, nodes // 10)}
+    commands = [bench.command(f"{LEASES}/node-%u", watch=pods, wrap=nodes, watchers=nodes, seconds=FOR_EVER, **renewal),
+                bench.command("/livez", watch=vmis, rate=1, watchers=nodes, seconds=FOR_EVER)]
     return [subprocess.Popen(command, stdout=subprocess.DEVNULL) for command in commands]
 
 
-def make_nodes(bench: ApiBench):
-    many = {"limit": NODES, "connections": 8, "seconds": 60}
+def make_nodes(bench: ApiBench, nodes: int):
+    many = {"limit": nodes, "connections": min(8, nodes), "seconds": 60}
     bench.load("/api/v1/nodes", method="POST", body=NODE, **many)
     bench.load("/api/v1/nodes/node-%u/status", method="PATCH", type=MERGE, body=NODE_STATUS, **many)
     bench.load(LEASES, method="POST", body={"metadata": {"name": "node-%u"}, "spec": {"holderIdentity": "node-%u", "renewTime": "%d"}}, **many)
+
+
+@contextlib.contextmanager
+def cluster(nodes: int):
+    """A server with nothing stored, and then that many nodes; gives the bench and the figures before."""
+    with tempfile.TemporaryDirectory(prefix="godwit-bench-") as folder:
+        server, children = Server(pathlib.Path(folder)), []
+        server.start()
+        try:
+            bench = ApiBench(server)
+            empty = bench.at_rest("nothing stored")
+            make_nodes(bench, nodes)
+            children = agents(bench, nodes)
+            yield bench, empty
+        finally:
+            for child in children:
+                child.terminate()
+                child.wait()
+            server.stop()
+
+
+def small() -> str:
+    with cluster(FEW_NODES) as (bench, _):
+        bench.load(VMS, method="POST", body=VM, limit=FEW_VMS, connections=16, seconds=60)
+        bench.settle(FEW_VMS)
+        return bench.at_rest(f"{FEW_VMS} VMs, {FEW_NODES} agents")
 
 
 def grow(bench: ApiBench, figures: list):
@@ -156,33 +183,18 @@ def fan_out(bench: ApiBench):
                      watch=f"{CONFIGMAPS}?watch=1&fieldSelector=metadata.name%3Dfan")
 
 
-def run(bench: ApiBench):
-    memory = [bench.at_rest("nothing stored")]
-    make_nodes(bench)
-    children = agents(bench)
-    try:
+def bench_api(_rounds: int):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192))
+    few = small()
+    with cluster(NODES) as (bench, empty):
+        memory = [empty, few]
         header("Requests", "request", "at once", "per second", "p50 ms", "p99 ms", "server CPU ms each", "MB/s", "resident MB")
         grow(bench, memory)
         single(bench, STEPS[-1])
         bench.load(CONFIGMAPS, method="POST", body={"metadata": {"name": "fan"}}, limit=1)
         events = fan_out(bench)
         memory.append(bench.at_rest("after all of it"))
-    finally:
-        for child in children:
-            child.terminate()
-            child.wait()
     header("Watch", "watchers", "events per second", "p50 ms", "p99 ms")
     print(f"| {WATCHERS:,} | {events['events'] / events['seconds']:,.0f} | {events['event_p50']:.2f} | {events['event_p99']:.2f} |")
     header("The server with nothing to answer but agents", "state", "resident MB", "CPU %")
     print("\n".join(memory))
-
-
-def bench_api(_rounds: int):
-    resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192))
-    with tempfile.TemporaryDirectory(prefix="godwit-bench-") as folder:
-        server = Server(pathlib.Path(folder))
-        server.start()
-        try:
-            run(ApiBench(server))
-        finally:
-            server.stop()

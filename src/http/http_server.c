@@ -173,13 +173,21 @@ static int on_wake(sd_event_source *source, int fd, uint32_t events, void *userd
     return 0;
 }
 
+/* MHD's epoll set is edge-triggered: an end of the stream that came together with bytes it does not see. */
+static bool has_left(const struct http_connection *c)
+{
+    char byte;
+
+    return recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 static int on_janitor(sd_event_source *source, uint64_t usec, void *userdata)
 {
     struct http_server *s = userdata;
     int64_t now = clock_monotonic_ms();
 
     for (struct http_connection *c = s->connections; c; c = c->next)
-        if (c->deadline_ms && c->deadline_ms < now)
+        if (c->deadline_ms && (c->deadline_ms < now || has_left(c)))
             (void)shutdown(c->fd, SHUT_RDWR); /* MHD sees the end and closes */
     (void)sd_event_source_set_time_relative(source, JANITOR_US);
     return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);

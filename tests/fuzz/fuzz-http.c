@@ -3,6 +3,7 @@
  * never exceeds the limit. Streams and upgrades are tried by their targets. */
 #include <arpa/inet.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -81,20 +82,29 @@ static sd_event *start(void)
     return loop;
 }
 
-/* From many addresses in turn: a connection that the server ends first keeps its pair of ports for a minute. */
+/* From many addresses, since a pair of ports rests after a connection that both sides have ended; where the system has none
+ * to give for a moment, it is asked again. */
 static int dial(void)
 {
     static uint32_t number;
     struct sockaddr_in from = {.sin_family = AF_INET}, to = {.sin_family = AF_INET};
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    struct linger hard = {1, 0};
 
-    from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1 + number++ % 60000);
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     to.sin_port = htons(http_server_port(server));
-    if (fd < 0 || bind(fd, (struct sockaddr *)&from, sizeof(from)) < 0 ||
-        connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0)
-        abort();
-    return fd;
+    for (int i = 0; i < 1000; i++) {
+        int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+        from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1 + number++ % 60000);
+        (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
+        if (bind(fd, (struct sockaddr *)&from, sizeof(from)) == 0 && connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0)
+            return fd;
+        if (i == 0)
+            perror("fuzz-http: dial");
+        close(fd);
+        usleep(10000);
+    }
+    abort();
 }
 
 /* Until the server has nothing to do. */

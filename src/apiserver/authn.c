@@ -240,6 +240,8 @@ int authn_chain(const struct authn *a, const struct pki_der *chain, size_t n, in
     add_authenticated(who);
     who->expires_ms = info.not_after_ms;
     who->trusted = clients->number;
+    who->of_old =
+        clients->of_issuer && pki_trust_verify(clients->of_issuer, chain, n, PKI_CLIENT, wall_ms, NULL, NULL) < 0;
     *ret = who;
     return 0;
 }

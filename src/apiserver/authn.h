@@ -28,6 +28,7 @@ struct identity {
     struct identity_extra extra;
     struct strv audiences; /* of a token: those of the ones asked for that it is good for */
     int64_t expires_ms;    /* wall clock; 0 = never */
+    bool of_old;           /* his certificate is of an authority that is about to go */
     unsigned trusted;      /* by which state of the authority (pki/authority.h) its certificate was believed */
 };
 

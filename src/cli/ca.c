@@ -39,6 +39,8 @@ static void print(yyjson_val *authority)
     json_each(json_at(status, "/waitingFor"), item)
         printf("  waits for %s %s: %s\n", json_str_or(item, "/kind", ""), json_str_or(item, "/name", ""),
                json_str_or(item, "/reason", ""));
+    json_each(json_at(status, "/usersOfTheOld"), item)
+        printf("  user %s still comes with a certificate of the old one\n", yyjson_get_str(item));
 }
 
 static int status(struct cli_api *api, struct gw_error *err)

@@ -115,6 +115,19 @@ static char *bundle_of(const struct pki_authority *a, const struct pki_ca *issue
     return xasprintf("%s%s%s", issuer->cert_pem, other ? other->cert_pem : "", a->besides ? a->besides : "");
 }
 
+static void free_states(struct pki_authority_state *s)
+{
+    while (s) {
+        struct pki_authority_state *earlier = s->earlier;
+
+        pki_trust_free(s->trust);
+        pki_trust_free(s->of_issuer);
+        free(s->bundle);
+        free(s);
+        s = earlier;
+    }
+}
+
 static int enter(struct pki_authority *a, const struct pki_ca *issuer, const struct pki_ca *other, int64_t since_ms,
                  struct gw_error *err)
 {
@@ -136,9 +149,11 @@ static int enter(struct pki_authority *a, const struct pki_ca *issuer, const str
         .earlier = a->now,
     };
     r = pki_trust_new(s->bundle, &s->trust, err);
+    if (r == 0 && s->phase == PKI_RENEWING)
+        r = pki_trust_new(issuer->cert_pem, &s->of_issuer, err);
     if (r < 0) {
-        free(s->bundle);
-        free(s);
+        s->earlier = NULL;
+        free_states(s);
         return r;
     }
     __atomic_store_n(&a->now, s, __ATOMIC_RELEASE);
@@ -282,18 +297,6 @@ int pki_authority_open(const char *dir, const char *name, const char *cn, int64_
 int pki_authority_read(const char *dir, const char *name, struct pki_authority **ret, struct gw_error *err)
 {
     return open_authority(dir, name, NULL, 0, false, ret, err);
-}
-
-static void free_states(struct pki_authority_state *s)
-{
-    while (s) {
-        struct pki_authority_state *earlier = s->earlier;
-
-        pki_trust_free(s->trust);
-        free(s->bundle);
-        free(s);
-        s = earlier;
-    }
 }
 
 struct pki_authority *pki_authority_free(struct pki_authority *a)

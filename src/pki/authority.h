@@ -27,8 +27,9 @@ struct pki_authority_state {
     const struct pki_ca *newest;
     char *bundle; /* PEM of all that are trusted, the issuer first */
     struct pki_trust *trust;
-    int64_t since_ms; /* wall clock: when this state began */
-    unsigned number;  /* another one for each state of a process */
+    struct pki_trust *of_issuer; /* the issuer alone, to tell old certificates; NULL unless renewing */
+    int64_t since_ms;            /* wall clock: when this state began */
+    unsigned number;             /* another one for each state of a process */
     struct pki_authority_state *earlier;
 };
 

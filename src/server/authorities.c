@@ -26,6 +26,7 @@ struct authorities *authorities_new(struct rest_server *rest, struct pki_authori
         .unpublished = true,
     };
     pthread_mutex_init(&a->lock, NULL);
+    pthread_mutex_init(&a->users_lock, NULL);
     return a;
 }
 
@@ -34,8 +35,28 @@ struct authorities *authorities_free(struct authorities *a)
     if (!a)
         return NULL;
     pthread_mutex_destroy(&a->lock);
+    pthread_mutex_destroy(&a->users_lock);
+    strv_done(&a->users);
     free(a);
     return NULL;
+}
+
+/* Agents are told of by what they say. */
+void authorities_note_user(struct authorities *a, const char *user)
+{
+    if (str_starts(user, "system:node:"))
+        return;
+    pthread_mutex_lock(&a->users_lock);
+    if (a->users.len < AUTHORITIES_USERS_MAX && !strv_has(&a->users, user))
+        strv_push(&a->users, user);
+    pthread_mutex_unlock(&a->users_lock);
+}
+
+static void forget_users(struct authorities *a)
+{
+    pthread_mutex_lock(&a->users_lock);
+    strv_done(&a->users);
+    pthread_mutex_unlock(&a->users_lock);
 }
 
 const char *authorities_bundle(const struct authorities *a)
@@ -114,6 +135,8 @@ static void tell(struct authorities *a, const struct authority *one)
     _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
 
     log_info("authority %s: %s", one->name, pki_phase_text(now->phase));
+    if (one == &a->each[CLUSTER])
+        forget_users(a);
     if (publish(a, &err) < 0)
         log_failure(-1, &err, "publishing the authorities; it is tried again");
     if (a->changed)

@@ -25,6 +25,10 @@ int authorities_publish(struct authorities *a, struct gw_error *err);
  * is. Negative: to be tried again. */
 int authorities_tick(struct authorities *a, struct gw_error *err);
 
+/* Notes that a user came with a certificate of the old authority of the cluster: status tells the operator for whom a
+ * kubeconfig is to be made anew. Any thread. */
+void authorities_note_user(struct authorities *a, const char *user);
+
 /* Signs with the authority that issues now. */
 int authorities_issue(struct authorities *a, const char *csr_pem, const struct pki_subject *subject, unsigned usages,
                       int64_t lifetime_s, char **ret_cert_pem, struct gw_error *err);

@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include "base/str.h"
+#include "base/strv.h"
 #include "server/authorities.h"
 
 enum { CLUSTER, MIGRATION };
@@ -20,7 +21,11 @@ struct authorities {
     void *userdata;
     pthread_mutex_t lock; /* one step at a time; guards the rest */
     bool unpublished;
+    pthread_mutex_t users_lock; /* guards what follows */
+    struct strv users;          /* who came with a certificate of the old authority, in this roll-over */
 };
+
+#define AUTHORITIES_USERS_MAX 200
 
 /* Calls fn for whatever keeps a roll-over from its next step: a Node ("node", its name) or a migration
  * ("virtualmachineinstance", "ns/name"), and why. */

@@ -42,6 +42,20 @@ static void add_cert(yyjson_mut_doc *d, yyjson_mut_val *list, const struct pki_c
     yyjson_mut_obj_add_strcpy(d, o, "notAfter", clock_format(info.not_after_ms, time));
 }
 
+/* Only the cluster's authority has users. */
+static void add_users(yyjson_mut_doc *d, yyjson_mut_val *status, struct authorities *a, const struct authority *one)
+{
+    yyjson_mut_val *list;
+
+    if (one != &a->each[CLUSTER] || pki_authority_now(one->authority)->phase != PKI_RENEWING)
+        return;
+    list = yyjson_mut_obj_add_arr(d, status, "usersOfTheOld");
+    pthread_mutex_lock(&a->users_lock);
+    for (size_t i = 0; i < a->users.len; i++)
+        yyjson_mut_arr_add_strcpy(d, list, a->users.items[i]);
+    pthread_mutex_unlock(&a->users_lock);
+}
+
 static yyjson_mut_val *describe(yyjson_mut_doc *d, struct authorities *a, const struct authority *one)
 {
     const struct pki_authority_state *now = pki_authority_now(one->authority);
@@ -58,6 +72,7 @@ static yyjson_mut_val *describe(yyjson_mut_doc *d, struct authorities *a, const 
     yyjson_mut_obj_add_val(d, status, "certificates", certs);
     authorities_waiting(a, one, add_waiting, &waiting);
     yyjson_mut_obj_add_val(d, status, "waitingFor", waiting.list);
+    add_users(d, status, a, one);
     yyjson_mut_obj_add_strcpy(d, status, "bundle", now->bundle);
     return o;
 }

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "server/audit.h"
+#include "server/authorities.h"
 #include "server/feed.h"
 #include "server/health.h"
 
@@ -70,6 +71,8 @@ static int identify_chain(struct front *f, struct http_request *r, const struct 
         if (result < 0)
             return result;
         http_set_connection_data(r, who, free_identity);
+        if (who->of_old && f->rest->authorities)
+            authorities_note_user(f->rest->authorities, who->name);
     }
     *ret = who;
     return 0;

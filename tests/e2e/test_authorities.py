@@ -72,6 +72,7 @@ def test_roll_over_under_a_migration_a_console_and_a_watch(cluster, ns, vm, slow
     assert "cluster: Spreading" in ca(cluster, "rotate", "begin").stdout
     wait_phase(cluster, "Renewing", {"virtualmachineinstance"})
     assert works_with(cluster, old_admin) == ""
+    assert "user kubernetes-admin still comes with a certificate of the old one" in ca(cluster, "status").stdout
     with pytest.raises(CommandError, match=f"still needed: virtualmachineinstance {ns}/{machine.name}: its migration began"):
         ca(cluster, "rotate", "finish", "migration")
     assert migration.phase == "Running"

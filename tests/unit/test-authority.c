@@ -251,6 +251,7 @@ static void a_roll_over_waits_for_every_agent(void **state)
 {
     struct bench *b = *state;
     const struct pki_ca *old = pki_authority_now(b->cluster)->issuer, *new;
+    _cleanup_free_ char *text = NULL;
 
     assert_int_equal(step(b, "cluster", "dance", "want begin, finish or abort"), 400);
     assert_int_equal(step(b, "nobody", "begin", "not found"), 404);
@@ -268,6 +269,11 @@ static void a_roll_over_waits_for_every_agent(void **state)
     assert_ptr_equal(pki_authority_now(b->cluster)->issuer, new);
     assert_int_equal(step(b, "cluster", "abort", "has begun to sign"), 409);
     say(b, "node-a", new, new, new);
+    authorities_note_user(b->authorities, "alice");
+    authorities_note_user(b->authorities, "alice");
+    authorities_note_user(b->authorities, "system:node:node-c");
+    assert_int_equal(fixture_call(b->f, "root", "system:masters", "GET", AUTHORITIES "/cluster", NULL, &text), 200);
+    assert_non_null(strstr(text, "\"usersOfTheOld\":[\"alice\"]"));
     assert_int_equal(step(b, "cluster", "finish", "node node-c: its agent's client certificate"), 409);
     say(b, "node-c", new, new, old);
     assert_int_equal(step(b, "cluster", "finish", "node node-c: its agent's serving certificate"), 409);
@@ -413,9 +419,14 @@ static void connections_of_the_old_authority_end_with_it(void **state)
     assert_false(authn_is_current(a, who, clock_wall_ms() + 7200 * 1000));
     assert_int_equal(pki_authority_begin(b->cluster, NULL), 0);
     assert_false(authn_is_current(a, who, clock_wall_ms()));
+    assert_false(who->of_old);
     assert_int_equal(pki_authority_advance(b->cluster, NULL), 0);
     again = enter(a, cert);
     assert_non_null(again);
+    assert_true(again->of_old);
+    _cleanup_free_ char *newer = issue(pki_authority_now(b->cluster)->issuer);
+    _cleanup_identity_ struct identity *with_new = enter(a, newer);
+    assert_false(with_new->of_old);
     assert_int_equal(pki_authority_drop(b->cluster, NULL), 0);
     assert_false(authn_is_current(a, again, clock_wall_ms()));
     assert_null(enter(a, cert));

@@ -562,6 +562,37 @@ static void test_claim_in_use_stays(void **state)
     cluster_free(c);
 }
 
+#define VMIS "/apis/kubevirt.io/v1/namespaces/default/virtualmachineinstances"
+
+/* A VM that runs is the consumer of a claim that is to be plugged into it, and has it until it says that it is out. */
+static void test_claim_of_a_hot_volume(void **state)
+{
+    struct cluster *c = cluster_new(&calm, 3);
+
+    make_claim(c, "disk", "local", "ReadWriteOnce", "1Gi");
+    sim_post(c->s, VMIS,
+             "{\"metadata\":{\"name\":\"vm1\"},\"spec\":{\"domain\":{\"memory\":{\"guest\":\"64Mi\"},\"devices\":{\"disks\":[{"
+             "\"name\":\"hot\",\"disk\":{\"bus\":\"scsi\"}}]}},\"volumes\":[{\"name\":\"hot\",\"persistentVolumeClaim\":{"
+             "\"claimName\":\"disk\",\"hotpluggable\":true}}]}}");
+    sim_run(c->s, 2000);
+    assert_string_equal(str(c, CLAIMS "/disk", "/status/phase"), "Pending");
+    sim_patch(c->s, VMIS "/vm1",
+              "{\"status\":{\"phase\":\"Running\",\"nodeName\":\"n001\",\"volumeStatus\":[{\"name\":\"hot\",\"target\":\"sda\","
+              "\"phase\":\"Ready\",\"hotplugVolume\":{},\"persistentVolumeClaimInfo\":{\"claimName\":\"disk\"}}]}}");
+    sim_run(c->s, 2000);
+    assert_string_equal(str(c, CLAIMS "/disk", "/status/phase"), "Bound");
+    _cleanup_free_ char *volume = xasprintf(VOLUMES "/%s", str(c, CLAIMS "/disk", "/spec/volumeName"));
+    assert_string_equal(str(c, volume, "/spec/nodeAffinity/required/nodeSelectorTerms/0/matchExpressions/0/values/0"), "n001");
+    sim_delete(c->s, CLAIMS "/disk");
+    sim_patch(c->s, VMIS "/vm1", "{\"spec\":{\"domain\":{\"devices\":{\"disks\":[]}},\"volumes\":[]}}");
+    sim_run(c->s, 60000);
+    assert_string_equal(str(c, CLAIMS "/disk", "/status/phase"), "Bound"); /* the guest has it still */
+    sim_patch(c->s, VMIS "/vm1", "{\"status\":{\"volumeStatus\":[]}}");
+    sim_run(c->s, 5000);
+    assert_string_equal(str(c, CLAIMS "/disk", "/status/phase"), "");
+    cluster_free(c);
+}
+
 static void make_volume(struct cluster *c, const char *name, const char *size)
 {
     _cleanup_free_ char *body =
@@ -663,6 +694,7 @@ int main(void)
         cmocka_unit_test(test_shared_volume_is_made),
         cmocka_unit_test(test_local_volume_follows_its_consumer),
         cmocka_unit_test(test_claim_in_use_stays),
+        cmocka_unit_test(test_claim_of_a_hot_volume),
         cmocka_unit_test(test_best_of_the_given_volumes),
         cmocka_unit_test(test_what_cannot_be_made),
         cmocka_unit_test(test_volumes_in_rough_weather),

@@ -363,6 +363,36 @@ static void test_deleted_vm_waits_for_its_guest(void **state)
     assert_int_equal(sim_count(w->s, VMIS, NULL, NULL), 0);
 }
 
+#define TEMPLATE_WITH \
+    "{\"spec\":{\"template\":{\"spec\":{\"domain\":{\"devices\":{\"disks\":[{\"name\":\"hot\",\"disk\":{\"bus\":\"scsi\"}}]}}," \
+    "\"volumes\":[{\"name\":\"hot\",\"persistentVolumeClaim\":{\"claimName\":\"c\",\"hotpluggable\":true}}]}}}}"
+#define TEMPLATE_WITHOUT \
+    "{\"spec\":{\"template\":{\"spec\":{\"domain\":{\"devices\":{\"disks\":[]}},\"volumes\":[]}}}}"
+#define VMIMS "/apis/kubevirt.io/v1" NS "/virtualmachineinstancemigrations"
+
+/* The instance follows its template; not while it moves. */
+static void test_hot_volumes_wait_for_migrations(void **state)
+{
+    struct world *w = *state;
+
+    make_vm(w, "Always", "");
+    run_vm(w);
+    sim_patch(w->s, VMS "/vm1", TEMPLATE_WITH);
+    sim_run(w->s, 1000);
+    assert_string_equal(vmi(w, "/spec/volumes/0/name"), "hot");
+    assert_string_equal(vmi(w, "/spec/domain/devices/disks/0/disk/bus"), "scsi");
+    sim_post(w->s, VMIMS, "{\"metadata\":{\"name\":\"m\"},\"spec\":{\"vmiName\":\"vm1\"}}");
+    sim_patch(w->s, VMIMS "/m/status", "{\"status\":{\"phase\":\"Scheduling\"}}");
+    sim_run(w->s, 1000);
+    sim_patch(w->s, VMS "/vm1", TEMPLATE_WITHOUT);
+    sim_run(w->s, 60000);
+    assert_string_equal(vmi(w, "/spec/volumes/0/name"), "hot");
+    assert_int_equal(sim_count(w->s, "/api/v1" NS "/events", "/reason", "VolumesWaitForMigration"), 1);
+    sim_patch(w->s, VMIMS "/m/status", "{\"status\":{\"phase\":\"Succeeded\"}}");
+    sim_run(w->s, 1000);
+    assert_string_equal(vmi(w, "/spec/volumes/0/name"), "");
+}
+
 /* A pod that ended, and an agent that does not say so. */
 static void test_ended_pod_ends_the_vmi(void **state)
 {
@@ -442,6 +472,7 @@ int main(void)
         TEST(test_starts_paused_on_request),
         TEST(test_failed_starts_wait_longer_and_longer),
         TEST(test_deleted_vm_waits_for_its_guest),
+        TEST(test_hot_volumes_wait_for_migrations),
         TEST(test_ended_pod_ends_the_vmi),
         TEST(test_dead_node),
         TEST(test_addresses_differ),

@@ -141,7 +141,6 @@ static int handle(struct rest_server *s, const struct api_request *q, const stru
 const struct rest_extra authority_extras[] = {
     {.group = GROUP,
      .resource = "certificateauthorities",
-     .kind = KIND,
      .verbs = "get list",
      .version = VERSION,
      .handle = handle},

@@ -272,13 +272,17 @@ def test_writes_are_audited(make_server, tmp_path):
     assert "already exists" in server.kubectl("create", "secret", "generic", "hidden", ok=False)
     server.kubectl("delete", "secret", "hidden", "--as=kubernetes-helper", "--as-group=system:masters")
     assert server.curl("/api/v1/namespaces/default/secrets", "-X", "POST", "-d", "{}")[0] == 403
+    assert server.curl("/api/v1/namespaces/default/secrets", "-H", "Authorization: Bearer stolen")[0] == 401
+    big = server.home / "big"
+    big.write_text(" " * (4 << 20))
+    assert server.curl("/api/v1/namespaces/default/secrets", *server.credentials(), "--data-binary", f"@{big}")[0] == 413
     text = log.read_text()
-    assert "quite-secret" not in text and "cXVpdGUtc2VjcmV0" not in text
+    assert "quite-secret" not in text and "stolen" not in text and "cXVpdGUtc2VjcmV0" not in text
     events = [json.loads(line) for line in text.splitlines()]
     ours = [e for e in events if e["objectRef"]["resource"] == "secrets"]
-    assert [(e["verb"], e["responseStatus"]["code"], e["user"]["username"]) for e in ours] == [
+    assert [(e["verb"], e["responseStatus"]["code"], e["user"].get("username", "")) for e in ours] == [
         ("create", 201, "kubernetes-admin"), ("create", 409, "kubernetes-admin"), ("delete", 200, "kubernetes-admin"),
-        ("create", 403, "system:anonymous")]
+        ("create", 403, "system:anonymous"), ("list", 401, ""), ("create", 413, "kubernetes-admin")]
     assert ours[2]["impersonatedUser"]["username"] == "kubernetes-helper" and "impersonatedUser" not in ours[1]
     made = ours[0]
     assert made["apiVersion"] == "audit.k8s.io/v1" and made["kind"] == "Event" and made["level"] == "Metadata"

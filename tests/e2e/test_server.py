@@ -147,6 +147,7 @@ def test_watches_resume_after_a_restart(make_server):
 def test_secrets_are_encrypted_on_disk(make_server, tmp_path):
     keys = tmp_path / "keys"
     keys.write_text(base64.b64encode(os.urandom(32)).decode() + "\n")
+    keys.chmod(0o600)
     server = make_server()
 
     def make(name, marker):

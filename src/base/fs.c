@@ -58,6 +58,13 @@ int fs_read_secret(const char *path, size_t max, char **ret, size_t *ret_len, st
     return read_fd(fd, path, max, ret, ret_len, err);
 }
 
+bool fs_is_shared(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 077);
+}
+
 static int write_all(int fd, const char *data, size_t len)
 {
     while (len) {

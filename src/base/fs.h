@@ -11,9 +11,13 @@
  * absent. */
 int fs_read(const char *path, size_t max, char **ret, size_t *ret_len, struct gw_error *err);
 
-/* The same for a file that holds a key or a token: refused (-EPERM, with what to do) if others than its owner may read
- * or write it, as ssh does. Pipes and the like are as their makers want them. */
+/* The same for a file with a key or a token that this program has written: refused (-EPERM, with what to do) if others
+ * than its owner may read or write it, as ssh does. */
 int fs_read_secret(const char *path, size_t max, char **ret, size_t *ret_len, struct gw_error *err);
+
+/* For a secret that somebody else has put there: others than its owner may read or write it. Pipes and the like are as
+ * their makers want them: false. */
+bool fs_is_shared(const char *path);
 
 /* Replaces path by data: written beside it, synced, renamed, folder synced. After a return of 0 it survives a power
  * cut. */

@@ -25,6 +25,7 @@
 #include "apiserver/vm_subresources.h"
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/fs.h"
 #include "base/log.h"
 #include "server/agent_link.h"
 #include "server/approval.h"
@@ -196,9 +197,19 @@ static int open_store(struct server *s, struct gw_error *err)
     return 0;
 }
 
+static void warn_of_shared(const char *path)
+{
+    if (path && fs_is_shared(path))
+        log_warn("%s: others may read the secrets in it: chmod 600 it", path);
+}
+
 static int open_core(struct server *s, struct gw_error *err)
 {
-    int r = open_store(s, err);
+    int r;
+
+    warn_of_shared(s->config->encryption_keys);
+    warn_of_shared(s->config->static_tokens);
+    r = open_store(s, err);
 
     r = r < 0 ? r : kinds_new(&s->kinds, err);
     r = r < 0 ? r : watch_hub_new(s->store, s->kinds, &s->hub, err);

@@ -222,7 +222,7 @@ int state_open(const struct server_config *config, struct server_state *ret, str
     r = r < 0 ? r : open_bootstrap_token(&s, err);
     r = r < 0 ? r : open_token_key(&s, err);
     if (r >= 0 && config->static_tokens)
-        r = fs_read_secret(config->static_tokens, 0, &s.static_tokens, NULL, err);
+        r = fs_read(config->static_tokens, 0, &s.static_tokens, NULL, err);
     if (r < 0)
         state_done(&s);
     else

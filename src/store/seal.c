@@ -89,7 +89,7 @@ int seal_keys_read(const char *path, struct seal_keys **ret, struct gw_error *er
 {
     char *text = NULL;
     size_t len = 0;
-    int r = fs_read_secret(path, 0, &text, &len, err);
+    int r = fs_read(path, 0, &text, &len, err);
 
     if (r < 0)
         return r;

@@ -194,7 +194,9 @@ static void test_fs(void **state)
         assert_int_equal(fs_write(file, "world!", 6, 0600 | bit, &err), 0);
         assert_int_equal(fs_read_secret(file, 0, &text, NULL, &why), -EPERM);
         assert_non_null(strstr(why.message, "chmod 600"));
+        assert_true(fs_is_shared(file));
     }
+    assert_false(fs_is_shared("/dev/null"));
     assert_int_equal(fs_read(file, 0, &text, &len, &err), 0);
     assert_int_equal(len, 6);
     assert_string_equal(text, "world!");

@@ -36,8 +36,10 @@ static int read_token(struct identity *id, struct gw_error *err)
         return gw_error_set(err, GW_INVALID,
                             "this node has no certificate that is good: --token-file is needed to join");
     id->token = pki_free_key(id->token);
-    if ((r = fs_read_secret(path, 4096, &id->token, NULL, err)) < 0)
+    if ((r = fs_read(path, 4096, &id->token, NULL, err)) < 0)
         return r;
+    if (fs_is_shared(path))
+        log_warn("%s: others may read this token: chmod 600 it", path);
     id->token[strcspn(id->token, "\r\n")] = '\0';
     return 0;
 }

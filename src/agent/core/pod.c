@@ -87,13 +87,15 @@ void pod_set_guest(struct pod *p, yyjson_doc *doc)
         vm_touch(vm_of(p));
 }
 
+/* In ms. A pod has more than its VM, for what comes after the guest's end: the VM's is what the guest gets, unless the
+ * pod's deletion leaves it less. */
 static int64_t grace_of(const struct vm *vm, int grace_s)
 {
     yyjson_val *v = vm->pod.vmi ? yyjson_doc_get_root(vm->pod.vmi) : NULL;
-
+    yyjson_val *object = vm->object ? yyjson_doc_get_root(vm->object) : NULL;
     int64_t own = json_int(v, "/spec/terminationGracePeriodSeconds", 30);
 
-    /* A pod has more than its VM, for what comes after the guest's end: the VM's is what the guest gets. */
+    own = MIN(own, json_int(object, "/metadata/deletionGracePeriodSeconds", own));
     return 1000 * (grace_s >= 0 ? MIN(grace_s, own) : own);
 }
 
@@ -121,6 +123,20 @@ void pod_stop(struct pod *p, int grace_s)
     if (vm_note_write(vm, &err) < 0)
         log_failure(-1, &err, "pod %s/%s", p->ns, p->name);
     env_timer_cancel(p->agent->env, &vm->retry); /* whatever it waits to do again */
+    vm_kick(vm);
+}
+
+void vm_hasten(struct vm *vm)
+{
+    int64_t deadline = env_wall_ms(vm->core->agent->env) + grace_of(vm, -1);
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+
+    if (!vm->stop_wanted || vm->stop_deferred || deadline >= vm->stop_deadline_ms)
+        return;
+    vm->stop_deadline_ms = deadline;
+    log_info("pod %s/%s: has less time to stop", vm->pod.ns, vm->pod.name);
+    if (vm_note_write(vm, &err) < 0)
+        log_failure(-1, &err, "pod %s/%s", vm->pod.ns, vm->pod.name);
     vm_kick(vm);
 }
 

@@ -110,6 +110,9 @@ void vm_fail(struct vm *vm, const char *reason, const struct gw_error *err);
 /* How it ended, for good. */
 void vm_conclude(struct vm *vm, bool succeeded, const char *reason, const char *message);
 
+/* pod.c: a stop under way ends sooner, if the pod's object leaves the guest less time than was said when it began. */
+void vm_hasten(struct vm *vm);
+
 /* vm_objects.c */
 /* Takes the VMI (takes *doc); hooks hear of it. */
 void vm_set_vmi(struct vm *vm, yyjson_doc **doc);

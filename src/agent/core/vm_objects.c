@@ -14,13 +14,13 @@ static bool is_newer(yyjson_doc *have, yyjson_doc *got)
 static void heed(struct vm *vm)
 {
     yyjson_val *v = vm->pod.vmi ? yyjson_doc_get_root(vm->pod.vmi) : NULL;
-    yyjson_val *object = vm->object ? yyjson_doc_get_root(vm->object) : NULL;
+    bool leaves = vm->pod.owner && json_str(v, "/metadata/deletionTimestamp");
 
-    if (vm->stop_wanted || vm->vmi_is_noted || vm->pod.step >= POD_ENDED)
+    if (vm->vmi_is_noted || vm->pod.step >= POD_ENDED)
         return;
-    if (vm->object_state == OBJECT_DELETING)
-        pod_stop(&vm->pod, (int)json_int(object, "/metadata/deletionGracePeriodSeconds", -1));
-    else if (vm->object_state == OBJECT_GONE || (vm->pod.owner && json_str(v, "/metadata/deletionTimestamp")))
+    if (vm->stop_wanted)
+        vm_hasten(vm);
+    else if (vm->object_state >= OBJECT_DELETING || leaves)
         pod_stop(&vm->pod, -1);
 }
 

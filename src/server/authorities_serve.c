@@ -139,11 +139,7 @@ static int handle(struct rest_server *s, const struct api_request *q, const stru
 }
 
 const struct rest_extra authority_extras[] = {
-    {.group = GROUP,
-     .resource = "certificateauthorities",
-     .verbs = "get list",
-     .version = VERSION,
-     .handle = handle},
+    {.group = GROUP, .resource = "certificateauthorities", .verbs = "get list", .version = VERSION, .handle = handle},
     {.group = GROUP,
      .resource = "certificateauthorities",
      .subresource = "rotate",

@@ -58,7 +58,6 @@ void source_note_granted(struct mover *m)
         return;
     m->grant_sent_ms = 0;
     mover_kick(m);
-    mover_route(m); /* behind the grant, since the target's route matters less than the guest's running there */
 }
 
 static char *grant_json(const struct mover *m)
@@ -126,6 +125,7 @@ void source_send_grant(struct mover *m)
         _cleanup_free_ char *text = grant_json(m);
         direct_send_grant(m->channel, text);
         m->grant_sent_ms = now;
+        mover_route(m); /* behind the grant, since this route matters less than the guest's running there */
     }
     if (mover_qemu_alive(m) && m->copy.downtime_ms < 0 && !m->figures_asked) {
         m->figures_asked = true;

@@ -177,6 +177,19 @@ static void test_target_lost(void **state)
     assert_null(find(w, ipv4_host(VM), ROUTE_TABLE_MAIN));
 }
 
+/* The namespace of a pod that has ended goes a little before its note. */
+static void test_link_gone(void **state)
+{
+    struct world *w = *state;
+
+    hold(w, ADDRESS_ACTIVE, 3);
+    w->in.locals.items[0].link = 0;
+    decide(w);
+    assert_null(find(w, ipv4_host(VM), ROUTE_TABLE_MAIN));
+    assert_null(find(w, ipv4_host(VM), ROUTE_TABLE_ARRIVING));
+    assert_via(w, POD_CIDR(2), 2);
+}
+
 static void test_epochs(void **state)
 {
     struct world *w = *state;
@@ -298,6 +311,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_target, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_source, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_target_lost, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_link_gone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_epochs, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_tunnel, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_all_know, set_up, tear_down),

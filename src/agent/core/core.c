@@ -155,8 +155,8 @@ static void adopt_note(struct core *core, const char *uid)
     vm->pod.network = pod_network_find(core->agent->network, uid);
     if (vm->pod.step >= POD_ENDED)
         vm_read_exit(vm);
-    if (vm->pod.step >= POD_RELEASED)
-        vm->pod.network = NULL;
+    if (vm->pod.step >= POD_RELEASED) /* the step is noted first: the last life may have got no further */
+        vm_release(vm);
     log_info("pod %s/%s: taken over (%s, %s)", vm->pod.ns, vm->pod.name, pod_step_string(vm->pod.step),
              vm->launcher_state == LAUNCHER_ALIVE ? "running" : "not running");
     if (vm->vmi_is_noted)

@@ -1,5 +1,5 @@
-/* The acts on hot disks, one for each action of hotplug_next. A disk is given to QEMU as an open file (add-fd), since QEMU
- * sees no other files than those of its start. */
+/* The acts on hot disks, one for each action of hotplug_next. A disk is given to QEMU as an open file (add-fd), since
+ * QEMU sees no other files than those of its start. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>

@@ -1,4 +1,5 @@
-/* What there is to say about volumes that come and go, for volumeStatus and events, and when a failed try is made again. */
+/* What there is to say about volumes that come and go, for volumeStatus and events, and when a failed try is made
+ * again. */
 #include "agent/core/vm_hotplug.h"
 #include "api/volumes.h"
 #include "base/alloc.h"

@@ -100,11 +100,14 @@ static bool is_reachable(const struct routes_input *in, const struct node_view *
     return peer && (in->tunnel || !routes_is_tunnelled(in, peer));
 }
 
-/* A local claim that forwards to a node of which nothing is known (any more) has no route: the blackhole takes it. */
+/* A local claim that forwards to a node of which nothing is known (any more), or whose pod's link has just gone, has no
+ * route: the blackhole takes it. */
 static void add_winner(const struct routes_input *in, uint32_t address, const struct claim *c, struct route_vec *ret)
 {
     const struct node_view *peer = c->peer;
 
+    if (c->local && c->state == ADDRESS_ACTIVE && !c->local->link)
+        return;
     if (c->local && c->state == ADDRESS_ACTIVE) {
         route_vec_push(ret, routes_to_pod(in, c->local->link, address, ROUTE_TABLE_MAIN));
         route_vec_push(ret, routes_to_pod(in, c->local->link, address, ROUTE_TABLE_ARRIVING));

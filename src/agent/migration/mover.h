@@ -49,6 +49,7 @@ struct mover {
     bool busy;
     struct script *script;
     struct credentials_call *credentials_call;
+    bool refused_once; /* the certificate */
     struct env_timer *tick;
 
     /* What QEMU said last */

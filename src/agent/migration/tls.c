@@ -35,6 +35,8 @@ int mover_store_credentials(struct mover *m, const char *cert_pem, const char *k
     return r;
 }
 
+/* The server knows sooner than we that a migration is over, and refuses: not that is the cause, but what comes to be
+ * known of the epoch in the meantime. So a refusal counts when it is repeated. */
 static void have_credentials(void *userdata, const char *cert_pem, const char *key_pem, const struct gw_error *failure)
 {
     struct mover *m = userdata;
@@ -43,6 +45,11 @@ static void have_credentials(void *userdata, const char *cert_pem, const char *k
     struct copy_names names = mover_names(m);
 
     m->credentials_call = NULL;
+    if (failure && !m->refused_once) {
+        m->refused_once = true;
+        mover_done(m, gw_error_message(failure));
+        return;
+    }
     if (failure || mover_store_credentials(m, cert_pem, key_pem, &err) < 0) {
         mover_refused(m, gw_error_message(failure ? failure : &err));
         return;

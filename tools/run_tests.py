@@ -17,7 +17,7 @@ from typing import Callable, NamedTuple
 TOP = pathlib.Path(__file__).resolve().parent.parent
 BUILD = TOP / "build"
 LOGS = BUILD / "test-logs"
-FUZZ_SECONDS = 20
+FUZZ_SECONDS = 12
 # How a step is ended, and the seconds that it has each time: pytest and meson take down what they set up when interrupted.
 ENDINGS = (signal.SIGINT, 20), (signal.SIGTERM, 5), (signal.SIGKILL, 5)
 

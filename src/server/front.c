@@ -50,8 +50,8 @@ static void free_identity(void *data)
     identity_free(data);
 }
 
-/* The identity of a client certificate is found out once per connection, and looked at
- * again when the certificate has ended or an authority has come or gone. */
+/* The identity of a client certificate is found out once per connection, and looked at again when the certificate has
+ * ended or an authority has come or gone. */
 static int identify_chain(struct front *f, struct http_request *r, const struct identity **ret, struct gw_error *err)
 {
     struct http_der chain[MAX_CHAIN];

@@ -104,49 +104,26 @@ static int bind_pod(struct rest_server *s, const struct api_request *q, const st
     return r;
 }
 
-/* --- What there is in a container, but not in a pod that holds a VM --- */
-
-static const struct {
-    const char *subresource, *instead;
-} refused[] = {
-    {"attach", "use virtctl console to reach the guest's serial console"},
-    {"ephemeralcontainers", "log in to the guest by virtctl console or virtctl ssh"},
-    {"exec", "log in to the guest by virtctl console or virtctl ssh"},
-    {"portforward", "use virtctl port-forward"},
-    {"proxy", "use virtctl port-forward"},
-};
-
-static int refuse(struct rest_server *s, const struct api_request *q, const struct rest_target *t,
-                  struct api_response *response, struct gw_error *err)
-{
-    const char *instead = "";
-
-    for (size_t i = 0; i < ARRAY_SIZE(refused); i++)
-        if (streq(refused[i].subresource, t->subresource))
-            instead = refused[i].instead;
-    return gw_error_set(err, GW_FORBIDDEN,
-                        "pods \"%s\" is forbidden: it holds a virtual machine and no container, so "
-                        "there is no %s: %s",
-                        t->name, t->subresource, instead);
-}
-
-#define REFUSED(subresource_, kind_, verbs_) \
+#define NO_CONTAINER "it holds a virtual machine and no container: "
+#define REFUSED(subresource_, kind_, verbs_, instead) \
     { \
-        .group = "", .resource = "pods", .subresource = subresource_, .kind = kind_, .verbs = verbs_, .handle = refuse \
+        .group = "", .resource = "pods", .subresource = subresource_, .kind = kind_, .verbs = verbs_, \
+        .refused = NO_CONTAINER instead \
     }
+#define BY_CONSOLE "log in to the guest by virtctl console or virtctl ssh"
 
 const struct rest_extra pod_extras[] = {
-    REFUSED("attach", "PodAttachOptions", "create get"),
-    REFUSED("ephemeralcontainers", "Pod", "get patch update"),
-    REFUSED("exec", "PodExecOptions", "create get"),
-    REFUSED("portforward", "PodPortForwardOptions", "create get"),
+    REFUSED("attach", "PodAttachOptions", "create get", "use virtctl console to reach the guest's serial console"),
+    REFUSED("ephemeralcontainers", "Pod", "get patch update", BY_CONSOLE),
+    REFUSED("exec", "PodExecOptions", "create get", BY_CONSOLE),
+    REFUSED("portforward", "PodPortForwardOptions", "create get", "use virtctl port-forward"),
     {.group = "",
      .resource = "pods",
      .subresource = "proxy",
      .kind = "PodProxyOptions",
      .verbs = "create delete get patch update",
      .takes_below = true,
-     .handle = refuse},
+     .refused = NO_CONTAINER "use virtctl port-forward"},
     {.group = "",
      .resource = "pods",
      .subresource = "binding",

@@ -139,6 +139,16 @@ static int run_verb(struct rest_call *c, struct gw_error *err)
     return gw_error_set(err, GW_METHOD_NOT_ALLOWED, "the server does not allow this method on the requested resource");
 }
 
+static int run_extra(struct rest_call *c, const struct rest_extra *e, struct gw_error *err)
+{
+    const struct rest_target *t = &c->target;
+
+    if (e->refused)
+        return gw_error_set(err, GW_FORBIDDEN, "%s%s%s \"%s\" is forbidden: %s", t->resource, *t->group ? "." : "",
+                            t->group, t->name, e->refused);
+    return e->handle(c->server, c->request, t, c->response, err);
+}
+
 /* -ENOENT without a filled err: no such path. */
 static int handle(struct rest_call *c, struct gw_error *err)
 {
@@ -163,7 +173,7 @@ static int handle(struct rest_call *c, struct gw_error *err)
     }
     r = rest_authorize(c, NULL, NULL, err);
     if (r == 0 && extra && takes_verb(extra, t))
-        return extra->handle(c->server, c->request, t, c->response, err);
+        return run_extra(c, extra, err);
     if (r == 0)
         r = output_negotiate(c->request->accept, &c->uri, &c->form, err);
     return r < 0 ? r : run_verb(c, err);

@@ -62,6 +62,7 @@ struct rest_extra {
     const char *version;
     bool namespaced;
     bool takes_below;
+    const char *refused; /* why Godwit does not have it, and what to do instead: Forbidden with that; handle is NULL */
     int (*handle)(struct rest_server *s, const struct api_request *request, const struct rest_target *target,
                   struct api_response *response, struct gw_error *err);
 };
@@ -81,7 +82,7 @@ struct rest_server {
     struct agents *agents;           /* how extras reach the nodes' agents; NULL: they are out of reach */
     struct authorities *authorities; /* roll-overs (server/authorities.h); NULL where there are none */
     struct metrics *metrics;         /* what agents measured (server/metrics.h); NULL where it is not served */
-    void *data;                      /* for now and authorize */
+    void *data;                      /* what now() and authorize() are called with */
 };
 
 /* Answers request; never fails, because a failure is an answer too. response must be empty. */

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "api/meta.h"
+#include "apiserver/rest_call.h"
 #include "apiserver/vm_subresources.h"
 #include "server-fixture.h"
 
@@ -19,7 +20,7 @@
 #define SUB "/apis/subresources.kubevirt.io/v1" NS
 #define SPEC "{\"domain\":{\"memory\":{\"guest\":\"64Mi\"},\"devices\":{}}}"
 
-static const struct rest_extra *const extras[] = {vm_extras, NULL};
+static const struct rest_extra *const extras[] = {vm_extras, vm_refused_extras, pod_extras, NULL};
 
 static int setup(void **state)
 {
@@ -361,6 +362,28 @@ static void test_paths(void **state)
     }
 }
 
+/* What Godwit does not have says so, and what to do instead. */
+static void test_refused(void **state)
+{
+    static const struct {
+        const char *method, *target, *part;
+    } refusals[] = {
+        {"PUT", SUB "/virtualmachines/vm2/memorydump",
+         "virtualmachines.subresources.kubevirt.io \\\"vm2\\\" is forbidden: Godwit writes no dumps of a guest's memory"},
+        {"GET", SUB "/virtualmachineinstances/vm2/vnc/screenshot", "virtctl vnc"},
+        {"GET", "/apis/subresources.kubevirt.io/v1alpha3" NS "/virtualmachineinstances/vm2/sev/fetchcertchain", "confidential"},
+        {"POST", "/api/v1" NS "/pods/p/exec?command=ls", "pods \\\"p\\\" is forbidden: it holds a virtual machine and no container"},
+        {"GET", "/api/v1" NS "/pods/p/proxy/healthz", "virtctl port-forward"},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(refusals); i++) {
+        _cleanup_free_ char *text = NULL;
+        int got = fixture_call(*state, "a", "system:masters", refusals[i].method, refusals[i].target, NULL, &text);
+        if (got != 403 || !strstr(text, refusals[i].part))
+            fail_msg("%s: %d %s", refusals[i].target, got, text);
+    }
+}
+
 /* The right to it is that of the subresource, and names it. */
 static void test_authorization(void **state)
 {
@@ -388,6 +411,7 @@ int main(void)
         TEST(test_evacuation_is_cancelled),
         TEST(test_expand),
         TEST(test_paths),
+        TEST(test_refused),
         TEST(test_authorization),
     };
 

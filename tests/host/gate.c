@@ -1,5 +1,6 @@
 #include "gate.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -35,15 +36,18 @@ static void await(int fd, short events, int ms)
     (void)poll(&p, 1, ms);
 }
 
+/* False once one side is gone: a client that leaves in mid-answer must not keep the next one out. */
 static bool pass(int from, int to)
 {
     char buf[65536];
     ssize_t n = recv(from, buf, sizeof(buf), MSG_DONTWAIT), done = 0, w;
 
     if (n <= 0)
-        return n < 0;
+        return n < 0 && errno == EAGAIN;
     while (done < n) {
         w = send(to, buf + done, (size_t)(n - done), MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (w < 0 && errno != EAGAIN)
+            return false;
         if (w < 0)
             await(to, POLLOUT, 100);
         done += w > 0 ? w : 0;

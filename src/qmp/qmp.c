@@ -1,5 +1,9 @@
 /* One session: CONNECTING (retry timer) -> GREETING -> NEGOTIATING (qmp_capabilities sent) -> READY -> CLOSED.
  *
+ * QEMU's monitor outlives its clients: what the one before us asked for is still answered, in the middle of a line
+ * even, and to us (monitor/qmp.c sends replies to whoever is connected). So nothing counts before the greeting, and the
+ * ids of commands begin at a random place: no reply to somebody else's is taken for one to ours.
+ *
  * Every command is one `struct command` that goes from the outbox (not yet, or only partly, written) to the list of
  * those that wait for their reply. Callbacks can free the client, so each is bracketed by enter and leave: qmp_free
  * within a callback only marks the client, the memory goes when the outermost callback has returned. */
@@ -14,6 +18,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/random.h"
 #include "base/str.h"
 #include "base/unix.h"
 #include "base/vec.h"
@@ -283,15 +288,14 @@ static void on_capabilities(void *userdata, yyjson_val *result, const struct qmp
         flush(q);
 }
 
-/* The greeting is kept for `ready`; the negotiation goes in front of what callers asked for meanwhile. */
+/* Anything else before it belongs to an earlier client. It is kept for `ready`; the negotiation goes in front of what
+ * callers asked for meanwhile. */
 static void handle_greeting(struct qmp *q, yyjson_doc **doc)
 {
     struct command *c;
 
-    if (!json_at(yyjson_doc_get_root(*doc), "/QMP")) {
-        fail(q, "no QMP greeting: the other side does not speak QMP");
+    if (!json_at(yyjson_doc_get_root(*doc), "/QMP"))
         return;
-    }
     q->greeting = TAKE_PTR(*doc);
     q->state = QMP_NEGOTIATING;
     struct command_vec later = q->outbox;
@@ -344,7 +348,8 @@ static void handle_message(struct qmp *q, const char *line, size_t len)
     _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
 
     if (json_parse(line, len, &doc, &err) < 0) {
-        fail(q, "QMP message: %s", gw_error_message(&err));
+        if (q->state != QMP_GREETING)
+            fail(q, "QMP message: %s", gw_error_message(&err));
         return;
     }
     yyjson_val *root = yyjson_doc_get_root(doc);
@@ -426,7 +431,7 @@ static int on_retry(sd_event_source *s, uint64_t usec, void *userdata)
     int64_t left_ms = q->deadline_ms - clock_monotonic_ms();
 
     if (q->state != QMP_CONNECTING) {
-        fail(q, "no QMP greeting from %s: another client holds the socket, or QEMU hangs", q->path);
+        fail(q, "no QMP greeting from %s: another client holds the socket, QEMU hangs, or it is not QEMU's", q->path);
         return 0;
     }
     int fd = unix_connect(q->path);
@@ -441,6 +446,15 @@ static int on_retry(sd_event_source *s, uint64_t usec, void *userdata)
     return 0;
 }
 
+/* Leaves room for 2^20 commands, and every id exact in a double. */
+static uint64_t first_id(void)
+{
+    uint32_t session;
+
+    random_bytes(&session, sizeof(session));
+    return (uint64_t)session << 20;
+}
+
 static struct qmp *session_new(sd_event *loop, const struct qmp_handlers *handlers, void *userdata)
 {
     struct qmp *q = xnew(struct qmp);
@@ -449,6 +463,7 @@ static struct qmp *session_new(sd_event *loop, const struct qmp_handlers *handle
     q->fd = -1;
     q->handlers = handlers;
     q->userdata = userdata;
+    q->last_id = first_id();
     return q;
 }
 

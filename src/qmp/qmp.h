@@ -4,6 +4,8 @@
  * commands, as many at once as the caller likes; each reply finds its callback by id. Commands given before the session
  * is ready are kept and sent then.
  *
+ * Replies to an earlier client, which QEMU sends to whoever is connected, are dropped.
+ *
  * What it cannot promise: QEMU keeps no events for clients. What happened while nobody was connected, or while another
  * client held the socket (a QMP socket serves one client at a time), is lost. So whoever connects to a QEMU that
  * already runs must read its state by query-* commands in `ready`, and again after every reconnect: an event is a hint

@@ -2,9 +2,11 @@
  * with commands waiting. */
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/random.h"
 #include "qmp/qmp.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -19,6 +21,12 @@ static void on_reply(void *userdata, yyjson_val *result, const struct qmp_fault 
     *(size_t *)userdata += fault ? strlen(fault->desc) : yyjson_get_len(result);
 }
 
+/* Inputs name the commands that they answer: ids count from 1. */
+static void zeros(void *userdata, void *buf, size_t len)
+{
+    memset(buf, 0, len);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct qmp_handlers handlers = {.event = on_event};
@@ -29,6 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (size < 2 || size > 65536 || (!loop && sd_event_new(&loop) < 0) || socketpair(AF_UNIX, SOCK_STREAM, 0, fds) < 0)
         return 0;
+    random_replace(zeros, NULL);
     if (qmp_new_fd(loop, fds[1], &handlers, &sum, &q, NULL) < 0)
         return 0;
     qmp_command(q, "query-status", NULL, on_reply, &sum);

@@ -17,6 +17,7 @@
 #include "base/str.h"
 #include "base/unix.h"
 #include "qmp/frames.h"
+#include "base/random.h"
 #include "qmp/qmp.h"
 
 #define GREETING "{\"QMP\": {\"version\": {\"qemu\": {\"major\": 10}}, \"capabilities\": [\"oob\"]}}\r\n"
@@ -68,6 +69,12 @@ struct peer {
     struct seen seen;
     char inbox[65536];
 };
+
+/* Ids count from 1. */
+static void zeros(void *userdata, void *buf, size_t len)
+{
+    memset(buf, 0, len);
+}
 
 static void spin(sd_event *loop)
 {
@@ -224,14 +231,38 @@ static void test_garbage_ends_the_session(void **state)
     say(&p, "{\"event\": \n");
     assert_non_null(strstr(str_text(&p.seen.log), "closed QMP message: invalid JSON"));
     peer_end(&p);
+}
+
+/* The rest of a reply, replies and events of the client before: QEMU gives them to the one that is connected by then. */
+static void test_the_words_to_an_earlier_client_are_dropped(void **state)
+{
+    struct peer p;
+
     peer_start(&p);
-    say(&p, "SSH-2.0-OpenSSH\n");
-    assert_non_null(strstr(str_text(&p.seen.log), "closed QMP message"));
+    say(&p, "tus\": \"active\"}, \"id\": 1}\r\n{\"return\": {}, \"id\": 1}\r\n{\"event\": \"STOP\"}\r\n");
+    assert_string_equal(hear(&p), "");
+    say(&p, GREETING "{\"return\": {}, \"id\": 1}\n");
+    assert_string_equal(str_text(&p.seen.log), "ready 10\n");
+    peer_end(&p);
+}
+
+static void test_no_two_sessions_count_alike(void **state)
+{
+    struct peer p;
+    _cleanup_free_ char *first = NULL;
+
+    random_replace(NULL, NULL);
+    peer_start(&p);
+    say(&p, GREETING);
+    first = xstrdup(hear(&p));
     peer_end(&p);
     peer_start(&p);
-    say(&p, "{\"hello\": 1}\n");
-    assert_non_null(strstr(str_text(&p.seen.log), "closed no QMP greeting"));
+    say(&p, GREETING);
+    assert_string_not_equal(hear(&p), first);
+    say(&p, "{\"return\": {}, \"id\": 1}\n");
+    assert_false(qmp_is_ready(p.seen.qmp));
     peer_end(&p);
+    random_replace(zeros, NULL);
 }
 
 static void test_freeing_in_a_callback_is_the_last_callback(void **state)
@@ -347,6 +378,28 @@ static void test_connecting_waits_for_the_listener_and_gives_up_in_time(void **s
     fs_remove_tree(folder, NULL);
 }
 
+static void test_another_protocol_gets_no_session(void **state)
+{
+    struct peer p = {.fd = -1};
+    char folder[] = "/tmp/godwit-qmp.XXXXXX";
+
+    assert_non_null(mkdtemp(folder));
+    _cleanup_free_ char *path = xasprintf("%s/ssh", folder);
+    _cleanup_close_ int listener = unix_listen(path, 0600, NULL);
+    assert_return_code(sd_event_new(&p.loop), 0);
+    assert_return_code(qmp_new(p.loop, path, 100, &handlers, &p.seen, &p.seen.qmp, NULL), 0);
+    spin(p.loop);
+    p.fd = accept(listener, NULL, NULL);
+    assert_true(p.fd >= 0);
+    assert_true(send(p.fd, "SSH-2.0-OpenSSH\n{\"hello\": 1}\n", 32, MSG_NOSIGNAL) > 0);
+    for (int i = 0; i < 20 && !qmp_is_closed(p.seen.qmp); i++)
+        spin(p.loop);
+    spin(p.loop);
+    assert_non_null(strstr(str_text(&p.seen.log), "closed no QMP greeting"));
+    peer_end(&p);
+    fs_remove_tree(folder, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -357,11 +410,15 @@ int main(void)
         cmocka_unit_test(test_events_come_with_their_time),
         cmocka_unit_test(test_a_lost_connection_answers_everybody_once),
         cmocka_unit_test(test_garbage_ends_the_session),
+        cmocka_unit_test(test_the_words_to_an_earlier_client_are_dropped),
+        cmocka_unit_test(test_no_two_sessions_count_alike),
         cmocka_unit_test(test_freeing_in_a_callback_is_the_last_callback),
         cmocka_unit_test(test_descriptors_travel_with_their_command),
         cmocka_unit_test(test_a_slow_reader_gets_everything_in_order),
         cmocka_unit_test(test_connecting_waits_for_the_listener_and_gives_up_in_time),
+        cmocka_unit_test(test_another_protocol_gets_no_session),
     };
 
+    random_replace(zeros, NULL);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,12 +5,12 @@
 
 #include "api/meta.h"
 #include "apiserver/account_internal.h"
-#include "apiserver/impersonation.h"
 #include "base/alloc.h"
 #include "base/base64.h"
 #include "base/clock.h"
 #include "base/str.h"
 #include "pki/jwt.h"
+#include "pki/pki.h"
 
 #define CLOCK_SKEW_S 60 /* a token counts this long before its time: clocks differ */
 /* A pod may use its token while it ends (Kubernetes: serviceaccount/claims.go, "allow time for graceful deletion"). */

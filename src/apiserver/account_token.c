@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/random.h"
 #include "pki/jwt.h"
+#include "pki/pki.h"
 
 /* --- Issuing --- */
 

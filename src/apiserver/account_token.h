@@ -2,7 +2,7 @@
  * Nothing of them is stored, but for those in Secrets. account_token.c issues them, account_check.c believes them. */
 #pragma once
 
-#include "apiserver/authn.h"
+#include "apiserver/identity.h"
 #include "apiserver/rest.h"
 
 /* Whom such a token is for unless it says otherwise: this server. */

@@ -24,87 +24,6 @@ struct authn {
     struct oidc *oidc;
 };
 
-struct identity *identity_free(struct identity *i)
-{
-    if (!i)
-        return NULL;
-    for (size_t k = 0; k < i->n_groups; k++)
-        free(i->groups[k]);
-    VEC_EACH(&i->extra, e) {
-        free(e->key);
-        free(e->value);
-    }
-    identity_extra_done(&i->extra);
-    strv_done(&i->audiences);
-    free(i->groups);
-    free(i->uid);
-    free(i->name);
-    free(i);
-    return NULL;
-}
-
-static void add_group(struct identity *i, const char *group, size_t len)
-{
-    i->groups = xrealloc(i->groups, (i->n_groups + 1) * sizeof(*i->groups));
-    i->groups[i->n_groups++] = xstrndup(group, len);
-}
-
-void identity_add_group(struct identity *i, const char *group)
-{
-    for (size_t k = 0; k < i->n_groups; k++)
-        if (streq(i->groups[k], group))
-            return;
-    add_group(i, group, strlen(group));
-}
-
-void identity_add_extra(struct identity *i, const char *key, const char *value)
-{
-    identity_extra_push(&i->extra, (struct identity_pair){xstrdup(key), xstrdup(value)});
-}
-
-struct identity *identity_new(const char *name, const char *group)
-{
-    struct identity *i = xnew(struct identity);
-
-    i->name = xstrdup(name);
-    if (group)
-        identity_add_group(i, group);
-    return i;
-}
-
-static struct identity *identity_copy(const struct identity *from)
-{
-    struct identity *i = identity_new(from->name, NULL);
-
-    for (size_t k = 0; k < from->n_groups; k++)
-        add_group(i, from->groups[k], strlen(from->groups[k]));
-    i->uid = xstrdup(from->uid);
-    i->expires_ms = from->expires_ms;
-    return i;
-}
-
-static void add_authenticated(struct identity *i)
-{
-    identity_add_group(i, GROUP_AUTHENTICATED);
-}
-
-struct identity *identity_anonymous(void)
-{
-    return identity_new(USER_ANONYMOUS, GROUP_UNAUTHENTICATED);
-}
-
-struct api_user identity_user(const struct identity *i)
-{
-    return (struct api_user){
-        .name = i->name,
-        .groups = (const char *const *)i->groups,
-        .n_groups = i->n_groups,
-        .uid = i->uid,
-        .extra = (const struct api_extra *)i->extra.items,
-        .n_extra = i->extra.len,
-    };
-}
-
 /* --- Tokens --- */
 
 /* Takes one CSV field off *cursor; quotes are removed. */
@@ -138,14 +57,10 @@ static int read_static(struct authn *a, char *line)
         return -EINVAL;
     who = identity_new(user, NULL);
     who->uid = *uid ? xstrdup(uid) : NULL;
-    for (char *g = groups; g && *g;) {
-        size_t len = strcspn(g, ",");
-
-        if (len)
-            add_group(who, g, len);
-        g += len + (g[len] == ',');
-    }
-    add_authenticated(who);
+    for (char *g; (g = strsep(&groups, ","));)
+        if (*g)
+            identity_add_group(who, g);
+    identity_add_group(who, GROUP_AUTHENTICATED);
     token_vec_push(&a->tokens, (struct token){xstrdup(token), who});
     return 0;
 }
@@ -236,8 +151,8 @@ int authn_chain(const struct authn *a, const struct pki_der *chain, size_t n, in
         return gw_error_set(err, GW_UNAUTHORIZED, "the client certificate has no common name");
     who = identity_new(info.cn, NULL);
     for (size_t i = 0; i < info.n_o; i++)
-        add_group(who, info.o[i], strlen(info.o[i]));
-    add_authenticated(who);
+        identity_add_group(who, info.o[i]);
+    identity_add_group(who, GROUP_AUTHENTICATED);
     who->expires_ms = info.not_after_ms;
     who->trusted = clients->number;
     who->of_old =

@@ -1,46 +1,12 @@
 /* Authentication: from a client certificate or a bearer token to a user and its groups. */
 #pragma once
 
-#include "apiserver/request.h"
-#include "base/strv.h"
+#include "apiserver/identity.h"
 #include "pki/authority.h"
 
 struct authn;
 struct oidc;
 struct rest_server;
-
-#define USER_ANONYMOUS "system:anonymous"
-#define GROUP_AUTHENTICATED "system:authenticated"
-#define GROUP_UNAUTHENTICATED "system:unauthenticated"
-
-/* What struct api_extra shows, owned. */
-struct identity_pair {
-    char *key, *value;
-};
-VEC_DEFINE(identity_extra, struct identity_pair);
-
-/* Somebody who proved who he is. Owned by whom it was given to. */
-struct identity {
-    char *name;
-    char *uid;     /* NULL = none is known */
-    char **groups; /* "system:authenticated" is always among them */
-    size_t n_groups;
-    struct identity_extra extra;
-    struct strv audiences; /* of a token: those of the ones asked for that it is good for */
-    int64_t expires_ms;    /* wall clock; 0 = never */
-    bool of_old;           /* his certificate is of an authority that is about to go */
-    unsigned trusted;      /* by which state of the authority (pki/authority.h) its certificate was believed */
-};
-
-struct identity *identity_free(struct identity *i);
-DEFINE_CLEANUP(struct identity *, identity_free)
-#define _cleanup_identity_ _cleanup_(identity_freep)
-
-/* For whom a token should be. */
-struct authn_audiences {
-    const char *const *items;
-    size_t n;
-};
 
 struct authn_config {
     const struct pki_authority *clients; /* whose client certificates are believed; must outlive this */
@@ -68,14 +34,3 @@ bool authn_is_current(const struct authn *a, const struct identity *who, int64_t
  * same time wherever a wrong token differs. Any thread. */
 int authn_token(const struct authn *a, const char *token, const struct authn_audiences *asked, struct identity **ret,
                 struct gw_error *err);
-
-/* Somebody whom nothing proves yet; group may be NULL. A group that he has already is not added again. */
-struct identity *identity_new(const char *name, const char *group);
-void identity_add_group(struct identity *i, const char *group);
-void identity_add_extra(struct identity *i, const char *key, const char *value);
-
-/* Nobody in particular: system:anonymous in system:unauthenticated. */
-struct identity *identity_anonymous(void);
-
-/* A view for the request core, valid as long as i. */
-struct api_user identity_user(const struct identity *i);

@@ -2,7 +2,7 @@
  * bootstrap token may ask for a certificate; everybody else has what roles and bindings give (roles.h). */
 #pragma once
 
-#include "apiserver/authn.h"
+#include "apiserver/identity.h"
 #include "apiserver/rest.h"
 #include "rbac/rbac.h"
 

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/random.h"
 #include "base/str.h"
+#include "pki/pki.h"
 
 #define ID_LEN 6
 #define SECRET_LEN 16

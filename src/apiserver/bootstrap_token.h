@@ -3,7 +3,7 @@
  * long as they are there, are meant for authentication and have not expired. */
 #pragma once
 
-#include "apiserver/authn.h"
+#include "apiserver/identity.h"
 #include "apiserver/rest.h"
 
 /* A new one. Freed by the caller. */

@@ -113,18 +113,6 @@ static int take_header(struct asker *a, const struct api_header *h, struct ident
     return r;
 }
 
-void identity_add_account_groups(struct identity *i)
-{
-    const char *rest = i->name + strlen(ACCOUNT_PREFIX);
-
-    if (!str_starts(i->name, ACCOUNT_PREFIX) || !strchr(rest, ':'))
-        return;
-    _cleanup_free_ char *group = xasprintf("system:serviceaccounts:%.*s", (int)strcspn(rest, ":"), rest);
-
-    identity_add_group(i, "system:serviceaccounts");
-    identity_add_group(i, group);
-}
-
 int impersonation_apply(struct rest_server *s, const struct api_user *who, const struct api_headers *headers,
                         struct identity **ret, struct api_subject *ret_about, struct gw_error *err)
 {

@@ -2,7 +2,7 @@
  * account), on each group, uid and further attribute. */
 #pragma once
 
-#include "apiserver/authn.h"
+#include "apiserver/identity.h"
 #include "apiserver/rest.h"
 
 /* headers: those of the request, any of them. *ret is who it is to be made as, NULL when no header asks for that.
@@ -10,7 +10,3 @@
  * like come without a user. */
 int impersonation_apply(struct rest_server *s, const struct api_user *who, const struct api_headers *headers,
                         struct identity **ret, struct api_subject *ret_about, struct gw_error *err);
-
-/* Groups that service accounts have by their name ("system:serviceaccount:NS:NAME"); other users get none. */
-void identity_add_account_groups(struct identity *i);
-#define ACCOUNT_PREFIX "system:serviceaccount:"

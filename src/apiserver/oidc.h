@@ -2,7 +2,7 @@
  * are checked are given from outside (server/oidc_keys.h); nothing here waits for the network. */
 #pragma once
 
-#include "apiserver/authn.h"
+#include "apiserver/identity.h"
 #include "pki/jwks.h"
 
 /* As kube-apiserver's --oidc-...; NULL: not given. Texts must outlive what is made of this. */

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "apiserver/account_token.h"
+#include "apiserver/authn.h"
 #include "apiserver/impersonation.h"
 #include "apiserver/reviews.h"
 #include "apiserver/roles.h"

@@ -11,10 +11,12 @@
 
 #include "api/meta.h"
 #include "apiserver/account_token.h"
+#include "apiserver/authn.h"
 #include "apiserver/bootstrap_token.h"
 #include "apiserver/reviews.h"
 #include "base/base64.h"
 #include "pki/jwt.h"
+#include "pki/pki.h"
 #include "server-fixture.h"
 #include "server/account_secrets.h"
 

@@ -185,14 +185,14 @@ static void check_name(const struct kind *kind, yyjson_val *object, struct gw_er
         add_fault(err, "metadata.namespace", namespace, name_fault_dns_label(yyjson_get_str(namespace)));
 }
 
-static void check_labels(yyjson_val *object, struct gw_error *err)
+void labels_check(const char *field, yyjson_val *labels, struct gw_error *err)
 {
     yyjson_val *key, *value;
 
-    json_each_member(json_at(object, "/metadata/labels"), key, value) {
-        add_fault(err, "metadata.labels", key, qualified_name_fault(yyjson_get_str(key)));
+    json_each_member(labels, key, value) {
+        add_fault(err, field, key, qualified_name_fault(yyjson_get_str(key)));
         if (yyjson_is_str(value))
-            add_fault(err, "metadata.labels", value, label_value_fault(yyjson_get_str(value)));
+            add_fault(err, field, value, label_value_fault(yyjson_get_str(value)));
     }
 }
 
@@ -248,7 +248,7 @@ static void check_owners(yyjson_val *object, struct gw_error *err)
 void names_validate_metadata(const struct kind *kind, yyjson_val *object, struct gw_error *err)
 {
     check_name(kind, object, err);
-    check_labels(object, err);
+    labels_check("metadata.labels", json_at(object, "/metadata/labels"), err);
     check_annotations(object, err);
     check_finalizers(object, err);
     check_owners(object, err);

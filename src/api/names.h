@@ -15,6 +15,9 @@ const char *name_fault(enum name_rule rule, const char *name);
 const char *label_value_fault(const char *value);
 const char *qualified_name_fault(const char *key); /* keys of labels and annotations, finalizers */
 
+/* Adds a cause for each key and each value of a label map (NULL: there is none) that is not good. */
+void labels_check(const char *field, yyjson_val *labels, struct gw_error *err);
+
 /* Checks metadata: name by the kind's rule, namespace, labels, annotations (total size), finalizers, owner references.
  * Adds causes to err. */
 void names_validate_metadata(const struct kind *kind, yyjson_val *object, struct gw_error *err);

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "api/names.h"
 #include "api/quantity.h"
 #include "api/rules/kinds.h"
 
@@ -72,23 +71,6 @@ const char *setting(struct rule_ctx *ctx, const char *kubevirt, const char *hype
         text = hco ? json_str(json_at(hco, "/spec"), hyperconverged) : NULL;
     }
     return text && *text ? text : fallback;
-}
-
-void check_labels(struct where *w, const char *field, yyjson_val *labels)
-{
-    yyjson_val *key, *value;
-
-    if (!yyjson_is_obj(labels))
-        return;
-    json_each_member(labels, key, value) {
-        const char *fault = qualified_name_fault(yyjson_get_str(key));
-        _cleanup_free_ char *text = NULL;
-
-        if (fault)
-            field_invalid(w->err, at(w, "%s", field), text = field_quote(key), "%s", fault);
-        else if (yyjson_is_str(value) && (fault = label_value_fault(yyjson_get_str(value))))
-            field_invalid(w->err, at(w, "%s", field), text = field_quote(value), "%s", fault);
-    }
 }
 
 bool plain_word(const char *text)

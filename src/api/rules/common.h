@@ -36,9 +36,6 @@ bool asked_by_system(const struct rule_ctx *ctx);
 /* The cluster's setting: KubeVirt's if set there, else HyperConverged's, else fallback. Pointers into spec of each. */
 const char *setting(struct rule_ctx *ctx, const char *kubevirt, const char *hyperconverged, const char *fallback);
 
-/* Adds a cause for each key or value of a label map that Kubernetes would not allow. */
-void check_labels(struct where *w, const char *field, yyjson_val *labels);
-
 /* Whether text is made of letters, digits and "_.+-" only: safe within QEMU's options. "" is not. */
 bool plain_word(const char *text);
 

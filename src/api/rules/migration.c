@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "api/meta.h"
+#include "api/names.h"
 #include "api/rules/common.h"
 #include "api/rules/kinds.h"
 
@@ -119,8 +120,7 @@ static void validate(struct rule_ctx *ctx, yyjson_val *object, yyjson_val *old, 
     else if (check_priority(ctx, object, err))
         check_vmi(ctx, vmi, err);
     if (!old && !err->message) {
-        struct where w = {.base = "spec", .err = err};
-        check_labels(&w, "addedNodeSelector", json_at(object, "/spec/addedNodeSelector"));
+        labels_check("spec.addedNodeSelector", json_at(object, "/spec/addedNodeSelector"), err);
     }
 }
 

@@ -120,9 +120,9 @@ static void validate_policy(struct rule_ctx *ctx, yyjson_val *object, yyjson_val
     yyjson_val *spec = json_at(object, "/spec");
 
     check_bandwidth(&w, spec);
-    check_labels(&w, "selectors.namespaceSelector", json_at(spec, "/selectors/namespaceSelector"));
-    check_labels(&w, "selectors.virtualMachineInstanceSelector",
-                 json_at(spec, "/selectors/virtualMachineInstanceSelector"));
+    labels_check(at(&w, "selectors.namespaceSelector"), json_at(spec, "/selectors/namespaceSelector"), err);
+    labels_check(at(&w, "selectors.virtualMachineInstanceSelector"),
+                 json_at(spec, "/selectors/virtualMachineInstanceSelector"), err);
 }
 
 const struct rules kubevirt_rules = {

@@ -30,7 +30,7 @@ static void validate(struct rule_ctx *ctx, yyjson_val *object, yyjson_val *old, 
     if (!spec_changed(object, old))
         return;
     check_running(json_at(object, "/spec"), err);
-    check_labels(&w, "metadata.labels", json_at(object, "/spec/template/metadata/labels"));
+    labels_check(at(&w, "metadata.labels"), json_at(object, "/spec/template/metadata/labels"), err);
     vmi_spec_check(json_at(object, TEMPLATE_SPEC), "spec.template.spec", err);
 }
 

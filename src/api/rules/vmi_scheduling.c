@@ -88,7 +88,7 @@ static void check_pod_term(struct where *w, const char *path, yyjson_val *term)
         yyjson_val *selector = yyjson_obj_get(term, selectors[i]);
         _cleanup_free_ char *below = xasprintf("%s.%s", path, selectors[i]);
         _cleanup_free_ char *labels = xasprintf("%s.matchLabels", below);
-        check_labels(w, labels, yyjson_obj_get(selector, "matchLabels"));
+        labels_check(at(w, "%s", labels), yyjson_obj_get(selector, "matchLabels"), w->err);
         check_requirements(w, below, "matchExpressions", yyjson_obj_get(selector, "matchExpressions"));
     }
 }
@@ -132,7 +132,7 @@ void vmi_scheduling_check(yyjson_val *spec, struct where *w)
     yyjson_val *item;
     size_t i;
 
-    check_labels(w, "nodeSelector", json_at(spec, "/nodeSelector"));
+    labels_check(at(w, "nodeSelector"), json_at(spec, "/nodeSelector"), w->err);
     check_node_affinity(w, json_at(spec, "/affinity/nodeAffinity"));
     check_pod_affinity(w, "podAffinity", json_at(spec, "/affinity/podAffinity"));
     check_pod_affinity(w, "podAntiAffinity", json_at(spec, "/affinity/podAntiAffinity"));

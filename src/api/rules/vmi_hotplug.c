@@ -1,5 +1,5 @@
-/* Volumes that come and go while the VM runs. Messages are those of KubeVirt's admission (its pkg/storage/admitters).
- */
+/* What may change in a VMI that lives: its hot volumes and their disks. Messages are those of KubeVirt's admission (its
+ * pkg/storage/admitters). */
 #include <string.h>
 
 #include "api/rules/vmi_spec.h"
@@ -13,24 +13,6 @@ static void invalid(struct gw_error *err, const char *field, const char *fmt, co
 
     gw_error_add_cause(err, CAUSE_INVALID, field, "%.*s%s%s", (int)(mark - fmt), fmt, name, mark + 2);
 }
-
-void vmi_hot_disk_check(yyjson_val *disk, const char *name, const char *field, struct gw_error *err)
-{
-    const char *bus = json_str_or(disk, "/disk/bus", "");
-
-    if (!disk)
-        invalid(err, field, "Hotplug configuration for [%s] requires the disk field to be set.", name);
-    else if (!json_at(disk, "/disk"))
-        invalid(err, field, "Hotplug configuration for [%s] requires diskDevice of type 'disk' or 'lun' to be used.",
-                name);
-    else if (!streq(bus, "scsi") && !streq(bus, "virtio"))
-        gw_error_add_cause(err, CAUSE_INVALID, field,
-                           "Hotplug configuration for disk [%s] requires bus to be 'scsi' or 'virtio'. [%s] is not "
-                           "permitted.",
-                           name, bus);
-}
-
-/* --- What may change --- */
 
 /* The spec without its volumes and disks. Caller frees. */
 static yyjson_doc *rest_of(yyjson_val *spec)

@@ -21,9 +21,7 @@ void vmi_storage_check(yyjson_val *spec, struct where *w);    /* vmi_storage.c: 
 void vmi_network_check(yyjson_val *spec, struct where *w);    /* vmi_network.c: interfaces and networks */
 void vmi_scheduling_check(yyjson_val *spec, struct where *w); /* vmi_scheduling.c: selectors, affinity, tolerations */
 
-/* vmi_hotplug.c: the disk of a hot volume, or NULL if it has none; and what may change in the spec of a VMI that lives:
- * its hot volumes and their disks. */
-void vmi_hot_disk_check(yyjson_val *disk, const char *name, const char *field, struct gw_error *err);
+/* vmi_hotplug.c: what may change in the spec of a VMI that lives: its hot volumes and their disks. */
 void vmi_hotplug_check(yyjson_val *spec, yyjson_val *old, struct gw_error *err);
 
 /* Most that a name of a VM may have: it becomes the value of labels. */

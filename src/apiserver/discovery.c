@@ -4,11 +4,9 @@
 
 #include "apiserver/discovery_documents.h"
 #include "apiserver/openapi.h"
+#include "apiserver/version.h"
 #include "base/alloc.h"
 #include "http/uri.h"
-
-/* The Kubernetes release whose API this one speaks; clients compare it with their own. */
-#define KUBERNETES_MINOR "32"
 
 #define AGGREGATED(v) "application/json;g=apidiscovery.k8s.io;v=" v ";as=APIGroupDiscoveryList"
 
@@ -99,26 +97,6 @@ static bool answer_below(struct catalog_vec *catalog, const struct http_uri *uri
     return true;
 }
 
-static void answer_version(const struct api_request *request, struct api_response *response)
-{
-    static const char *const fields[][2] = {
-        {"major", "1"},
-        {"minor", KUBERNETES_MINOR},
-        {"gitVersion", "v1." KUBERNETES_MINOR ".0+godwit.v" GODWIT_VERSION},
-        {"gitCommit", ""},
-        {"gitTreeState", ""},
-        {"buildDate", "1970-01-01T00:00:00Z"},
-        {"goVersion", ""},
-        {"compiler", "C"},
-        {"platform", "linux/amd64"},
-    };
-    _cleanup_mut_doc_ yyjson_mut_doc *d = json_object();
-
-    for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
-        yyjson_mut_obj_add_str(d, d->root, fields[i][0], fields[i][1]);
-    api_response_json(response, 200, json_encode(d->root));
-}
-
 static void add_group_paths(yyjson_mut_doc *d, yyjson_mut_val *list, const struct catalog_group *g)
 {
     _cleanup_free_ char *root = *g->name ? xasprintf("/apis/%s", g->name) : xstrdup("/api");
@@ -180,7 +158,7 @@ static void handle(struct discovery *d, const struct http_uri *uri, const struct
     _cleanup_catalog_ struct catalog_vec catalog = {0};
 
     if (streq(first, "version")) {
-        answer_version(request, response);
+        version_answer_kubernetes(response);
         return;
     }
     if (streq(first, "openapi")) {

@@ -6,6 +6,7 @@
 
 #include "api/meta.h"
 #include "apiserver/local.h"
+#include "apiserver/version.h"
 #include "base/alloc.h"
 #include "base/str.h"
 #include "http/uri.h"
@@ -13,8 +14,6 @@
 #define GROUP "subresources.kubevirt.io"
 #define KUBEVIRT "kubevirt.io"
 #define ATTEMPTS 20
-/* The KubeVirt release whose API this one speaks; clients compare it with their own. */
-#define KUBEVIRT_VERSION "v1.8.0"
 
 /* --- For the acts --- */
 
@@ -131,20 +130,7 @@ static int expand_given(struct vm_call *c, struct gw_error *err)
 
 static int version(struct vm_call *c, _unused_ struct gw_error *err)
 {
-    static const char *const fields[][2] = {
-        {"gitVersion", KUBEVIRT_VERSION "+godwit.v" GODWIT_VERSION},
-        {"gitCommit", ""},
-        {"gitTreeState", ""},
-        {"buildDate", "1970-01-01T00:00:00Z"},
-        {"goVersion", ""},
-        {"compiler", "C"},
-        {"platform", "linux/amd64"},
-    };
-    _cleanup_mut_doc_ yyjson_mut_doc *d = json_object();
-
-    for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
-        yyjson_mut_obj_add_str(d, d->root, fields[i][0], fields[i][1]);
-    api_response_json(c->response, 200, json_encode(d->root));
+    version_answer_kubevirt(c->response);
     return 0;
 }
 

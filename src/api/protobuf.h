@@ -19,6 +19,6 @@ int protobuf_open(const void *data, size_t len, struct protobuf_envelope *ret, s
 
 /* The JSON object with apiVersion and kind. A kind whose file has no `protobuf: true` is UnsupportedMediaType. */
 int protobuf_decode(struct kinds *kinds, const void *data, size_t len, yyjson_mut_doc **ret, struct gw_error *err);
-/* One message by a schema, without an envelope. */
+/* protobuf_message.c: one message by a schema, without an envelope. */
 int protobuf_decode_message(const struct schema *schema, const uint8_t *data, size_t len, yyjson_mut_doc **ret,
                             struct gw_error *err);

@@ -1,4 +1,4 @@
-/* The inside of the frame, shared by controllers.c (what is watched) and task.c (one run of a key). */
+/* The inside of the frame, shared by controllers.c (what is watched) and task*.c (one run of a key). */
 #pragma once
 
 #include "client/workqueue.h"

@@ -3,7 +3,6 @@
  * A task lives from the start of the run until its last write is answered. Writes go one after the other, so that a
  * later one is only made when what it builds on is there. After a Conflict or AlreadyExists the cache is known to be
  * behind: the object is read, put into the cache, and the key is run again. */
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,18 +10,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/str.h"
-#include "controllers/frame.h"
-
-enum verb {
-    VERB_CREATE,
-    VERB_CREATE_SUB,
-    VERB_PATCH,
-    VERB_DELETE,
-    VERB_DELETE_NOW,
-    VERB_DELETE_ALL,
-    VERB_ABSENT,
-    VERB_EVENT
-};
+#include "controllers/task_internal.h"
 
 static const char *const verbs[] = {
     [VERB_CREATE] = "create",   [VERB_CREATE_SUB] = "create", [VERB_PATCH] = "patch",
@@ -37,28 +25,6 @@ static bool is_delete(enum verb v)
 {
     return v == VERB_DELETE || v == VERB_DELETE_NOW;
 }
-
-struct write {
-    enum verb verb;
-    enum api_patch_type type;
-    const struct api_resource *resource;
-    char *ns, *name, *sub, *uid;
-    char *version; /* resourceVersion that is demanded, NULL = any */
-    char *propagation;
-    yyjson_mut_doc *doc;
-    const char *event_type, *event_reason; /* static */
-    char *message;
-};
-VEC_DEFINE(write_vec, struct write);
-
-struct task {
-    struct running *running;
-    struct write_vec writes;
-    size_t at; /* the one under way */
-    struct api_call *call;
-    int64_t requeue_ms; /* -1 = not asked for */
-    char key[];
-};
 
 void task_free(void *p)
 {
@@ -300,197 +266,4 @@ void task_run(void *userdata, const char *key)
     map_put(r->tasks, key, t);
     r->controller->reconcile(t, t->key);
     perform(t);
-}
-
-/* --- what reconcile asks for --- */
-
-static struct write *add(struct task *t, enum verb verb, const struct api_resource *r, const char *ns, const char *name)
-{
-    struct write w = {.verb = verb, .resource = r, .ns = ns && *ns ? xstrdup(ns) : NULL, .name = xstrdup(name)};
-
-    write_vec_push(&t->writes, w);
-    return &t->writes.items[t->writes.len - 1];
-}
-
-static struct write *add_for(struct task *t, enum verb verb, const struct api_resource *r, yyjson_val *obj)
-{
-    struct write *w = add(t, verb, r, meta_namespace(obj), meta_name(obj));
-
-    w->uid = xstrdup(meta_uid(obj));
-    return w;
-}
-
-void task_create(struct task *t, const struct api_resource *r, const char *ns, yyjson_mut_doc *obj)
-{
-    add(t, VERB_CREATE, r, ns, json_mut_str(obj, "/metadata/name"))->doc = obj;
-}
-
-void task_create_sub(struct task *t, const struct api_resource *r, const char *ns, const char *name, const char *sub,
-                     yyjson_mut_doc *obj)
-{
-    struct write *w = add(t, VERB_CREATE_SUB, r, ns, name);
-
-    w->sub = xstrdup(sub);
-    w->doc = obj;
-}
-
-void task_patch(struct task *t, const struct api_resource *r, yyjson_val *obj, const char *sub, bool precondition,
-                yyjson_mut_doc *patch)
-{
-    struct write *w = add_for(t, VERB_PATCH, r, obj);
-
-    json_set_str(patch, "/metadata/uid", w->uid);
-    if (precondition)
-        w->version = xstrdup(meta_version(obj));
-    w->sub = xstrdup(sub);
-    w->type = API_PATCH_MERGE;
-    w->doc = patch;
-}
-
-void task_json_patch(struct task *t, const struct api_resource *r, yyjson_val *obj, const char *sub,
-                     yyjson_mut_doc *patch)
-{
-    struct write *w = add_for(t, VERB_PATCH, r, obj);
-
-    w->sub = xstrdup(sub);
-    w->type = API_PATCH_JSON;
-    w->doc = patch;
-}
-
-void task_delete(struct task *t, const struct api_resource *r, yyjson_val *obj, const char *propagation)
-{
-    add_for(t, VERB_DELETE, r, obj)->propagation = xstrdup(propagation);
-}
-
-void task_delete_now(struct task *t, const struct api_resource *r, yyjson_val *obj)
-{
-    add_for(t, VERB_DELETE_NOW, r, obj);
-}
-
-void task_delete_all(struct task *t, const struct api_resource *r, const char *ns)
-{
-    add(t, VERB_DELETE_ALL, r, ns, NULL);
-}
-
-void task_require_absent(struct task *t, const struct api_resource *r, const char *ns, const char *name,
-                         const char *uid)
-{
-    add(t, VERB_ABSENT, r, ns, name)->uid = xstrdup(uid);
-}
-
-/* What an event says of its object; the object itself may be gone when the event is told. */
-static yyjson_mut_doc *about(yyjson_val *obj)
-{
-    static const char *const fields[] = {"/apiVersion",    "/kind",         "/metadata/namespace",
-                                         "/metadata/name", "/metadata/uid", "/metadata/resourceVersion"};
-    yyjson_mut_doc *d = json_object();
-
-    for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
-        if (json_str(obj, fields[i]))
-            json_set_str(d, fields[i], json_str(obj, fields[i]));
-    return d;
-}
-
-void task_event(struct task *t, yyjson_val *obj, const char *type, const char *reason, const char *fmt, ...)
-{
-    struct write w = {.verb = VERB_EVENT, .doc = about(obj), .event_type = type, .event_reason = reason};
-    va_list ap;
-
-    va_start(ap, fmt);
-    w.message = xvasprintf(fmt, ap);
-    va_end(ap);
-    write_vec_push(&t->writes, w);
-}
-
-void task_requeue(struct task *t, int64_t delay_ms)
-{
-    if (t->requeue_ms < 0 || delay_ms < t->requeue_ms)
-        t->requeue_ms = MAX(delay_ms, 0);
-}
-
-void task_wake(struct task *t, const char *key)
-{
-    workqueue_add(t->running->queue, key);
-}
-
-/* --- what it reads --- */
-
-struct env *task_env(struct task *t)
-{
-    return t->running->all->env;
-}
-
-void *task_state(struct task *t)
-{
-    return t->running->state;
-}
-
-const void *task_options(struct task *t)
-{
-    return t->running->controller->options;
-}
-
-int64_t task_now_ms(struct task *t)
-{
-    return env_now(task_env(t));
-}
-
-int64_t task_wall_ms(struct task *t)
-{
-    return env_wall_ms(task_env(t));
-}
-
-const struct api_resource *task_next_resource(struct task *t, size_t *at)
-{
-    return running_next_resource(t->running, at);
-}
-
-const struct api_resource *task_resource(struct task *t, const char *group, const char *kind)
-{
-    return running_resource(t->running, group, kind);
-}
-
-struct informer *task_informer(struct task *t, const struct api_resource *r)
-{
-    return running_informer(t->running, r);
-}
-
-bool task_has_synced(struct task *t, const struct api_resource *r)
-{
-    struct informer *inf = task_informer(t, r);
-
-    return !inf || informer_has_synced(inf);
-}
-
-yyjson_val *task_get(struct task *t, const struct api_resource *r, const char *key)
-{
-    struct informer *inf = task_informer(t, r);
-
-    return inf ? informer_get(inf, key) : NULL;
-}
-
-yyjson_val *task_get_ns(struct task *t, const struct api_resource *r, const char *ns, const char *name)
-{
-    struct informer *inf = task_informer(t, r);
-
-    return inf ? informer_get_ns(inf, ns, name) : NULL;
-}
-
-void task_select(struct task *t, const struct api_resource *r, const char *index, const char *value,
-                 struct val_vec *ret)
-{
-    struct informer *inf = task_informer(t, r);
-
-    if (inf)
-        informer_select(inf, index, value, ret);
-}
-
-const struct gw_error *task_error(struct task *t)
-{
-    return map_get(t->running->errors, t->key);
-}
-
-unsigned task_failures(struct task *t)
-{
-    return workqueue_failures(t->running->queue, t->key);
 }

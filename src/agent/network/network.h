@@ -1,4 +1,5 @@
-/* The inside of `struct network`, shared by network.c (pods), switch.c (addresses and routes) and node_network.c. */
+/* The inside of `struct network`. Each of these uses those before it: state.c (what is known), switch.c (addresses and
+ * routes), pod_network.c (pods), network.c (the whole), node_network.c (the peers). */
 #pragma once
 
 #include <net/if.h>

@@ -143,50 +143,6 @@ int network_update(struct network *n, struct node_view_vec *views, int64_t now, 
     return r;
 }
 
-int64_t network_deadline(const struct network *n)
-{
-    int64_t first = -1;
-    void *value;
-
-    for (size_t c = 0; map_next(n->pods, &c, NULL, &value);) {
-        const struct pod_network *p = value;
-        if (p->state == ADDRESS_FORWARDING && (first < 0 || p->forward_until < first))
-            first = p->forward_until;
-    }
-    return first;
-}
-
-/* Serials grow over restarts of the agent too: they follow the clock where that is ahead. */
-void network_changed(struct network *n, int64_t at_least)
-{
-    int64_t next = MAX(n->serial, at_least) + 1;
-
-    n->serial = MAX(next, clock_wall_ms());
-    if (n->on_change)
-        n->on_change(n->on_change_data);
-}
-
-void network_announcement(const struct network *n, struct node_view *ret)
-{
-    void *value;
-
-    *ret = (struct node_view){.node = xstrdup(n->node),
-                              .node_address = n->node_address,
-                              .pod_cidr = n->pod_cidr,
-                              .vxlan = n->vxlan,
-                              .serial = n->serial};
-    for (size_t c = 0; map_next(n->pods, &c, NULL, &value);) {
-        const struct pod_network *p = value;
-        struct announced_address a = {.epoch = p->epoch, .state = p->state};
-        if ((p->state != ADDRESS_ACTIVE && p->state != ADDRESS_FORWARDING) || !ipv4_parse(p->vm_address, &a.address))
-            continue;
-        a.vmi = xstrdup(p->vmi);
-        announced_vec_push(&ret->addresses, a);
-    }
-    VEC_EACH(&n->observed, o)
-        observed_vec_push(&ret->observed, (struct observed_peer){xstrdup(o->node), o->serial});
-}
-
 static int find_living(struct network *n, const char *uid, struct pod_network **ret, struct gw_error *err)
 {
     *ret = network_pod(n, uid);

@@ -204,6 +204,8 @@ int migration_start(struct agent *a, void (*listening)(void *userdata), void *us
     struct mover_services *s = xnew(struct mover_services);
 
     s->agent = a;
+    s->drivers[SIDE_SOURCE] = &source_driver;
+    s->drivers[SIDE_TARGET] = &target_driver;
     s->direct = (struct direct_server){on_grant, s};
     s->listening = listening;
     s->userdata = userdata;

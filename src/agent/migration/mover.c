@@ -1,3 +1,4 @@
+/* What a mover is and remembers. */
 #include "agent/migration/mover.h"
 
 #include <string.h>
@@ -10,9 +11,6 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/str.h"
-
-#define TICK_MS 250
-#define RETRY_MS 500
 
 static enum side side_of(const struct mover *m, const struct epoch *e)
 {
@@ -157,56 +155,9 @@ bool mover_paused_by_user(const struct mover *m)
     return (m->pod->owner && m->pod->paused_reason) || condition_true(yyjson_doc_get_root(m->pod->vmi), "Paused");
 }
 
-static void on_tick(void *userdata)
+struct copy_names mover_names(const struct mover *m)
 {
-    struct mover *m = userdata;
-
-    m->tick = NULL;
-    m->observed = false;
-    mover_kick(m);
-}
-
-static void tick_in(struct mover *m, int64_t ms)
-{
-    env_timer_cancel(m->services->agent->env, &m->tick);
-    m->tick = env_timer(m->services->agent->env, ms, on_tick, m);
-}
-
-void mover_kick(struct mover *m)
-{
-    if (m->busy || m->observing || !mover_refresh(m))
-        return;
-    if (mover_qemu_alive(m) && !mover_qmp_ready(m))
-        return; /* the core is connecting: hooks.attached kicks again */
-    if (mover_qemu_alive(m) && !m->observed) {
-        mover_observe(m);
-        return;
-    }
-    mover_act(m);
-}
-
-void mover_act(struct mover *m)
-{
-    if (!m->tick)
-        tick_in(m, TICK_MS);
-    mover_route(m);
-    if (m->side == SIDE_SOURCE)
-        source_act(m);
-    else
-        target_act(m);
-}
-
-void mover_done(struct mover *m, const char *why)
-{
-    m->busy = false;
-    m->observed = false;
-    if (why) {
-        log_warn("migration %s of %s/%s, epoch %lld: %s", m->uid, m->pod->ns, m->pod->vmi_name,
-                 (long long)m->epoch.number, why);
-        tick_in(m, RETRY_MS);
-        return;
-    }
-    mover_kick(m);
+    return (struct copy_names){.epoch = m->epoch.number, .migration_uid = m->uid, .tls_dir = m->tls_dir};
 }
 
 void mover_fail(struct mover *m, const char *reason)
@@ -215,17 +166,9 @@ void mover_fail(struct mover *m, const char *reason)
         m->failure = xstrdup(reason);
 }
 
-void mover_refused(struct mover *m, const char *why)
-{
-    m->given_up = true;
-    mover_fail(m, why);
-    mover_done(m, why);
-}
-
-int mover_note(struct mover *m, enum note note, const char *reason, const char *proof)
+int mover_save_note(struct mover *m, enum note note, const char *reason, const char *proof, struct gw_error *err)
 {
     _cleanup_free_ char *path = note_path(m);
-    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
     struct handover_note next = {
         .note = note,
         .epoch = m->epoch.number,
@@ -233,11 +176,10 @@ int mover_note(struct mover *m, enum note note, const char *reason, const char *
         .reason = xstrdup(reason),
         .proof = xstrdup(proof),
     };
-    int r = handover_note_save(path, &next, &err);
+    int r = handover_note_save(path, &next, err);
 
     if (r < 0) {
         handover_note_done(&next);
-        mover_done(m, gw_error_message(&err));
         return r;
     }
     log_info("migration %s of %s/%s, epoch %lld: noted %s%s%s", m->uid, m->pod->ns, m->pod->vmi_name,
@@ -245,51 +187,4 @@ int mover_note(struct mover *m, enum note note, const char *reason, const char *
     handover_note_done(&m->note);
     m->note = next;
     return 0;
-}
-
-static void script_over(void *userdata, const char *fault)
-{
-    struct mover *m = userdata;
-
-    m->script = NULL;
-    if (fault && mover_qmp_ready(m) && (m->note.note == NOTE_OPEN || m->note.note == NOTE_PREPARED)) {
-        mover_refused(m, fault); /* it will be refused again */
-        return;
-    }
-    mover_done(m, fault);
-}
-
-void mover_run(struct mover *m, struct script *s)
-{
-    m->busy = true;
-    m->script = s;
-    script_run(s, script_over, m);
-}
-
-yyjson_mut_doc *mover_patch(struct mover *m)
-{
-    yyjson_mut_doc *d = json_object();
-
-    json_set_int(d, "/status/migrationState/handover/epoch", m->epoch.number);
-    return d;
-}
-
-/* A refusal stays until the status changes; its reason is for the log. Success comes back through the watch. */
-static void patched(void *userdata, const struct gw_error *err)
-{
-    struct mover *m = userdata;
-
-    if (m->busy)
-        mover_done(m, err ? gw_error_message(err) : NULL);
-}
-
-void mover_send(struct mover *m, yyjson_mut_doc *patch)
-{
-    m->busy = true;
-    pod_patch_vmi(m->pod, patch, patched, m);
-}
-
-struct copy_names mover_names(const struct mover *m)
-{
-    return (struct copy_names){.epoch = m->epoch.number, .migration_uid = m->uid, .tls_dir = m->tls_dir};
 }

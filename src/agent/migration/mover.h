@@ -2,7 +2,9 @@
  *
  * A mover belongs to a pod and lives as long as it; a pod is at most once a target and may be a source many times, each
  * time in a new epoch. One act is under way at a time. Everything a mover remembers beyond that act is a cache of the
- * note, of what QEMU answers and of the VMI's status; it can be lost at any instant (docs/handover.md, section 5). */
+ * note, of what QEMU answers and of the VMI's status; it can be lost at any instant (docs/handover.md, section 5).
+ *
+ * Below, each file uses those before it, and turn.c the driver of the side. */
 #pragma once
 
 #include "agent/agent.h"
@@ -17,13 +19,21 @@
 #include "migration/target.h"
 #include "migration/watchdog.h"
 
-enum side { SIDE_NONE, SIDE_SOURCE, SIDE_TARGET };
+enum side { SIDE_NONE, SIDE_SOURCE, SIDE_TARGET, SIDE_MAX };
 
 struct credentials_call;
+struct mover;
+
+/* What is done at one side. */
+struct side_driver {
+    void (*act)(struct mover *m);      /* one decision on what is known, and the beginning of its act */
+    void (*observed)(struct mover *m); /* after each round of QEMU's answers; NULL: nothing */
+};
 
 /* One per agent. */
 struct mover_services {
     struct agent *agent;
+    const struct side_driver *drivers[SIDE_MAX];
     struct direct_server direct;
     void (*listening)(void *userdata);
     void *userdata;
@@ -53,9 +63,10 @@ struct mover {
     struct env_timer *tick;
 
     /* What QEMU said last */
-    bool observed;           /* all of what follows is of this session and newer than the last act */
-    int observing;           /* replies still to come */
-    bool look_again;         /* an event came between them: they may be older than it */
+    bool observed;   /* all of what follows is of this session and newer than the last act */
+    int observing;   /* replies still to come */
+    bool look_again; /* an event came between them: they may be older than it */
+    void (*looked)(struct mover *m);
     char *run_state;         /* query-status */
     struct copy_report copy; /* error is in copy_error */
     char *copy_error;
@@ -93,38 +104,27 @@ struct mover {
     bool route_failed; /* the address is not yet where the guest is */
 };
 
-/* QEMU's session ended without a word to those who waited for its replies, or is a new one. */
-void mover_session_lost(struct mover *m);
+/* --- mover.c: what it is and remembers --- */
 
 /* The mover of a pod, made when it is first needed. */
 struct mover *mover_of(struct mover_services *services, struct pod *p);
 void mover_free(struct mover *m);
 
+/* Ends what an earlier epoch left in memory. */
+void mover_forget(struct mover *m);
+
+/* QEMU's session ended without a word to those who waited for its replies, or is a new one. */
+void mover_session_lost(struct mover *m);
+
 /* Reads the epoch afresh; false if there is none that concerns this pod (or its note is unreadable). Harmless while an
  * act is under way: then nothing is changed. */
 bool mover_refresh(struct mover *m);
 
-/* Look and act, as soon as nothing is under way. */
-void mover_kick(struct mover *m);
+/* Gives up the copy for a reason that a user can act on (the first one stays). */
+void mover_fail(struct mover *m, const char *reason);
 
-/* One decision on what is known, and its act. */
-void mover_act(struct mover *m);
-
-/* route.c: the VM's address goes where its guest is, if it is elsewhere. Costs nothing when all is in order. */
-void mover_route(struct mover *m);
-
-/* The act is over; why is NULL or what failed (it is logged, and tried again a little later). */
-void mover_done(struct mover *m, const char *why);
-
-/* Writes the note (durably); the state is not advanced when that fails. */
-int mover_note(struct mover *m, enum note note, const char *reason, const char *proof);
-
-/* Starts a script as the act under way. */
-void mover_run(struct mover *m, struct script *s);
-
-/* A merge patch of the VMI with this epoch in it, as the act under way: {"status":{"migrationState": ...}}. */
-yyjson_mut_doc *mover_patch(struct mover *m);
-void mover_send(struct mover *m, yyjson_mut_doc *patch);
+/* Writes the note (durably) and takes it over; mover_note is for acts. */
+int mover_save_note(struct mover *m, enum note note, const char *reason, const char *proof, struct gw_error *err);
 
 struct copy_names mover_names(const struct mover *m);
 /* The VMI's migrationState, or NULL. */
@@ -137,28 +137,56 @@ bool mover_qmp_ready(const struct mover *m);
  * has heard from the server. */
 bool mover_paused_by_user(const struct mover *m);
 
-/* observe.c: asks QEMU; kicks the mover when all is answered. mover_event takes in what an event says at once. */
-void mover_observe(struct mover *m);
+/* --- route.c --- */
+
+/* The VM's address goes where its guest is, if it is elsewhere. Costs nothing when all is in order. */
+void mover_route(struct mover *m);
+
+/* --- observe.c: what QEMU says --- */
+
+/* Asks QEMU; looked is called when all is answered. */
+void mover_observe(struct mover *m, void (*looked)(struct mover *m));
+
+/* What an event asks for; what it says is taken in at once. */
+enum news {
+    NEWS_NONE,
+    NEWS_LOOK,
+    NEWS_URGENT, /* the guest stands still: act on what is known */
+};
+enum news mover_hear(struct mover *m, const char *name, yyjson_val *data);
+
+/* --- turn.c: when it looks and decides, and how its acts begin and end --- */
+
+/* Look and act, as soon as nothing is under way. */
+void mover_kick(struct mover *m);
+
+/* An event of QEMU's: the same, sooner. */
 void mover_event(struct mover *m, const char *name, yyjson_val *data);
 
-/* After each round of answers: progress and time limits. */
-void source_observed(struct mover *m);
-
-/* source_driver.c, target_driver.c: one decision and the beginning of its act. */
-void source_act(struct mover *m);
-void target_act(struct mover *m);
-
-/* Ends what an earlier epoch left in memory. */
-void mover_forget(struct mover *m);
+/* The act is over; why is NULL or what failed (it is logged, and tried again a little later). */
+void mover_done(struct mover *m, const char *why);
 
 /* The act was refused for good: the epoch fails for this reason. */
 void mover_refused(struct mover *m, const char *why);
 
-/* Gives up the copy for a reason that a user can act on (the first one stays). */
-void mover_fail(struct mover *m, const char *reason);
+/* Writes the note (durably) as an act; the state is not advanced when that fails. */
+int mover_note(struct mover *m, enum note note, const char *reason, const char *proof);
 
-/* tls.c: asks for the certificate of this migration and side, stores it and gives it to QEMU, as the act under way. */
+/* Starts a script as the act under way. */
+void mover_run(struct mover *m, struct script *s);
+
+/* A merge patch of the VMI with this epoch in it, as the act under way: {"status":{"migrationState": ...}}. */
+yyjson_mut_doc *mover_patch(struct mover *m);
+void mover_send(struct mover *m, yyjson_mut_doc *patch);
+
+/* --- tls.c --- */
+
+/* Asks for the certificate of this migration and side, stores it and gives it to QEMU, as the act under way. */
 void mover_get_credentials(struct mover *m);
 
 /* Writes the TLS files of this side for QEMU: ca-cert.pem, SIDE-cert.pem, SIDE-key.pem in m->tls_dir. */
 int mover_store_credentials(struct mover *m, const char *cert_pem, const char *key_pem, struct gw_error *err);
+
+/* --- source_driver.c, target_driver.c --- */
+
+extern const struct side_driver source_driver, target_driver;

@@ -16,9 +16,7 @@ static void answered(struct mover *m)
         return;
     m->observed = !m->look_again;
     m->look_again = false;
-    if (m->observed && m->side == SIDE_SOURCE)
-        source_observed(m);
-    mover_kick(m);
+    m->looked(m);
 }
 
 static void set_run_state(struct mover *m, const char *state)
@@ -92,7 +90,7 @@ static void on_yank(void *userdata, yyjson_val *result, const struct qmp_fault *
     answered(m);
 }
 
-void mover_observe(struct mover *m)
+void mover_observe(struct mover *m, void (*looked)(struct mover *m))
 {
     struct qmp *q = m->pod->qmp;
     bool source = m->side == SIDE_SOURCE;
@@ -101,6 +99,7 @@ void mover_observe(struct mover *m)
 
     m->observing = 2 + ask_jobs + 2 * before_copy + !m->has_credentials;
     m->look_again = false;
+    m->looked = looked;
     qmp_command(q, "query-migrate", NULL, on_migrate, m);
     if (before_copy) {
         qmp_command(q, "query-migrate-parameters", NULL, on_parameters, m);
@@ -125,22 +124,20 @@ static void stands_still(struct mover *m, enum copy_state state)
         qmp_command(m->pod->qmp, "nbd-server-stop", NULL, NULL, NULL);
     }
     m->look_again = m->observing > 0;
-    if (!m->busy && mover_refresh(m))
-        mover_act(m);
 }
 
-void mover_event(struct mover *m, const char *name, yyjson_val *data)
+enum news mover_hear(struct mover *m, const char *name, yyjson_val *data)
 {
     bool migration = streq(name, "MIGRATION");
     enum copy_state state = migration ? copy_state_from(json_str(data, "/status")) : COPY_NONE;
 
     if (m->side == SIDE_NONE || (!migration && !streq(name, "JOB_STATUS_CHANGE")))
-        return;
+        return NEWS_NONE;
     if (state == COPY_COMPLETED || state == COPY_PRE_SWITCHOVER) {
         stands_still(m, state);
-        return;
+        return NEWS_URGENT;
     }
     m->observed = false;
     m->look_again = m->observing > 0;
-    mover_kick(m);
+    return NEWS_LOOK;
 }

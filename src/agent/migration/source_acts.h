@@ -12,6 +12,9 @@ void source_continue_copy(struct mover *m);
 void source_cancel(struct mover *m);
 void source_drop_disks(struct mover *m);
 
+/* After each round of answers: progress and time limits. */
+void source_observed(struct mover *m);
+
 /* QEMU's migration, without what an earlier one left behind; whether the guest is this QEMU's to run. */
 enum copy_state source_copy_state(const struct mover *m);
 bool source_guest_runs(const struct mover *m);

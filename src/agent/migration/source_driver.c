@@ -58,7 +58,7 @@ static void settled(struct mover *m)
     }
 }
 
-void source_act(struct mover *m)
+static void act(struct mover *m)
 {
     static void (*const acts[SOURCE_ACTION_MAX])(struct mover *) = {
         [SOURCE_NOTE_OPEN] = note_open,
@@ -88,3 +88,5 @@ void source_act(struct mover *m)
     if (acts[action])
         acts[action](m);
 }
+
+const struct side_driver source_driver = {.act = act, .observed = source_observed};

@@ -228,7 +228,7 @@ static void settled(struct mover *m)
         pod_finish(m->pod, false, "MigrationFailed", m->note.reason ? m->note.reason : m->pod->exit.message);
 }
 
-void target_act(struct mover *m)
+static void act(struct mover *m)
 {
     static void (*const acts[TARGET_ACTION_MAX])(struct mover *) = {
         [TARGET_NOTE_PREPARED] = note_prepared,
@@ -252,3 +252,5 @@ void target_act(struct mover *m)
     if (acts[action])
         acts[action](m);
 }
+
+const struct side_driver target_driver = {.act = act};

@@ -13,70 +13,11 @@
 #include "base/str.h"
 #include "controllers/kubernetes.h"
 #include "controllers/kubevirt.h"
-#include "sim.h"
+#include "world.h"
 
-#define NS "/namespaces/default"
-#define VMIS "/apis/kubevirt.io/v1" NS "/virtualmachineinstances"
-#define VMIMS "/apis/kubevirt.io/v1" NS "/virtualmachineinstancemigrations"
 #define KUBEVIRTS "/apis/kubevirt.io/v1/namespaces/kubevirt/kubevirts"
-#define PODS "/api/v1" NS "/pods"
-#define NODES "/api/v1/nodes"
-#define EVENTS "/api/v1" NS "/events"
 
 static const struct controller *const table[] = {&vmi_controller, &migration_controller, &evacuation_controller, &node_controller, NULL};
-
-struct world {
-    struct sim *s;
-    struct env *env;
-    struct controllers *controllers;
-    char target[256];
-    char text[2048];
-};
-
-static const char *get(struct world *w, const char *target, const char *path)
-{
-    return sim_str(w->s, target, path, w->text, sizeof(w->text));
-}
-
-static void patch(struct world *w, const char *target, const char *body)
-{
-    sim_patch(w->s, target, body);
-    sim_run(w->s, 1000);
-}
-
-static void make_node(struct world *w, const char *name)
-{
-    _cleanup_free_ char *body = xasprintf("{\"metadata\":{\"name\":\"%s\"},\"spec\":{}}", name);
-    _cleanup_free_ char *status = xasprintf(NODES "/%s/status", name);
-
-    sim_post(w->s, NODES, body);
-    sim_patch(w->s, status, "{\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"}]}}");
-}
-
-/* The launcher pod of a VMI that is (or is not) a migration's target and has not ended; its target in w->target. */
-static bool find_pod(struct world *w, const char *vmi, bool target_pod)
-{
-    _cleanup_doc_ yyjson_doc *list = sim_get(w->s, PODS);
-    yyjson_val *item;
-
-    json_each(json_at(yyjson_doc_get_root(list), "/items"), item)
-        if (str_same(meta_annotation(item, ANNOTATION_DOMAIN), vmi) && (meta_label(item, LABEL_MIGRATION_UID) != NULL) == target_pod &&
-            !is_final(item)) {
-            snprintf(w->target, sizeof(w->target), PODS "/%s", meta_name(item));
-            return true;
-        }
-    return false;
-}
-
-static void run_pod(struct world *w, const char *vmi, bool target_pod, const char *node)
-{
-    assert_true(find_pod(w, vmi, target_pod));
-    _cleanup_free_ char *binding = xasprintf("%s/binding", w->target), *status = xasprintf("%s/status", w->target);
-    _cleanup_free_ char *body = xasprintf("{\"target\":{\"kind\":\"Node\",\"name\":\"%s\"}}", node);
-
-    sim_post(w->s, binding, body);
-    patch(w, status, "{\"status\":{\"phase\":\"Running\",\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"}]}}");
-}
 
 static void make_vmi(struct world *w, const char *name, const char *strategy, const char *able)
 {
@@ -90,37 +31,19 @@ static void make_vmi(struct world *w, const char *name, const char *strategy, co
 
     sim_post(w->s, VMIS, body);
     sim_run(w->s, 1000);
-    run_pod(w, name, false, "n1");
-    patch(w, target, status);
+    world_run_pod(w, name, false, "n1");
+    world_patch(w, target, status);
 }
 
 static int set_up(void **state)
 {
-    struct world *w = xnew(struct world);
-
-    w->s = sim_new(&(struct sim_config){.seed = 5, .delay_ms = {1, 5}});
-    make_node(w, "n1");
-    make_node(w, "n2");
-    w->env = sim_process(w->s, "system:godwit:controllers", "system:godwit:controllers");
-    w->controllers = controllers_start(w->env, table);
-    *state = w;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct world *w = *state;
-
-    controllers_stop(w->controllers);
-    sim_process_end(w->env);
-    sim_free(w->s);
-    free(w);
+    *state = world_new(5, table);
     return 0;
 }
 
 static void evict_with(struct world *w, const char *vmi, const char *body, int expect)
 {
-    assert_true(find_pod(w, vmi, false));
+    assert_true(world_find_pod(w, vmi, false));
     _cleanup_free_ char *target = xasprintf("%s/eviction", w->target);
 
     yyjson_doc_free(sim_do(w->s, expect, "POST", target, body));
@@ -135,7 +58,7 @@ static void evict(struct world *w, const char *vmi, int expect)
 
 static void cordon(struct world *w, bool on)
 {
-    patch(w, NODES "/n1", on ? "{\"spec\":{\"unschedulable\":true}}" : "{\"spec\":{\"unschedulable\":null}}");
+    world_patch(w, NODES "/n1", on ? "{\"spec\":{\"unschedulable\":true}}" : "{\"spec\":{\"unschedulable\":null}}");
 }
 
 /* The migration of a VMI that is not final, as target in w->target; "" if there is none. */
@@ -160,7 +83,7 @@ static void finish_migration(struct world *w, const char *vmi, const char *phase
 
     now = xasprintf("{\"status\":{\"phase\":\"%s\",\"phaseTransitionTimestamps\":[{\"phase\":\"%s\",\"phaseTransitionTimestamp\":\"%s\"}],"
                     "\"migrationState\":{\"failureReason\":\"the link broke\"}}}", phase, phase, clock_format(wall, time));
-    patch(w, target, now);
+    world_patch(w, target, now);
     sim_run(w->s, 2000);
 }
 
@@ -174,12 +97,6 @@ static const char *condition(struct world *w, const char *vmi, const char *what)
     return w->text;
 }
 
-static bool happened(struct world *w, const char *reason)
-{
-    sim_run(w->s, 2000);
-    return sim_count(w->s, EVENTS, "/reason", reason) > 0;
-}
-
 /* --- tests --- */
 
 static void test_eviction_moves_the_vm(void **state)
@@ -189,24 +106,24 @@ static void test_eviction_moves_the_vm(void **state)
     make_vmi(w, "vm1", "LiveMigrate", "True");
     cordon(w, true);
     evict(w, "vm1", 429);
-    assert_string_equal(get(w, VMIS "/vm1", "/status/evacuationNodeName"), "n1");
+    assert_string_equal(world_get(w, VMIS "/vm1", "/status/evacuationNodeName"), "n1");
     assert_string_not_equal(active_migration(w, "vm1"), "");
-    assert_string_equal(get(w, w->target, "/metadata/annotations/kubevirt.io~1evacuationMigration"), "n1");
-    assert_string_equal(get(w, w->target, "/metadata/generateName"), "kubevirt-evacuation-");
-    assert_string_equal(get(w, w->target, "/spec/priority"), "system-critical");
-    assert_string_equal(get(w, w->target, "/metadata/labels/kubevirt.io~1vmi-name"), "vm1");
+    assert_string_equal(world_get(w, w->target, "/metadata/annotations/kubevirt.io~1evacuationMigration"), "n1");
+    assert_string_equal(world_get(w, w->target, "/metadata/generateName"), "kubevirt-evacuation-");
+    assert_string_equal(world_get(w, w->target, "/spec/priority"), "system-critical");
+    assert_string_equal(world_get(w, w->target, "/metadata/labels/kubevirt.io~1vmi-name"), "vm1");
     assert_string_equal(condition(w, "vm1", "/status"), "True");
     assert_true(strstr(condition(w, "vm1", "/message"), "is to move the VM") != NULL);
-    assert_true(happened(w, "SuccessfulCreate"));
+    assert_true(world_happened(w, "SuccessfulCreate"));
     evict(w, "vm1", 429);
     assert_int_equal(sim_count(w->s, VMIMS, NULL, NULL), 1);
     /* The claim, and the end of the migration. */
-    run_pod(w, "vm1", true, "n2");
-    patch(w, VMIS "/vm1", "{\"metadata\":{\"labels\":{\"kubevirt.io/nodeName\":\"n2\"}},\"status\":{\"nodeName\":\"n2\",\"evacuationNodeName\":null,"
+    world_run_pod(w, "vm1", true, "n2");
+    world_patch(w, VMIS "/vm1", "{\"metadata\":{\"labels\":{\"kubevirt.io/nodeName\":\"n2\"}},\"status\":{\"nodeName\":\"n2\",\"evacuationNodeName\":null,"
                           "\"migrationState\":{\"handover\":{\"claim\":{\"epoch\":1,\"node\":\"n2\"}},\"completed\":true,"
                           "\"progress\":{\"totalTimeMs\":1},\"endTimestamp\":\"2025-12-01T00:00:20Z\"}}}");
     assert_string_equal(condition(w, "vm1", "/status"), "");
-    assert_string_equal(get(w, VMIS "/vm1", "/metadata/annotations/godwit.io~1cordoned-node"), "");
+    assert_string_equal(world_get(w, VMIS "/vm1", "/metadata/annotations/godwit.io~1cordoned-node"), "");
     sim_run(w->s, 10000);
     assert_int_equal(sim_count(w->s, VMIMS, "/status/phase", "Succeeded"), 1);
     assert_int_equal(sim_count(w->s, VMIMS, NULL, NULL), 1);
@@ -221,7 +138,7 @@ static void test_failures_back_off(void **state)
     finish_migration(w, "vm1", "Failed");
     assert_string_equal(active_migration(w, "vm1"), "");
     assert_true(strstr(condition(w, "vm1", "/message"), "1 migration failed, the last one because: the link broke") != NULL);
-    assert_true(happened(w, "MigrationBackoff"));
+    assert_true(world_happened(w, "MigrationBackoff"));
     sim_run(w->s, 10000);
     assert_string_equal(active_migration(w, "vm1"), "");
     sim_run(w->s, 10000);
@@ -233,7 +150,7 @@ static void test_failures_back_off(void **state)
     assert_string_not_equal(active_migration(w, "vm1"), "");
     finish_migration(w, "vm1", "Failed");
     /* Taken off and put on again: it begins anew. */
-    patch(w, VMIS "/vm1", "{\"status\":{\"evacuationNodeName\":null}}");
+    world_patch(w, VMIS "/vm1", "{\"status\":{\"evacuationNodeName\":null}}");
     assert_string_equal(condition(w, "vm1", "/status"), "");
     sim_run(w->s, 1000);
     evict(w, "vm1", 429);
@@ -244,26 +161,26 @@ static void test_uncordon_calls_off_what_has_not_begun(void **state)
 {
     struct world *w = *state;
 
-    patch(w, KUBEVIRTS "/kubevirt", "{\"spec\":{\"configuration\":{\"migrations\":{\"parallelOutboundMigrationsPerNode\":1}}}}");
+    world_patch(w, KUBEVIRTS "/kubevirt", "{\"spec\":{\"configuration\":{\"migrations\":{\"parallelOutboundMigrationsPerNode\":1}}}}");
     make_vmi(w, "vm1", "LiveMigrate", "True");
     make_vmi(w, "vm2", "LiveMigrate", "True");
     cordon(w, true);
     evict(w, "vm1", 429);
     evict(w, "vm2", 429);
-    assert_string_equal(get(w, active_migration(w, "vm1"), "/status/phase"), "Scheduling");
-    assert_string_equal(get(w, active_migration(w, "vm2"), "/status/phase"), "Pending");
+    assert_string_equal(world_get(w, active_migration(w, "vm1"), "/status/phase"), "Scheduling");
+    assert_string_equal(world_get(w, active_migration(w, "vm2"), "/status/phase"), "Pending");
     assert_true(strstr(condition(w, "vm2", "/message"), "node n1 sends at most 1 migrations at once") != NULL);
     cordon(w, false);
     sim_run(w->s, 2000);
-    assert_string_equal(get(w, VMIS "/vm2", "/status/evacuationNodeName"), "");
+    assert_string_equal(world_get(w, VMIS "/vm2", "/status/evacuationNodeName"), "");
     assert_string_equal(active_migration(w, "vm2"), "");
     assert_string_equal(condition(w, "vm2", "/status"), "");
     /* What is under way goes on, but is not tried again. */
-    assert_string_equal(get(w, active_migration(w, "vm1"), "/status/phase"), "Scheduling");
-    assert_string_equal(get(w, VMIS "/vm1", "/status/evacuationNodeName"), "n1");
+    assert_string_equal(world_get(w, active_migration(w, "vm1"), "/status/phase"), "Scheduling");
+    assert_string_equal(world_get(w, VMIS "/vm1", "/status/evacuationNodeName"), "n1");
     finish_migration(w, "vm1", "Failed");
     sim_run(w->s, 60000);
-    assert_string_equal(get(w, VMIS "/vm1", "/status/evacuationNodeName"), "");
+    assert_string_equal(world_get(w, VMIS "/vm1", "/status/evacuationNodeName"), "");
     assert_string_equal(active_migration(w, "vm1"), "");
 }
 
@@ -275,7 +192,7 @@ static void test_eviction_without_a_cordon_stands(void **state)
     evict(w, "vm1", 429);
     sim_run(w->s, 60000);
     assert_string_not_equal(active_migration(w, "vm1"), "");
-    assert_string_equal(get(w, VMIS "/vm1", "/status/evacuationNodeName"), "n1");
+    assert_string_equal(world_get(w, VMIS "/vm1", "/status/evacuationNodeName"), "n1");
 }
 
 #define EVICTING "/metadata/annotations/descheduler.alpha.kubernetes.io~1eviction-in-progress"
@@ -283,8 +200,8 @@ static void test_eviction_without_a_cordon_stands(void **state)
 
 static const char *of_pod(struct world *w, const char *vmi, const char *path)
 {
-    assert_true(find_pod(w, vmi, false));
-    return get(w, w->target, path);
+    assert_true(world_find_pod(w, vmi, false));
+    return world_get(w, w->target, path);
 }
 
 /* What the descheduler goes by, and that its request is less urgent than a drain. */
@@ -293,17 +210,17 @@ static void test_descheduler_is_told(void **state)
     struct world *w = *state;
 
     make_vmi(w, "vm1", "LiveMigrate", "True");
-    assert_true(find_pod(w, "vm1", false));
+    assert_true(world_find_pod(w, "vm1", false));
     _cleanup_doc_ yyjson_doc *pod = sim_get(w->s, w->target);
     assert_non_null(meta_annotation(yyjson_doc_get_root(pod), ANNOTATION_EVICT_ONLY));
     evict_with(w, "vm1", "{\"apiVersion\":\"policy/v1\",\"kind\":\"Eviction\",\"metadata\":{\"annotations\":"
                          "{\"requested-by\":\"sigs.k8s.io/descheduler\"}}}", 429);
-    assert_string_equal(get(w, VMIS "/vm1", SOURCE), "descheduler");
+    assert_string_equal(world_get(w, VMIS "/vm1", SOURCE), "descheduler");
     assert_string_equal(of_pod(w, "vm1", EVICTING), "true");
     assert_string_not_equal(active_migration(w, "vm1"), "");
-    assert_string_equal(get(w, w->target, "/spec/priority"), "system-maintenance");
-    patch(w, VMIS "/vm1", "{\"status\":{\"evacuationNodeName\":null}}");
-    assert_string_equal(get(w, VMIS "/vm1", SOURCE), "");
+    assert_string_equal(world_get(w, w->target, "/spec/priority"), "system-maintenance");
+    world_patch(w, VMIS "/vm1", "{\"status\":{\"evacuationNodeName\":null}}");
+    assert_string_equal(world_get(w, VMIS "/vm1", SOURCE), "");
     assert_string_equal(of_pod(w, "vm1", EVICTING), "");
 }
 
@@ -311,12 +228,12 @@ static void test_cancelled_mark_withdraws_the_queued_migration(void **state)
 {
     struct world *w = *state;
 
-    patch(w, KUBEVIRTS "/kubevirt", "{\"spec\":{\"configuration\":{\"migrations\":{\"parallelMigrationsPerCluster\":1}}}}");
+    world_patch(w, KUBEVIRTS "/kubevirt", "{\"spec\":{\"configuration\":{\"migrations\":{\"parallelMigrationsPerCluster\":1}}}}");
     make_vmi(w, "vm1", "LiveMigrate", "True");
     make_vmi(w, "vm2", "LiveMigrate", "True");
     evict(w, "vm1", 429);
     evict(w, "vm2", 429);
-    patch(w, VMIS "/vm2", "{\"status\":{\"evacuationNodeName\":null}}");
+    world_patch(w, VMIS "/vm2", "{\"status\":{\"evacuationNodeName\":null}}");
     sim_run(w->s, 2000);
     assert_string_equal(active_migration(w, "vm2"), "");
 }
@@ -329,17 +246,17 @@ static void test_taint_empties_the_node(void **state)
     make_vmi(w, "vm2", "LiveMigrate", "False");
     make_vmi(w, "vm3", "None", "True");
     make_vmi(w, "vm4", "LiveMigrateIfPossible", "True");
-    patch(w, KUBEVIRTS "/kubevirt", "{\"spec\":{\"configuration\":{\"migrations\":{\"nodeDrainTaintKey\":\"empty\"}}}}");
-    patch(w, NODES "/n1", "{\"spec\":{\"taints\":[{\"key\":\"empty\",\"effect\":\"NoSchedule\"}]}}");
+    world_patch(w, KUBEVIRTS "/kubevirt", "{\"spec\":{\"configuration\":{\"migrations\":{\"nodeDrainTaintKey\":\"empty\"}}}}");
+    world_patch(w, NODES "/n1", "{\"spec\":{\"taints\":[{\"key\":\"empty\",\"effect\":\"NoSchedule\"}]}}");
     sim_run(w->s, 2000);
     assert_string_not_equal(active_migration(w, "vm1"), "");
     assert_string_equal(active_migration(w, "vm2"), "");
     assert_string_equal(condition(w, "vm2", "/message"), "the VM cannot be migrated: R: why not");
-    assert_true(happened(w, "FailedCreate"));
+    assert_true(world_happened(w, "FailedCreate"));
     assert_string_equal(active_migration(w, "vm3"), "");
     assert_string_equal(condition(w, "vm3", "/status"), "");
     assert_string_not_equal(active_migration(w, "vm4"), "");
-    patch(w, NODES "/n1", "{\"spec\":{\"taints\":null}}");
+    world_patch(w, NODES "/n1", "{\"spec\":{\"taints\":null}}");
     assert_string_equal(condition(w, "vm2", "/status"), "");
 }
 
@@ -359,13 +276,13 @@ static void test_cordon_is_a_taint(void **state)
     struct world *w = *state;
 
     cordon(w, true);
-    assert_string_equal(get(w, NODES "/n1", "/spec/taints/0/key"), "node.kubernetes.io/unschedulable");
-    assert_string_equal(get(w, NODES "/n1", "/spec/taints/0/effect"), "NoSchedule");
+    assert_string_equal(world_get(w, NODES "/n1", "/spec/taints/0/key"), "node.kubernetes.io/unschedulable");
+    assert_string_equal(world_get(w, NODES "/n1", "/spec/taints/0/effect"), "NoSchedule");
     cordon(w, false);
-    assert_string_equal(get(w, NODES "/n1", "/spec/taints/0/key"), "");
+    assert_string_equal(world_get(w, NODES "/n1", "/spec/taints/0/key"), "");
 }
 
-#define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, world_tear_down)
 
 int main(void)
 {

@@ -11,115 +11,40 @@
 #include "base/alloc.h"
 #include "controllers/kubernetes.h"
 #include "controllers/kubevirt.h"
-#include "sim.h"
+#include "world.h"
 
-#define NS "/namespaces/default"
-#define VMIS "/apis/kubevirt.io/v1" NS "/virtualmachineinstances"
-#define VMIMS "/apis/kubevirt.io/v1" NS "/virtualmachineinstancemigrations"
-#define PODS "/api/v1" NS "/pods"
-#define NODES "/api/v1/nodes"
-#define EVENTS "/api/v1" NS "/events"
 #define STATE "/status/migrationState"
 
 static const struct controller *const table[] = {&vmi_controller, &migration_controller, &node_controller, NULL};
 
-struct world {
-    struct sim *s;
-    struct env *env;
-    struct controllers *controllers;
-    char target[256];
-    char text[2048];
-};
-
-static const char *get(struct world *w, const char *target, const char *path)
-{
-    return sim_str(w->s, target, path, w->text, sizeof(w->text));
-}
-
 static const char *vmi(struct world *w, const char *path)
 {
-    return get(w, VMIS "/vm1", path);
+    return world_get(w, VMIS "/vm1", path);
 }
 
 static const char *vmim(struct world *w, const char *path)
 {
-    return get(w, VMIMS "/m1", path);
-}
-
-static void patch(struct world *w, const char *target, const char *body)
-{
-    sim_patch(w->s, target, body);
-    sim_run(w->s, 1000);
+    return world_get(w, VMIMS "/m1", path);
 }
 
 static void patch_state(struct world *w, const char *state)
 {
     _cleanup_free_ char *body = xasprintf("{\"status\":{\"migrationState\":%s}}", state);
 
-    patch(w, VMIS "/vm1", body);
-}
-
-/* The pod whose label says so, as target in w->target; false if there is none. */
-static bool find_pod(struct world *w, bool target_pod)
-{
-    _cleanup_doc_ yyjson_doc *list = sim_get(w->s, PODS);
-    yyjson_val *item;
-
-    json_each(json_at(yyjson_doc_get_root(list), "/items"), item)
-        if ((meta_label(item, LABEL_MIGRATION_UID) != NULL) == target_pod) {
-            snprintf(w->target, sizeof(w->target), PODS "/%s", meta_name(item));
-            return true;
-        }
-    return false;
-}
-
-static void run_pod(struct world *w, bool target_pod, const char *node)
-{
-    assert_true(find_pod(w, target_pod));
-    _cleanup_free_ char *binding = xasprintf("%s/binding", w->target), *status = xasprintf("%s/status", w->target);
-    _cleanup_free_ char *body = xasprintf("{\"target\":{\"kind\":\"Node\",\"name\":\"%s\"}}", node);
-
-    sim_post(w->s, binding, body);
-    patch(w, status, "{\"status\":{\"phase\":\"Running\",\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"}]}}");
-}
-
-static void make_node(struct world *w, const char *name)
-{
-    _cleanup_free_ char *body = xasprintf("{\"metadata\":{\"name\":\"%s\",\"labels\":{\"cpu-vendor.node.kubevirt.io/Intel\":\"true\","
-                                          "\"host-model-cpu.node.kubevirt.io/Skylake\":\"true\"}},\"spec\":{}}", name);
-    _cleanup_free_ char *status = xasprintf(NODES "/%s/status", name);
-
-    sim_post(w->s, NODES, body);
-    sim_patch(w->s, status, "{\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"}]}}");
+    world_patch(w, VMIS "/vm1", body);
 }
 
 static int set_up(void **state)
 {
-    struct world *w = xnew(struct world);
+    struct world *w = world_new(11, table);
 
-    w->s = sim_new(&(struct sim_config){.seed = 11, .delay_ms = {1, 5}});
-    make_node(w, "n1");
-    make_node(w, "n2");
-    w->env = sim_process(w->s, "system:godwit:controllers", "system:godwit:controllers");
-    w->controllers = controllers_start(w->env, table);
     sim_post(w->s, VMIS, "{\"metadata\":{\"name\":\"vm1\",\"labels\":{\"app\":\"web\"}},\"spec\":{\"nodeSelector\":{\"disk\":\"fast\"},\"domain\":{\"devices\":"
                          "{\"interfaces\":[{\"name\":\"default\",\"masquerade\":{}}]},\"memory\":{\"guest\":\"64Mi\"}},\"networks\":"
                          "[{\"name\":\"default\",\"pod\":{}}]}}");
     sim_run(w->s, 1000);
-    run_pod(w, false, "n1");
-    patch(w, VMIS "/vm1", "{\"status\":{\"phase\":\"Running\",\"nodeName\":\"n1\",\"machine\":{\"type\":\"pc-q35-10.0\"}}}");
+    world_run_pod(w, "vm1", false, "n1");
+    world_patch(w, VMIS "/vm1", "{\"status\":{\"phase\":\"Running\",\"nodeName\":\"n1\",\"machine\":{\"type\":\"pc-q35-10.0\"}}}");
     *state = w;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct world *w = *state;
-
-    controllers_stop(w->controllers);
-    sim_process_end(w->env);
-    sim_free(w->s);
-    free(w);
     return 0;
 }
 
@@ -132,7 +57,7 @@ static void migrate(struct world *w)
 static void hand_off(struct world *w)
 {
     migrate(w);
-    run_pod(w, true, "n2");
+    world_run_pod(w, "vm1", true, "n2");
     assert_string_equal(vmim(w, "/status/phase"), "PreparingTarget");
 }
 
@@ -147,7 +72,7 @@ static void copy(struct world *w)
 
 static void claim(struct world *w)
 {
-    patch(w, VMIS "/vm1", "{\"metadata\":{\"labels\":{\"kubevirt.io/nodeName\":\"n2\"}},\"status\":{\"nodeName\":\"n2\",\"migrationState\":"
+    world_patch(w, VMIS "/vm1", "{\"metadata\":{\"labels\":{\"kubevirt.io/nodeName\":\"n2\"}},\"status\":{\"nodeName\":\"n2\",\"migrationState\":"
                           "{\"handover\":{\"claim\":{\"epoch\":1,\"node\":\"n2\"}},\"completed\":true,\"endTimestamp\":\"2025-12-01T00:00:20Z\"}}}");
 }
 
@@ -156,13 +81,7 @@ static void declare_dead(struct world *w, const char *node)
     _cleanup_free_ char *target = xasprintf(NODES "/%s", node);
 
     sim_run(w->s, 45000); /* its lease is not renewed */
-    patch(w, target, "{\"spec\":{\"taints\":[{\"key\":\"node.kubernetes.io/out-of-service\",\"effect\":\"NoExecute\"}]}}");
-}
-
-static bool happened(struct world *w, const char *reason)
-{
-    sim_run(w->s, 2000);
-    return sim_count(w->s, EVENTS, "/reason", reason) > 0;
+    world_patch(w, target, "{\"spec\":{\"taints\":[{\"key\":\"node.kubernetes.io/out-of-service\",\"effect\":\"NoExecute\"}]}}");
 }
 
 /* --- tests --- */
@@ -173,20 +92,20 @@ static void test_target_pod(void **state)
 
     migrate(w);
     assert_string_equal(vmim(w, "/status/phase"), "Scheduling");
-    assert_true(find_pod(w, true));
-    assert_string_equal(get(w, w->target, "/metadata/annotations/kubevirt.io~1migrationJobName"), "m1");
-    assert_string_equal(get(w, w->target, "/metadata/labels/app"), "web");
-    assert_string_equal(get(w, w->target, "/spec/nodeName"), "");
-    assert_string_equal(get(w, w->target, "/spec/nodeSelector/disk"), "fast");
-    assert_string_equal(get(w, w->target, "/spec/nodeSelector/rack"), "7");
-    assert_string_equal(get(w, w->target, "/spec/nodeSelector/machine-type.node.kubevirt.io~1pc-q35-10.0"), "true");
-    assert_string_equal(get(w, w->target, "/spec/nodeSelector/cpu-vendor.node.kubevirt.io~1Intel"), "true");
-    assert_string_equal(get(w, w->target, "/spec/nodeSelector/cpu-model-migration.node.kubevirt.io~1Skylake"), "true");
-    assert_string_equal(get(w, w->target, "/spec/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution/0/topologyKey"),
+    assert_true(world_find_pod(w, "vm1", true));
+    assert_string_equal(world_get(w, w->target, "/metadata/annotations/kubevirt.io~1migrationJobName"), "m1");
+    assert_string_equal(world_get(w, w->target, "/metadata/labels/app"), "web");
+    assert_string_equal(world_get(w, w->target, "/spec/nodeName"), "");
+    assert_string_equal(world_get(w, w->target, "/spec/nodeSelector/disk"), "fast");
+    assert_string_equal(world_get(w, w->target, "/spec/nodeSelector/rack"), "7");
+    assert_string_equal(world_get(w, w->target, "/spec/nodeSelector/machine-type.node.kubevirt.io~1pc-q35-10.0"), "true");
+    assert_string_equal(world_get(w, w->target, "/spec/nodeSelector/cpu-vendor.node.kubevirt.io~1Intel"), "true");
+    assert_string_equal(world_get(w, w->target, "/spec/nodeSelector/cpu-model-migration.node.kubevirt.io~1Skylake"), "true");
+    assert_string_equal(world_get(w, w->target, "/spec/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution/0/topologyKey"),
                         "kubernetes.io/hostname");
     char address[32];
     snprintf(address, sizeof(address), "%s", vmi(w, "/metadata/annotations/godwit.io~1pod-address"));
-    assert_string_equal(get(w, w->target, "/metadata/annotations/godwit.io~1pod-address"), address);
+    assert_string_equal(world_get(w, w->target, "/metadata/annotations/godwit.io~1pod-address"), address);
 }
 
 static void test_succeeds(void **state)
@@ -203,11 +122,11 @@ static void test_succeeds(void **state)
     assert_string_equal(vmim(w, "/status/phase"), "Succeeded");
     assert_string_equal(vmim(w, STATE "/targetNode"), "n2");
     assert_string_equal(vmim(w, "/status/phaseTransitionTimestamps/6/phase"), "Succeeded");
-    assert_true(happened(w, "SuccessfulMigration"));
-    assert_true(find_pod(w, false));
+    assert_true(world_happened(w, "SuccessfulMigration"));
+    assert_true(world_find_pod(w, "vm1", false));
     _cleanup_free_ char *status = xasprintf("%s/status", w->target);
-    patch(w, status, "{\"status\":{\"phase\":\"Succeeded\"}}");
-    assert_false(find_pod(w, false)); /* swept */
+    world_patch(w, status, "{\"status\":{\"phase\":\"Succeeded\"}}");
+    assert_false(world_find_pod(w, "vm1", false)); /* swept */
     assert_string_equal(vmi(w, "/status/phase"), "Running");
     /* Back again: what the first left in migrationState is gone. */
     sim_delete(w->s, VMIMS "/m1");
@@ -219,10 +138,10 @@ static void test_succeeds(void **state)
     for (size_t i = 0; i < 2; i++)
         if (!json_str(yyjson_arr_get(items, i), "/spec/nodeName"))
             snprintf(w->target, sizeof(w->target), PODS "/%s", meta_name(yyjson_arr_get(items, i)));
-    assert_string_equal(get(w, w->target, "/spec/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution/1/topologyKey"), "");
+    assert_string_equal(world_get(w, w->target, "/spec/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution/1/topologyKey"), "");
     _cleanup_free_ char *binding = xasprintf("%s/binding", w->target), *ready = xasprintf("%s/status", w->target);
     sim_post(w->s, binding, "{\"target\":{\"kind\":\"Node\",\"name\":\"n1\"}}");
-    patch(w, ready, "{\"status\":{\"phase\":\"Running\",\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"}]}}");
+    world_patch(w, ready, "{\"status\":{\"phase\":\"Running\",\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"}]}}");
     _cleanup_doc_ yyjson_doc *o = sim_get(w->s, VMIS "/vm1");
     yyjson_val *m = json_at(yyjson_doc_get_root(o), STATE);
     assert_int_equal(json_int(m, "/handover/epoch", 0), 2);
@@ -251,10 +170,10 @@ static void test_source_reports_failure(void **state)
     patch_state(w, "{\"completed\":true,\"failed\":true,\"failureReason\":\"link lost\",\"endTimestamp\":\"2025-12-01T00:00:20Z\"}");
     assert_string_equal(vmim(w, "/status/phase"), "Failed");
     assert_string_equal(vmim(w, STATE "/failureReason"), "link lost");
-    assert_true(find_pod(w, true));
-    assert_string_not_equal(get(w, w->target, "/metadata/deletionTimestamp"), "");
+    assert_true(world_find_pod(w, "vm1", true));
+    assert_string_not_equal(world_get(w, w->target, "/metadata/deletionTimestamp"), "");
     assert_string_equal(vmi(w, "/status/phase"), "Running");
-    assert_true(happened(w, "FailedMigration"));
+    assert_true(world_happened(w, "FailedMigration"));
 }
 
 static void test_cancel_while_scheduling(void **state)
@@ -265,7 +184,7 @@ static void test_cancel_while_scheduling(void **state)
     sim_delete(w->s, VMIMS "/m1");
     sim_run(w->s, 1000);
     assert_int_equal(sim_count(w->s, VMIMS, NULL, NULL), 0);
-    assert_false(find_pod(w, true));
+    assert_false(world_find_pod(w, "vm1", true));
     assert_string_equal(vmi(w, STATE "/migrationUid"), "");
 }
 
@@ -288,24 +207,24 @@ static void test_unschedulable(void **state)
     struct world *w = *state;
 
     migrate(w);
-    assert_true(find_pod(w, true));
+    assert_true(world_find_pod(w, "vm1", true));
     _cleanup_free_ char *status = xasprintf("%s/status", w->target);
-    patch(w, status, "{\"status\":{\"conditions\":[{\"type\":\"PodScheduled\",\"status\":\"False\",\"reason\":\"Unschedulable\",\"message\":"
+    world_patch(w, status, "{\"status\":{\"conditions\":[{\"type\":\"PodScheduled\",\"status\":\"False\",\"reason\":\"Unschedulable\",\"message\":"
                      "\"0/2 nodes are available\"}]}}");
     sim_run(w->s, 280000);
     assert_string_equal(vmim(w, "/status/phase"), "Scheduling");
     sim_run(w->s, 20000);
     assert_string_equal(vmim(w, "/status/phase"), "Failed");
     assert_non_null(strstr(vmim(w, STATE "/failureReason"), "0/2 nodes are available"));
-    assert_false(find_pod(w, true));
-    assert_true(happened(w, "migrationTargetPodUnschedulable"));
+    assert_false(world_find_pod(w, "vm1", true));
+    assert_true(world_happened(w, "migrationTargetPodUnschedulable"));
 }
 
 static void test_waits_its_turn(void **state)
 {
     struct world *w = *state;
 
-    patch(w, "/apis/kubevirt.io/v1/namespaces/kubevirt/kubevirts/kubevirt",
+    world_patch(w, "/apis/kubevirt.io/v1/namespaces/kubevirt/kubevirts/kubevirt",
           "{\"spec\":{\"configuration\":{\"migrations\":{\"parallelMigrationsPerCluster\":1}}}}");
     migrate(w);
     sim_post(w->s, VMIS, "{\"metadata\":{\"name\":\"vm2\"},\"spec\":{\"domain\":{\"devices\":{},\"memory\":{\"guest\":\"64Mi\"}}}}");
@@ -317,16 +236,16 @@ static void test_waits_its_turn(void **state)
             _cleanup_free_ char *target = xasprintf(PODS "/%s/binding", meta_name(item));
             sim_post(w->s, target, "{\"target\":{\"kind\":\"Node\",\"name\":\"n1\"}}");
         }
-    patch(w, VMIS "/vm2", "{\"status\":{\"phase\":\"Running\",\"nodeName\":\"n1\"}}");
+    world_patch(w, VMIS "/vm2", "{\"status\":{\"phase\":\"Running\",\"nodeName\":\"n1\"}}");
     sim_post(w->s, VMIMS, "{\"metadata\":{\"name\":\"m2\"},\"spec\":{\"vmiName\":\"vm2\"}}");
     sim_run(w->s, 60000);
-    assert_string_equal(get(w, VMIMS "/m2", "/status/phase"), "Pending");
-    assert_string_equal(get(w, VMIMS "/m2", "/status/conditions/0/reason"), "ClusterLimit");
-    assert_non_null(strstr(get(w, VMIMS "/m2", "/status/conditions/0/message"), "place 1 in the queue"));
+    assert_string_equal(world_get(w, VMIMS "/m2", "/status/phase"), "Pending");
+    assert_string_equal(world_get(w, VMIMS "/m2", "/status/conditions/0/reason"), "ClusterLimit");
+    assert_non_null(strstr(world_get(w, VMIMS "/m2", "/status/conditions/0/message"), "place 1 in the queue"));
     sim_delete(w->s, VMIMS "/m1");
     sim_run(w->s, 1000);
-    assert_string_equal(get(w, VMIMS "/m2", "/status/phase"), "Scheduling");
-    assert_string_equal(get(w, VMIMS "/m2", "/status/conditions/0/reason"), "");
+    assert_string_equal(world_get(w, VMIMS "/m2", "/status/phase"), "Scheduling");
+    assert_string_equal(world_get(w, VMIMS "/m2", "/status/conditions/0/reason"), "");
 }
 
 static void test_dead_source_grants_by_controller(void **state)
@@ -382,9 +301,9 @@ static void test_unsettled_epoch_keeps_the_vmi(void **state)
 
     copy(w);
     patch_state(w, "{\"handover\":{\"grant\":{\"epoch\":1,\"node\":\"n2\"}}}");
-    assert_true(find_pod(w, false));
+    assert_true(world_find_pod(w, "vm1", false));
     _cleanup_free_ char *status = xasprintf("%s/status", w->target);
-    patch(w, status, "{\"status\":{\"phase\":\"Failed\"}}");
+    world_patch(w, status, "{\"status\":{\"phase\":\"Failed\"}}");
     sim_run(w->s, 600000);
     assert_string_equal(vmi(w, "/status/phase"), "Running");
     claim(w);
@@ -411,15 +330,15 @@ static void test_vmi_goes(void **state)
     sim_delete(w->s, VMIS "/vm1");
     sim_run(w->s, 1000);
     assert_string_equal(vmim(w, "/status/phase"), "Failed");
-    assert_false(find_pod(w, true));
-    assert_true(find_pod(w, false));
+    assert_false(world_find_pod(w, "vm1", true));
+    assert_true(world_find_pod(w, "vm1", false));
     _cleanup_free_ char *status = xasprintf("%s/status", w->target);
-    patch(w, status, "{\"status\":{\"phase\":\"Succeeded\"}}");
+    world_patch(w, status, "{\"status\":{\"phase\":\"Succeeded\"}}");
     assert_int_equal(sim_count(w->s, VMIS, NULL, NULL), 0);
     assert_int_equal(sim_count(w->s, VMIMS, NULL, NULL), 0);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, world_tear_down)
 
 int main(void)
 {

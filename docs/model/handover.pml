@@ -14,7 +14,8 @@
  *   MISTAKE_DOUBLE_GRANT  the controller grants for a source that is only silent
  *   MISTAKE_RETURN_CLAIMED  the target returns an epoch that it had claimed
  *   MISTAKE_CLOSE_GRANTED  the source takes the guest back while its grant is out
- *   MISTAKE_STALE_FENCE  the controller grants for a dead source although a disk is shared */
+ *   MISTAKE_STALE_FENCE  the controller grants for a dead source although a disk is shared
+ *   MISTAKE_CLOSE_UNSEEN  the controller closes for a dead source without looking what became of the target */
 
 mtype = { running, switching, completed, failed, dead,          /* Qs */
           inmigrate, complete, runs,                             /* Qt (and dead) */
@@ -49,8 +50,15 @@ inline run_source() {
 inline run_target() {
     assert(qs != running && qs != failed && qs != switching);
     assert(!resumed || (fenced && !shared));
+    assert(!sv_closed);
     qt = runs;
     qt_ran = true
+}
+
+/* The guest counts as ended, and its VM may be started anew: no copy may run then, or later. */
+inline close_for_the_dead() {
+    assert(qt != runs);
+    sv_closed = true
 }
 
 /* QEMU's own part: copy, stop, send the last state, acknowledge. */
@@ -156,7 +164,13 @@ end:
 #ifdef MISTAKE_DOUBLE_GRANT
     :: atomic { qt == complete && !sv_grant && !sv_returned && !SETTLED -> sv_grant = true }
 #endif
-    :: atomic { fenced && sv_returned && !SETTLED -> sv_closed = true }
+    :: atomic { fenced && sv_returned && !SETTLED -> close_for_the_dead() }
+#ifdef MISTAKE_CLOSE_UNSEEN
+    :: atomic { fenced && !sv_grant && !SETTLED -> close_for_the_dead() }
+#else
+    /* the target's pod has ended, too [evidence_side_is_gone] */
+    :: atomic { fenced && qt == dead && !sv_grant && !SETTLED -> close_for_the_dead() }
+#endif
     od
 }
 

@@ -237,6 +237,13 @@ bool condition_remove(yyjson_mut_doc *d, const char *type)
     return remove_from(json_mut_at(d, "/status/conditions"), has_type, type);
 }
 
+bool is_final(yyjson_val *object)
+{
+    const char *phase = json_str_or(object, "/status/phase", "");
+
+    return streq(phase, "Succeeded") || streq(phase, "Failed");
+}
+
 bool node_is_dead(yyjson_val *node)
 {
     yyjson_val *taint;

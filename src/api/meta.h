@@ -39,6 +39,9 @@ bool condition_set(yyjson_mut_doc *d, const char *type, const char *status, cons
                    int64_t now);
 bool condition_remove(yyjson_mut_doc *d, const char *type);
 
+/* Whether status.phase of a VMI, a migration or a pod is one of the two that are never left. */
+bool is_final(yyjson_val *object);
+
 /* A Node that an operator or a fencing hook declared dead: nothing runs there any more (docs/handover.md, section 6).
  * It counts as soon as the node is silent as well: an agent that still answers proves the declaration wrong. */
 #define TAINT_DEAD "node.kubernetes.io/out-of-service"

@@ -19,6 +19,13 @@ const char *volume_claim(yyjson_val *volume)
     return json_str(volume, "/persistentVolumeClaim/claimName");
 }
 
+bool claim_is_shared(yyjson_val *claim)
+{
+    yyjson_val *modes = json_at(claim, "/spec/accessModes");
+
+    return json_find(modes, "", "ReadWriteMany") || json_find(modes, "", "ReadOnlyMany");
+}
+
 yyjson_val *spec_hot_volume(yyjson_val *spec, const char *name)
 {
     yyjson_val *volume = json_find(json_at(spec, "/volumes"), "/name", name);

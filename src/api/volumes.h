@@ -14,6 +14,9 @@ bool volume_is_hot(yyjson_val *volume);
 /* Name of the claim behind it, or NULL. */
 const char *volume_claim(yyjson_val *volume);
 
+/* Whether a PersistentVolumeClaim is for nodes at once: such a disk is not copied with its guest. */
+bool claim_is_shared(yyjson_val *claim);
+
 /* Of spec (a VMI's, or a VM's template's): the hot volume of that name, or NULL; and its disk. */
 yyjson_val *spec_hot_volume(yyjson_val *spec, const char *name);
 yyjson_val *spec_disk(yyjson_val *spec, const char *name);

@@ -10,9 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/meta.h"
 #include "base/alloc.h"
 #include "base/str.h"
 #include "migration/epoch.h"
+#include "migration/evidence.h"
 #include "pki/pki.h"
 
 enum who {
@@ -60,14 +62,44 @@ static bool grants(const struct change *c)
            str_same(json_str(c->object, "/status/migrationState/handover/grant/node"), c->epoch.target_node);
 }
 
-static bool is_dead(const struct change *c, const char *node)
+/* False: not to be known, which never counts in favour of a write. */
+static bool look(const struct change *c, const char *kind, const char *namespace, const char *name, yyjson_val **ret)
 {
-    return c->o->is_dead && node && c->o->is_dead(c->o->data, node);
+    return c->o->read && name && c->o->read(c->o->data, kind, namespace, name, ret) == 0;
+}
+
+static bool is_dead(const struct change *c, const char *name)
+{
+    yyjson_val *node = NULL;
+
+    return look(c, "Node", NULL, name, &node) && node && node_is_dead(node);
+}
+
+static bool is_gone(const struct change *c, const char *node_name, const char *pod_name)
+{
+    yyjson_val *node = NULL, *pod = NULL;
+
+    return look(c, "Node", NULL, node_name, &node) && look(c, "Pod", meta_namespace(c->old), pod_name, &pod) &&
+           evidence_side_is_gone(node, pod);
+}
+
+static bool source_is_gone(const struct change *c)
+{
+    return is_gone(c, c->epoch.source_node, c->epoch.source_pod);
+}
+
+static yyjson_val *find_claim(void *data, const char *name)
+{
+    const struct change *c = data;
+    yyjson_val *claim = NULL;
+
+    return look(c, "PersistentVolumeClaim", meta_namespace(c->old), name, &claim) ? claim : NULL;
 }
 
 static bool grants_for_the_dead(const struct change *c)
 {
-    return grants(c) && c->epoch.received && is_dead(c, c->epoch.source_node);
+    return grants(c) && c->epoch.received && is_dead(c, c->epoch.source_node) &&
+           !evidence_disk_is_shared(c->object, find_claim, (void *)c);
 }
 
 static bool returns(const struct change *c)
@@ -83,6 +115,11 @@ static bool returns_for_the_dead(const struct change *c)
 static bool withdraws(const struct change *c)
 {
     return is_new(c, "/status/migrationState/handover/withdraw");
+}
+
+static bool withdraws_for_the_dead(const struct change *c)
+{
+    return withdraws(c) && source_is_gone(c);
 }
 
 static bool receives(const struct change *c)
@@ -101,6 +138,13 @@ static bool fails(const struct change *c)
            !json_at(c->object, "/status/migrationState/handover/claim");
 }
 
+/* The source can neither go on nor close it itself, and the target never claims this epoch. */
+static bool closes_for_the_dead(const struct change *c)
+{
+    return fails(c) && source_is_gone(c) &&
+           (c->epoch.state == EPOCH_RETURNED || is_gone(c, c->epoch.target_node, c->epoch.target_pod));
+}
+
 /* Unless it is the claim's doing, the owner may only say again where the guest is. */
 static bool names_own_node(const struct change *c)
 {
@@ -114,9 +158,7 @@ static bool labels_own_node(const struct change *c)
 
 static bool stays_alive(const struct change *c)
 {
-    const char *phase = json_str_or(c->object, "/status/phase", "");
-
-    return !streq(phase, "Succeeded") && !streq(phase, "Failed");
+    return !is_final(c->object);
 }
 
 static bool has_no_node(const struct change *c)
@@ -137,7 +179,10 @@ struct row {
 #define HANDOVER MIGRATION "/handover"
 #define WITH_CLAIM TARGET, OPEN | GRANTED, claims, "with its claim"
 #define WITH_FAILURE SOURCE, OPEN | RETURNED, fails, "with failed"
-#define FOR_THE_DEAD CONTROLLER, OPEN | RETURNED, fails, "with failed"
+#define FOR_THE_DEAD \
+    CONTROLLER, OPEN | RETURNED, closes_for_the_dead, \
+        "with failed, once the source's node is declared dead or its pod is gone, and the target has returned or is " \
+        "gone"
 
 static const struct row rows[] = {
     {"", CONTROLLER, ANY, NULL, NULL},
@@ -152,7 +197,8 @@ static const struct row rows[] = {
     {"/status", OWNER | CONTROLLER, ANY, NULL, NULL},
     {"/status/phase", OWNER, SETTLED | RETURNED, NULL, NULL},
     {"/status/phase", OWNER, OPEN | GRANTED, stays_alive, "but for a final phase"},
-    {"/status/phase", CONTROLLER, ANY, NULL, NULL},
+    {"/status/phase", CONTROLLER, SETTLED, NULL, NULL},
+    {"/status/phase", CONTROLLER, ANY, stays_alive, "but for a final phase"},
     {"/status/nodeName", OWNER, ANY, names_own_node, "with its own node"},
     {"/status/nodeName", WITH_CLAIM},
     {"/status/nodeName", CONTROLLER, ANY, has_no_node, "while there is none"},
@@ -181,10 +227,12 @@ static const struct row rows[] = {
     {MIGRATION "/endTimestamp", WITH_CLAIM},
     {MIGRATION "/endTimestamp", FOR_THE_DEAD},
     {MIGRATION "/targetNodeDomainReadyTimestamp", WITH_CLAIM},
-    {HANDOVER "/withdraw", SOURCE | CONTROLLER, OPEN, withdraws, "once"},
+    {HANDOVER "/withdraw", SOURCE, OPEN, withdraws, "once"},
+    {HANDOVER "/withdraw", CONTROLLER, OPEN, withdraws_for_the_dead,
+     "once, when the source's node is declared dead or its pod is gone"},
     {HANDOVER "/grant", SOURCE, OPEN, grants, "once, for this epoch and its target"},
     {HANDOVER "/grant", CONTROLLER, OPEN, grants_for_the_dead,
-     "once the target has received the guest and the source's node is declared dead"},
+     "once the target has received the guest, the source's node is declared dead, and no disk is shared"},
     {HANDOVER "/received", TARGET, OPEN, receives, "once"},
     {HANDOVER "/claim", WITH_CLAIM},
     {HANDOVER "/returned", TARGET, OPEN | GRANTED, returns, "once, for this epoch"},
@@ -373,6 +421,8 @@ static int check_hand_off(const struct change *c, const struct epoch *next, stru
     else if (!next->migration_uid || !next->source_node || !next->target_node ||
              str_same(next->source_node, next->target_node))
         why = "it names a migration and two nodes";
+    else if (!next->source_pod || !next->target_pod)
+        why = "it names the pods of both sides";
     else if (!str_same(next->source_node, owner))
         why = "its source is the node that owns the guest, status.nodeName";
     return why ? gw_error_set(
@@ -407,6 +457,7 @@ static unsigned who_is(const struct ownership *o, yyjson_val *old, const struct 
 
 int ownership_check(const struct ownership *o, yyjson_val *old, yyjson_val *object, struct gw_error *err)
 {
+    static const char *const bound[] = {"/status/nodeName", "/status/phase"}; /* the controllers, besides */
     struct change c = {.o = o, .old = old, .object = object};
 
     epoch_read(old, &c.epoch);
@@ -420,7 +471,8 @@ int ownership_check(const struct ownership *o, yyjson_val *old, yyjson_val *obje
         return walk(&c, "", old, object, err);
 
     int r = check_controllers(&c, err);
-    if (r == 0 && !json_equal(json_at(old, "/status/nodeName"), json_at(object, "/status/nodeName")))
-        r = check_field(&c, "/status/nodeName", err);
+    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(bound); i++)
+        if (!json_equal(json_at(old, bound[i]), json_at(object, bound[i])))
+            r = check_field(&c, bound[i], err);
     return r;
 }

@@ -1,6 +1,6 @@
 /* Who may write which field of a VirtualMachineInstance while its guest moves: the rules of docs/handover.md, section
  * 2, held against agents (also one whose certificate was stolen) and, where they bind them, against the controllers. A
- * pure comparison of two versions of the object. */
+ * pure comparison of two versions of the object, with what is stored of others where the rules ask for it. */
 #pragma once
 
 #include <stdbool.h>
@@ -15,7 +15,9 @@ struct ownership {
     bool pod_here;    /* a launcher pod of the VMI is bound to that node; counts until there is a nodeName */
     const struct pki_trust *migration_trust; /* for proofs of grants; NULL: none is accepted */
     int64_t wall_ms;
-    bool (*is_dead)(void *data, const char *node); /* node_is_dead() of that node */
+    /* An object of the core group as it is stored, NULL if it is absent; negative if that cannot be known. What it
+     * gives lives as long as data says. NULL: nothing can be known. */
+    int (*read)(void *data, const char *kind, const char *namespace, const char *name, yyjson_val **ret);
     void *data;
 };
 

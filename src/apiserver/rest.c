@@ -197,6 +197,7 @@ static void call_done(struct rest_call *c)
     VEC_EACH(&c->lookups, doc)
         yyjson_doc_free(*doc);
     doc_vec_done(&c->lookups);
+    store_facts_clear(&c->facts);
 }
 
 void rest_handle(struct rest_server *s, const struct api_request *request, struct api_response *response)

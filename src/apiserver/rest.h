@@ -12,6 +12,8 @@
 #include "apiserver/watch.h"
 #include "store/store.h"
 
+VEC_DEFINE(doc_vec, yyjson_doc *);
+
 struct agents;
 struct authorities;
 struct authn;
@@ -33,8 +35,9 @@ struct rest_target {
     const char *name;           /* NULL = the collection */
     const char *label_selector; /* of the query, as sent but decoded; NULL = none */
     const char *field_selector;
-    const struct kind *kind; /* NULL only for extras that are no kind */
-    const char *path;        /* of what is no resource, such as /version: then verb is all there is besides */
+    const struct kind *kind;   /* NULL only for extras that are no kind */
+    const char *path;          /* of what is no resource, such as /version: then verb is all there is besides */
+    struct store_facts *facts; /* authorization adds which other objects its answer rests on; NULL: nobody asks */
 };
 
 /* Authorization: 0, or negative with err filled (rest_forbid words it). Called once for each request with object and

@@ -11,8 +11,6 @@
 
 enum field_validation { VALIDATION_WARN, VALIDATION_STRICT, VALIDATION_IGNORE };
 
-VEC_DEFINE(doc_vec, yyjson_doc *);
-
 struct rest_call {
     struct rest_server *server;
     const struct api_request *request;
@@ -25,7 +23,8 @@ struct rest_call {
     enum field_validation validation;
     bool dry_run;
     int64_t now;
-    struct doc_vec lookups; /* objects that rules looked up */
+    struct doc_vec lookups;   /* objects that rules looked up */
+    struct store_facts facts; /* what it rests on that this write is allowed; the last attempt's */
     /* managedFields as this write leaves them; NULL: the object is not tracked. */
     yyjson_mut_doc *managed;
     bool applied;                                      /* they are final: a server-side apply */

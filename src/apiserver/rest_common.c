@@ -89,6 +89,8 @@ int rest_authorize(struct rest_call *c, yyjson_val *old, yyjson_val *object, str
 {
     struct rest_server *s = c->server;
 
+    store_facts_clear(&c->facts);
+    c->target.facts = &c->facts;
     return s->authorize ? s->authorize(s->data, &c->request->user, &c->target, old, object, err) : 0;
 }
 

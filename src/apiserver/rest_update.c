@@ -87,9 +87,9 @@ static int store_changed(struct rest_call *c, const struct rest_object *old, str
     if (c->dry_run)
         ;
     else if (ends_here(c, yyjson_doc_get_root(old->doc), stored))
-        r = store_delete(c->server->store, old->key, old->revision, &revision, err);
+        r = store_change(c->server->store, old->key, NULL, old->revision, &c->facts, &revision, err);
     else
-        r = store_put(c->server->store, old->key, stored, old->revision, &revision, err);
+        r = store_change(c->server->store, old->key, stored, old->revision, &c->facts, &revision, err);
     if (r == -ENOENT)
         return rest_not_found(c, err);
     if (r == -ESTALE)

@@ -9,11 +9,6 @@ bool phase_is(yyjson_val *obj, const char *phase)
     return streq(json_str_or(obj, "/status/phase", ""), phase);
 }
 
-bool is_final(yyjson_val *obj)
-{
-    return phase_is(obj, "Succeeded") || phase_is(obj, "Failed");
-}
-
 bool node_declared_dead(struct task *t, const char *name)
 {
     yyjson_val *node = name && *name ? task_get(t, &API_NODES, name) : NULL;

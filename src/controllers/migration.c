@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "controllers/launcher_pod.h"
 #include "controllers/migration_work.h"
+#include "migration/evidence.h"
 
 #define ANNOTATION_UNSCHEDULABLE "kubevirt.io/migrationUnschedulablePodTimeoutSeconds"
 #define ANNOTATION_PENDING "kubevirt.io/migrationPendingPodTimeoutSeconds"
@@ -141,19 +142,11 @@ static bool has_other_pods(struct migration_work *w)
     return false;
 }
 
-static bool has_shared_disk(struct migration_work *w)
+static yyjson_val *find_claim(void *data, const char *name)
 {
-    yyjson_val *volume;
+    struct migration_work *w = data;
 
-    json_each(json_at(w->vmi, "/spec/volumes"), volume) {
-        const char *name = volume_claim(volume);
-        yyjson_val *claim = name ? task_get_ns(w->t, &API_PERSISTENTVOLUMECLAIMS, meta_namespace(w->vmi), name) : NULL;
-        if (name && !claim)
-            return true; /* unknown: the answer that cannot do harm */
-        if (json_find(json_at(claim, "/spec/accessModes"), "", "ReadWriteMany"))
-            return true;
-    }
-    return false;
+    return task_get_ns(w->t, &API_PERSISTENTVOLUMECLAIMS, meta_namespace(w->vmi), name);
 }
 
 static int64_t limit_ms(struct migration_work *w, const char *annotation, int64_t fallback)
@@ -173,12 +166,16 @@ static int64_t phase_age_ms(struct migration_work *w)
     return then < 0 ? 0 : MAX(task_wall_ms(w->t) - then, 0);
 }
 
-/* The agent of the node answers, so a pod that it had would be there. */
+static yyjson_val *node_of(struct migration_work *w, const char *name)
+{
+    return task_get(w->t, &API_NODES, name ? name : "");
+}
+
+/* The agent of the node answers, so a pod that it had would be there. One that has ended is that agent's to tell of. */
 static bool source_pod_is_gone(struct migration_work *w)
 {
-    yyjson_val *node = task_get(w->t, &API_NODES, w->epoch.source_node ? w->epoch.source_node : "");
-
-    return !w->source && node && condition_true(node, "Ready") && !informer_lost_since(task_informer(w->t, &API_PODS));
+    return !w->source && evidence_side_is_gone(node_of(w, w->epoch.source_node), NULL) &&
+           !informer_lost_since(task_informer(w->t, &API_PODS));
 }
 
 /* How long `waiting` has been true without a break, as far as this process has seen it. */
@@ -209,12 +206,13 @@ static void see_handover(struct migration_work *w, struct migration_view *v)
     v->phase_ms = phase_age_ms(w);
     v->source_dead = node_declared_dead(w->t, w->epoch.source_node);
     v->target_dead = node_declared_dead(w->t, w->epoch.target_node);
+    v->target_gone = evidence_side_is_gone(node_of(w, w->epoch.target_node), find_named(w, w->epoch.target_pod));
     bool gone = v->epoch != EPOCH_CLAIMED && source_pod_is_gone(w);
     v->waited_ms = waited(w, v->epoch == EPOCH_CLAIMED || v->source_dead || gone);
     v->source_gone = gone && v->waited_ms >= SOURCE_GONE_MS;
     if (gone && !v->source_gone)
         task_requeue(w->t, SOURCE_GONE_MS - v->waited_ms);
-    v->shared_disk = v->received && has_shared_disk(w);
+    v->shared_disk = v->received && evidence_disk_is_shared(w->vmi, find_claim, w);
 }
 
 static bool is_refusal(const struct gw_error *err)

@@ -144,20 +144,20 @@ static struct migration_step before_hand_off(const struct migration_view *v)
 
 /* --- in the place of the dead (docs/handover.md, section 6) --- */
 
-static bool is_over(const struct migration_view *v)
+static bool is_leaving(const struct migration_view *v)
 {
-    return v->target_dead || v->target == TARGET_POD_OVER || v->target == TARGET_POD_NONE;
+    return v->target == TARGET_POD_OVER || v->target == TARGET_POD_NONE;
 }
 
 static struct migration_step without_source(const struct migration_view *v)
 {
-    if (is_over(v))
+    if (v->target_gone)
         return because(MIGRATION_CLOSE, CAUSE_SOURCE_DEAD);
     if (v->withdrawn)
         return wait_for(0);
-    if (v->received && !v->shared_disk && v->source_dead)
+    if (v->received && !v->shared_disk && v->source_dead && !is_leaving(v))
         return act(MIGRATION_GRANT);
-    if (v->received || v->waited_ms >= MIGRATION_RECEIVED_MS)
+    if (v->received || is_leaving(v) || v->waited_ms >= MIGRATION_RECEIVED_MS)
         return act(MIGRATION_WITHDRAW);
     return wait_for(MIGRATION_RECEIVED_MS - v->waited_ms);
 }

@@ -104,6 +104,7 @@ struct migration_view {
     int64_t waited_ms;             /* since the claim was seen, or since the source is seen to be dead or gone */
     bool source_dead, target_dead; /* declared so */
     bool source_gone;              /* the agent answers, but the pod is no more */
+    bool target_gone;              /* nothing of it can run the guest any more (evidence.h) */
     bool shared_disk;              /* a disk of the VM is not copied but shared */
 };
 

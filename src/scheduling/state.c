@@ -91,13 +91,6 @@ void sched_add_node(struct sched_state *s, yyjson_val *node)
     map_put(s->by_name, n.name, (void *)(uintptr_t)s->nodes.len);
 }
 
-static bool is_final(yyjson_val *pod)
-{
-    const char *phase = json_str_or(pod, "/status/phase", "");
-
-    return streq(phase, "Succeeded") || streq(phase, "Failed");
-}
-
 void sched_add_pod(struct sched_state *s, yyjson_val *pod, const char *node)
 {
     const char *name = node ? node : json_str_or(pod, "/spec/nodeName", "");

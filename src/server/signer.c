@@ -337,7 +337,7 @@ static int sign(const struct csr *c, const struct rule *rule, struct gw_error *e
     return write_status(c->s, c->object, patch, err);
 }
 
-static bool is_final(yyjson_val *csr)
+static bool is_answered(yyjson_val *csr)
 {
     return json_str(csr, "/status/certificate") || condition_true(csr, "Denied") || condition_true(csr, "Failed");
 }
@@ -349,7 +349,7 @@ int signer_process(struct signer *s, yyjson_val *object, struct gw_error *err)
     _cleanup_error_ struct gw_error why = GW_ERROR_INIT;
     int r;
 
-    if (!rule || is_final(object) || meta_deleting(object))
+    if (!rule || is_answered(object) || meta_deleting(object))
         return 0;
     r = read_csr(&c, &why);
     r = r < 0 ? r : rule->check(&c, &why);
@@ -364,5 +364,5 @@ bool signer_is_stale(yyjson_val *csr, int64_t wall_ms)
 {
     int64_t age = wall_ms - meta_created(csr);
 
-    return age > (is_final(csr) ? KEEP_DONE_MS : KEEP_WAITING_MS);
+    return age > (is_answered(csr) ? KEEP_DONE_MS : KEEP_WAITING_MS);
 }

@@ -86,7 +86,7 @@ static int sealed_list(struct store *store, const struct store_list_options *o, 
 }
 
 static int sealed_write(struct store *store, const char *key, struct blob *value, int64_t expected,
-                        int64_t *ret_revision, struct gw_error *err)
+                        const struct store_facts *facts, int64_t *ret_revision, struct gw_error *err)
 {
     struct sealed_store *s = sealed_of(store);
     const struct store_backend *inner = s->inner->backend;
@@ -94,9 +94,9 @@ static int sealed_write(struct store *store, const char *key, struct blob *value
     int r = 0;
 
     if (!value || !is_sealed_key(s, key))
-        return inner->write(s->inner, key, value, expected, ret_revision, err);
+        return inner->write(s->inner, key, value, expected, facts, ret_revision, err);
     r = seal_value(s->keys, key, value, &sealed, err);
-    return r < 0 ? r : inner->write(s->inner, key, sealed, expected, ret_revision, err);
+    return r < 0 ? r : inner->write(s->inner, key, sealed, expected, facts, ret_revision, err);
 }
 
 static int64_t sealed_revision(struct store *store, struct gw_error *err)

@@ -13,6 +13,7 @@ struct write_request {
     const char *key;    /* NULL: a step of compaction up to `expected` */
     struct blob *value; /* NULL: remove */
     int64_t expected;
+    const struct store_facts *facts; /* or NULL */
     int result;
     int64_t revision;
     struct gw_error error;
@@ -63,8 +64,8 @@ int sqlite_list(struct store *s, const struct store_list_options *o, struct stor
 
 /* sqlite_write.c: the thread; and the calls that feed it. */
 void *sqlite_writer_run(void *store);
-int sqlite_write(struct store *s, const char *key, struct blob *value, int64_t expected, int64_t *ret_revision,
-                 struct gw_error *err);
+int sqlite_write(struct store *s, const char *key, struct blob *value, int64_t expected,
+                 const struct store_facts *facts, int64_t *ret_revision, struct gw_error *err);
 int sqlite_compact(struct store *s, int64_t revision, struct gw_error *err);
 
 /* sqlite_wipe.c */

@@ -57,6 +57,22 @@ static int check_expected(const struct write_request *w, int64_t present, struct
     return 0;
 }
 
+/* As apply_change: what does not hold goes to the request alone. */
+static int check_facts(struct sqlite_conn *c, struct write_request *w, struct gw_error *err)
+{
+    int r = 0;
+
+    for (size_t i = 0; w->facts && w->result == 0 && r == 0 && i < w->facts->len; i++) {
+        const struct store_fact *fact = &w->facts->items[i];
+        _cleanup_store_item_ struct store_item present = {0};
+
+        r = find_present(c, fact->key, &present, err);
+        if (r == 0 && present.revision != fact->revision)
+            w->result = store_error_stale(fact->key, fact->revision, present.revision, &w->error);
+    }
+    return r;
+}
+
 static int add_version(struct sqlite_conn *c, const struct write_request *w, int64_t prev, int64_t created,
                        struct gw_error *err)
 {
@@ -97,6 +113,9 @@ static int apply_change(struct sqlite_store *s, struct write_request *w, struct 
     if (r < 0)
         return r;
     w->result = check_expected(w, present.revision, &w->error);
+    r = check_facts(s->writer, w, err);
+    if (r < 0)
+        return r;
     if (w->result < 0) {
         w->revision = present.revision;
         return 0;
@@ -260,10 +279,10 @@ static void submit(struct sqlite_store *s, struct write_request *w)
     sem_destroy(&w->done);
 }
 
-int sqlite_write(struct store *store, const char *key, struct blob *value, int64_t expected, int64_t *ret_revision,
-                 struct gw_error *err)
+int sqlite_write(struct store *store, const char *key, struct blob *value, int64_t expected,
+                 const struct store_facts *facts, int64_t *ret_revision, struct gw_error *err)
 {
-    struct write_request w = {.key = key, .value = value, .expected = expected};
+    struct write_request w = {.key = key, .value = value, .expected = expected, .facts = facts};
 
     submit(sqlite_store_of(store), &w);
     if (ret_revision)

@@ -50,12 +50,25 @@ int store_list(struct store *s, const struct store_list_options *o, struct store
 int store_put(struct store *s, const char *key, struct blob *value, int64_t expected, int64_t *ret_revision,
               struct gw_error *err)
 {
-    return s->backend->write(s, key, value, expected, ret_revision, err);
+    return store_change(s, key, value, expected, NULL, ret_revision, err);
 }
 
 int store_delete(struct store *s, const char *key, int64_t expected, int64_t *ret_revision, struct gw_error *err)
 {
-    return s->backend->write(s, key, NULL, expected, ret_revision, err);
+    return store_change(s, key, NULL, expected, NULL, ret_revision, err);
+}
+
+int store_change(struct store *s, const char *key, struct blob *value, int64_t expected,
+                 const struct store_facts *facts, int64_t *ret_revision, struct gw_error *err)
+{
+    return s->backend->write(s, key, value, expected, facts, ret_revision, err);
+}
+
+void store_facts_clear(struct store_facts *facts)
+{
+    VEC_EACH(facts, fact)
+        free(fact->key);
+    store_facts_done(facts);
 }
 
 int64_t store_revision(struct store *s, struct gw_error *err)

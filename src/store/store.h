@@ -15,6 +15,7 @@
 
 #include "base/blob.h"
 #include "base/error.h"
+#include "base/vec.h"
 
 struct store;
 
@@ -74,6 +75,21 @@ int store_put(struct store *s, const char *key, struct blob *value, int64_t expe
 
 /* Removes the key; the same errors, and -ENOENT with STORE_ANY as well. The removal has a revision of its own. */
 int store_delete(struct store *s, const char *key, int64_t expected, int64_t *ret_revision, struct gw_error *err);
+
+/* What a change rests on besides its own key: others at exactly these revisions, or absent (STORE_ABSENT). */
+struct store_fact {
+    char *key;
+    int64_t revision;
+};
+
+VEC_DEFINE(store_facts, struct store_fact);
+void store_facts_clear(struct store_facts *facts);
+#define _cleanup_store_facts_ _cleanup_(store_facts_clear)
+
+/* store_put (value NULL: store_delete) that happens only while all facts hold: -ESTALE (GW_CONFLICT) when one does not.
+ * They are looked at in the same transaction. */
+int store_change(struct store *s, const char *key, struct blob *value, int64_t expected,
+                 const struct store_facts *facts, int64_t *ret_revision, struct gw_error *err);
 
 /* The revision of the last acknowledged change, negative errno on failure. */
 int64_t store_revision(struct store *s, struct gw_error *err);

@@ -6,9 +6,9 @@
 struct store_backend {
     int (*get)(struct store *s, const char *key, int64_t revision, struct store_item *ret, struct gw_error *err);
     int (*list)(struct store *s, const struct store_list_options *o, struct store_list *ret, struct gw_error *err);
-    /* value NULL removes the key. */
-    int (*write)(struct store *s, const char *key, struct blob *value, int64_t expected, int64_t *ret_revision,
-                 struct gw_error *err);
+    /* value NULL removes the key; facts may be NULL. */
+    int (*write)(struct store *s, const char *key, struct blob *value, int64_t expected,
+                 const struct store_facts *facts, int64_t *ret_revision, struct gw_error *err);
     int64_t (*revision)(struct store *s, struct gw_error *err);
     int (*compact)(struct store *s, int64_t revision, struct gw_error *err);
     int (*wipe)(struct store *s, struct gw_error *err);

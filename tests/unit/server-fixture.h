@@ -110,6 +110,14 @@ static _unused_ void fixture_populate(struct fixture *f)
     assert_int_equal(fixture_admin(f, "PATCH", FIXTURE_VMIS "/vm1", "{\"status\":{\"nodeName\":\"node-a\"}}"), 200);
     assert_int_equal(fixture_admin(f, "PATCH", FIXTURE_VMIS "/vm1",
                                    "{\"status\":{\"migrationState\":{\"migrationUid\":\"mig-1\",\"sourceNode\":\"node-a\","
-                                   "\"targetNode\":\"node-b\",\"handover\":{\"epoch\":1}}}}"),
+                                   "\"sourcePod\":\"p\",\"targetNode\":\"node-b\",\"targetPod\":\"t\",\"handover\":{\"epoch\":1}}}}"),
+                     200);
+}
+
+/* The source's agent says that it failed. */
+static _unused_ void fixture_fail_migration(struct fixture *f)
+{
+    assert_int_equal(fixture_call(f, "system:node:node-a", "system:nodes", "PATCH", FIXTURE_VMIS "/vm1",
+                                  "{\"status\":{\"migrationState\":{\"completed\":true,\"failed\":true}}}", NULL),
                      200);
 }

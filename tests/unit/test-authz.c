@@ -78,6 +78,60 @@ static void masters_and_controllers_may_do_all(void **state)
     assert_int_equal(fixture_call(*state, "x", "system:godwit:controllers", "GET", "/api/v1/nodes", NULL, NULL), 200);
 }
 
+#define WITHDRAW "\"status\":{\"migrationState\":{\"handover\":{\"withdraw\":{\"epoch\":1}}}}}"
+
+static void declare_dead(struct fixture *f, bool dead)
+{
+    const char *patch = dead ? "{\"spec\":{\"taints\":[{\"key\":\"node.kubernetes.io/out-of-service\",\"effect\":\"NoExecute\"}]}}"
+                             : "{\"spec\":{\"taints\":null}}";
+
+    assert_int_equal(fixture_call(f, "root", "system:masters", "PATCH", "/api/v1/nodes/node-a", patch, NULL), 200);
+}
+
+/* The controllers say that a node is dead; the server looks for itself. */
+static void controllers_stand_in_for_the_dead_only(void **state)
+{
+    struct fixture *f = *state;
+    _cleanup_free_ char *text = NULL;
+
+    assert_int_equal(fixture_call(f, "c", "system:godwit:controllers", "PATCH", FIXTURE_VMIS "/vm1", "{" WITHDRAW, &text), 403);
+    assert_non_null(strstr(text, "source's node is declared dead"));
+    declare_dead(f, true);
+    assert_int_equal(fixture_admin(f, "PATCH", FIXTURE_VMIS "/vm1", "{" WITHDRAW), 200);
+}
+
+/* Once the rules have allowed the write, and before it is made, the node is well again. */
+static int authorize_then_recover(void *data, const struct api_user *user, const struct rest_target *target,
+                                  yyjson_val *old, yyjson_val *object, struct gw_error *err)
+{
+    struct rest_server *s = data;
+    int r = authz_check(data, user, target, old, object, err);
+
+    if (r == 0 && old && object) {
+        s->authorize = authz_check;
+        declare_dead((struct fixture *)((char *)s - offsetof(struct fixture, rest)), false);
+    }
+    return r;
+}
+
+static void what_a_write_rests_on_holds_when_it_is_made(void **state)
+{
+    struct fixture *f = *state;
+    _cleanup_free_ char *text = NULL, *demanding = NULL;
+    _cleanup_doc_ yyjson_doc *vmi = NULL;
+
+    assert_int_equal(fixture_call(f, "root", "system:masters", "GET", FIXTURE_VMIS "/vm1", NULL, &text), 200);
+    assert_int_equal(json_parse(text, strlen(text), &vmi, NULL), 0);
+    demanding = xasprintf("{\"metadata\":{\"resourceVersion\":\"%s\"}," WITHDRAW,
+                          json_str(yyjson_doc_get_root(vmi), "/metadata/resourceVersion"));
+    declare_dead(f, true);
+    f->rest.authorize = authorize_then_recover;
+    assert_int_equal(fixture_call(f, "c", "system:godwit:controllers", "PATCH", FIXTURE_VMIS "/vm1", demanding, NULL), 409);
+    declare_dead(f, true);
+    f->rest.authorize = authorize_then_recover; /* and one that takes any version is judged anew */
+    assert_int_equal(fixture_call(f, "c", "system:godwit:controllers", "PATCH", FIXTURE_VMIS "/vm1", "{" WITHDRAW, NULL), 403);
+}
+
 static void an_agent_sees_to_its_own_node(void **state)
 {
     static const struct row rows[] = {
@@ -260,6 +314,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(strangers_may_do_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(refusals_are_worded_as_in_kubernetes, setup, teardown),
         cmocka_unit_test_setup_teardown(masters_and_controllers_may_do_all, setup, teardown),
+        cmocka_unit_test_setup_teardown(controllers_stand_in_for_the_dead_only, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_a_write_rests_on_holds_when_it_is_made, setup, teardown),
         cmocka_unit_test_setup_teardown(an_agent_sees_to_its_own_node, setup, teardown),
         cmocka_unit_test_setup_teardown(an_agent_keeps_its_own_lease, setup, teardown),
         cmocka_unit_test_setup_teardown(an_agent_sees_pods_bound_to_its_node, setup, teardown),

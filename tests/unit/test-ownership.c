@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
 #include <string.h>
 
 #include "api/patch.h"
@@ -28,6 +29,7 @@
     "\"handover\":{" STEP("claim", ",\"node\":\"b\"" more) "}}}}"
 #define CLAIM CLAIM_WITH("")
 #define FAILURE M("\"completed\":true,\"failed\":true,\"failureReason\":\"x\",\"endTimestamp\":\"2026-11-21T08:00:00Z\"")
+#define WITHDRAW H("\"withdraw\":{\"by\":\"Controller\"}")
 #define HAND_OFF(epoch, source)                                                                                               \
     M("\"migrationUid\":\"m5\",\"sourceNode\":\"" source "\",\"sourcePod\":\"p\",\"targetNode\":\"c\",\"targetPod\":\"q\","   \
       "\"completed\":null,\"failed\":null,\"abortRequested\":null,\"startTimestamp\":null,\"handover\":{\"epoch\":" epoch ","  \
@@ -36,9 +38,9 @@
 /* A VMI that moves from a to b in epoch 4; and what brings it into each state. */
 static const char vmi[] =
     "{\"apiVersion\":\"kubevirt.io/v1\",\"kind\":\"VirtualMachineInstance\",\"metadata\":{\"name\":\"vm\",\"uid\":\"u\",\"resourceVersion\":\"9\","
-    "\"labels\":{\"kubevirt.io/nodeName\":\"a\",\"app\":\"x\"}},\"spec\":{\"domain\":{\"cpu\":{\"cores\":1}}},\"status\":{\"phase\":\"Running\","
+    "\"labels\":{\"kubevirt.io/nodeName\":\"a\",\"app\":\"x\"}},\"spec\":{\"domain\":{\"cpu\":{\"cores\":1}},\"volumes\":[{\"name\":\"d\",\"persistentVolumeClaim\":{\"claimName\":\"disk\"}}]},\"status\":{\"phase\":\"Running\","
     "\"nodeName\":\"a\",\"evacuationNodeName\":\"a\",\"interfaces\":[{\"ipAddress\":\"10.0.0.1\"}],\"migrationState\":{"
-    "\"migrationUid\":\"m4\",\"sourceNode\":\"a\",\"targetNode\":\"b\",\"targetState\":{\"node\":\"b\",\"pod\":\"q\"},"
+    "\"migrationUid\":\"m4\",\"sourceNode\":\"a\",\"sourcePod\":\"s\",\"targetNode\":\"b\",\"targetPod\":\"t\",\"targetState\":{\"node\":\"b\",\"pod\":\"q\"},"
     "\"migrationConfiguration\":{\"bandwidthPerMigration\":\"0\"},\"handover\":{\"epoch\":4}}}}";
 
 enum { FRESH, UNBORN, OPEN, WITHDRAWN, RECEIVED, GRANTED, RETURNED, CLAIMED, CLOSED };
@@ -69,16 +71,54 @@ static yyjson_doc *patched(yyjson_val *object, const char *text)
     return yyjson_mut_doc_imut_copy(d, NULL);
 }
 
-static bool dead_is_dead(void *data, const char *node)
+/* What is stored of others: both nodes, the pods of both sides, the claim of the disk. NULL is absent, "?" cannot be
+ * known. */
+#define READY "{\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"}]}}"
+#define SILENT "{\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"Unknown\"}]}}"
+#define TAINTED(status) \
+    "{\"spec\":{\"taints\":[{\"key\":\"node.kubernetes.io/out-of-service\",\"effect\":\"NoExecute\"}]},\"status\":" \
+    "{\"conditions\":[{\"type\":\"Ready\",\"status\":\"" status "\"}]}}"
+#define DEAD TAINTED("Unknown")
+#define LIVE_POD "{\"status\":{\"phase\":\"Running\"}}"
+#define OVER_POD "{\"status\":{\"phase\":\"Failed\"}}"
+#define OF_ONE "{\"spec\":{\"accessModes\":[\"ReadWriteOnce\"]}}"
+#define OF_MANY "{\"spec\":{\"accessModes\":[\"ReadWriteOnce\",\"ReadWriteMany\"]}}"
+
+enum { NODE_A, NODE_B, POD_S, POD_T, DISK, N_STORED };
+typedef const char *world[N_STORED];
+static const char *const stored_names[N_STORED] = {"Node/a", "Node/b", "Pod/s", "Pod/t", "PersistentVolumeClaim/disk"};
+static const world well = {READY, READY, LIVE_POD, LIVE_POD, OF_ONE};
+
+struct reader {
+    const char *const *world;
+    yyjson_doc *docs[N_STORED];
+};
+
+static int read_stored(void *data, const char *kind, const char *namespace, const char *name, yyjson_val **ret)
 {
-    return data && streq(node, data);
+    struct reader *r = data;
+    _cleanup_free_ char *want = xasprintf("%s/%s", kind, name);
+
+    *ret = NULL;
+    for (size_t i = 0; i < N_STORED; i++) {
+        const char *text = streq(stored_names[i], want) ? r->world[i] : NULL;
+        if (!text)
+            continue;
+        if (streq(text, "?"))
+            return -EIO;
+        if (!r->docs[i])
+            assert_int_equal(json_parse(text, strlen(text), &r->docs[i], NULL), 0);
+        *ret = yyjson_doc_get_root(r->docs[i]);
+    }
+    return 0;
 }
 
-/* node NULL: the controllers; dead: a node that is declared dead. The refusal's text, or NULL: allowed. */
-static char *try_write(const char *node, const char *dead, int state, const char *patch)
+/* node NULL: the controllers. The refusal's text, or NULL: allowed. */
+static char *try_in(const world w, const char *node, int state, const char *patch)
 {
+    struct reader reader = {.world = w};
     const struct ownership o = {.node = node, .pod_here = node && streq(node, "a"), .migration_trust = trust,
-                                .wall_ms = clock_wall_ms(), .is_dead = dead_is_dead, .data = (void *)dead};
+                                .wall_ms = clock_wall_ms(), .read = read_stored, .data = &reader};
     _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
     _cleanup_doc_ yyjson_doc *base = NULL, *old = NULL, *object = NULL;
 
@@ -86,10 +126,24 @@ static char *try_write(const char *node, const char *dead, int state, const char
     old = patched(yyjson_doc_get_root(base), states[state]);
     object = patched(yyjson_doc_get_root(old), patch);
     assert_false(json_equal(yyjson_doc_get_root(old), yyjson_doc_get_root(object)));
-    if (ownership_check(&o, yyjson_doc_get_root(old), yyjson_doc_get_root(object), &err) == 0)
+    int r = ownership_check(&o, yyjson_doc_get_root(old), yyjson_doc_get_root(object), &err);
+    for (size_t i = 0; i < N_STORED; i++)
+        yyjson_doc_free(reader.docs[i]);
+    if (r == 0)
         return NULL;
     assert_int_equal(err.reason, GW_FORBIDDEN);
     return xstrdup(gw_error_message(&err));
+}
+
+/* dead: a node that is declared dead, while all else is well. */
+static char *try_write(const char *node, const char *dead, int state, const char *patch)
+{
+    world w;
+
+    memcpy(w, well, sizeof(w));
+    if (dead)
+        w[streq(dead, "a") ? NODE_A : NODE_B] = DEAD;
+    return try_in(w, node, state, patch);
 }
 
 static void allowed(const char *node, const char *dead, int state, const char *patch)
@@ -367,8 +421,10 @@ static void controllers_act_for_the_dead_only(void **state)
 {
     allowed(NULL, NULL, OPEN, M("\"abortRequested\":true"));
     refused(NULL, NULL, GRANTED, M("\"abortRequested\":true"), "abortRequested");
-    allowed(NULL, NULL, OPEN, H("\"withdraw\":{\"by\":\"Controller\"}"));
-    refused(NULL, NULL, GRANTED, H("\"withdraw\":{\"by\":\"Controller\"}"), "withdraw");
+    allowed(NULL, "a", OPEN, WITHDRAW);
+    refused(NULL, NULL, OPEN, WITHDRAW, "withdraw");
+    refused(NULL, "b", OPEN, WITHDRAW, "withdraw");
+    refused(NULL, "a", GRANTED, WITHDRAW, "withdraw");
     allowed(NULL, "a", RECEIVED, H(GRANT));
     refused(NULL, "a", OPEN, H(GRANT), "handover.grant");
     refused(NULL, "b", RECEIVED, H(GRANT), "handover.grant");
@@ -377,8 +433,11 @@ static void controllers_act_for_the_dead_only(void **state)
     allowed(NULL, "b", GRANTED, H(RETURN));
     refused(NULL, NULL, GRANTED, H(RETURN), "handover.returned");
     refused(NULL, "b", CLAIMED, H(RETURN), "handover.returned");
-    allowed(NULL, "a", OPEN, FAILURE);
+    refused(NULL, "a", OPEN, FAILURE, "completed"); /* the target may have a grant that nobody else knows of */
     allowed(NULL, "a", RETURNED, FAILURE);
+    refused(NULL, NULL, RETURNED, FAILURE, "completed"); /* the source takes the guest back */
+    refused(NULL, "b", RETURNED, FAILURE, "completed");
+    refused(NULL, "a", RETURNED, M("\"completed\":true"), "completed");
     refused(NULL, "a", GRANTED, FAILURE, "migrationState.");
     refused(NULL, "a", CLAIMED, FAILURE, "migrationState.");
     refused(NULL, "a", GRANTED, CLAIM, "migrationState.");
@@ -388,13 +447,69 @@ static void controllers_act_for_the_dead_only(void **state)
     allowed(NULL, "a", CLOSED, "{\"status\":{\"phase\":\"Failed\"},\"metadata\":{\"labels\":{\"app\":\"z\"},\"finalizers\":[]}}");
 }
 
+/* What is stored of a side, and whether it counts as gone: for the source with a target that has returned, for the
+ * target with a source that is declared dead. */
+static void gone_is_what_the_stored_objects_show(void **state)
+{
+    static const struct {
+        const char *node, *pod;
+        bool gone;
+    } rows[] = {
+        {DEAD, LIVE_POD, true},          {DEAD, NULL, true},      {DEAD, OVER_POD, true},
+        {READY, NULL, true},             {READY, OVER_POD, true}, {READY, LIVE_POD, false},
+        {SILENT, NULL, false},           {SILENT, LIVE_POD, false},
+        {TAINTED("True"), LIVE_POD, false}, /* it answers: declared wrongly */
+        {NULL, NULL, false},             {NULL, LIVE_POD, false}, /* a Node that was removed says nothing */
+        {"?", NULL, false},              {READY, "?", false},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        const world source = {rows[i].node, READY, rows[i].pod, LIVE_POD, OF_ONE};
+        const world target = {DEAD, rows[i].node, LIVE_POD, rows[i].pod, OF_ONE};
+        _cleanup_free_ char *close = try_in(source, NULL, RETURNED, FAILURE), *withdraw = try_in(source, NULL, OPEN, WITHDRAW);
+        _cleanup_free_ char *at_once = try_in(target, NULL, OPEN, FAILURE);
+
+        if (!close != rows[i].gone || !withdraw != rows[i].gone || !at_once != rows[i].gone)
+            fail_msg("row %zu: %s; %s; %s", i, close, withdraw, at_once);
+    }
+}
+
+/* A source that is dead may have run on, and written, after the target was complete. */
+static void no_grant_in_its_place_with_a_shared_disk(void **state)
+{
+    static const struct {
+        const char *claim;
+        bool granted;
+    } rows[] = {{OF_ONE, true}, {OF_MANY, false}, {NULL, false}, {"?", false}};
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        const world w = {DEAD, READY, LIVE_POD, LIVE_POD, rows[i].claim}, silent = {SILENT, READY, NULL, LIVE_POD, rows[i].claim};
+        _cleanup_free_ char *refusal = try_in(w, NULL, RECEIVED, H(GRANT)), *unsure = try_in(silent, NULL, RECEIVED, H(GRANT));
+
+        assert_int_equal(!refusal, rows[i].granted);
+        assert_non_null(unsure);
+    }
+}
+
+static void controllers_end_no_guest_in_mid_air(void **state)
+{
+    static const char over[] = "{\"status\":{\"phase\":\"Failed\"}}";
+
+    allowed(NULL, NULL, FRESH, over);
+    allowed(NULL, NULL, CLAIMED, over);
+    refused(NULL, "a", OPEN, over, "status.phase");
+    refused(NULL, "a", GRANTED, over, "status.phase");
+    refused(NULL, "a", RETURNED, over, "status.phase");
+    allowed(NULL, NULL, OPEN, "{\"status\":{\"phase\":\"Scheduled\"}}");
+}
+
 static void refusals_say_who_may_and_when(void **state)
 {
     _cleanup_free_ char *text = try_write("b", NULL, GRANTED, H("\"grant\":null"));
 
     assert_string_equal(text, "status.migrationState.handover.grant.epoch may be written by the agent of the source while the epoch is Open, once, for "
                               "this epoch and its target; or by the controllers while the epoch is Open, once the target has received "
-                              "the guest and the source's node is declared dead; epoch 4 is Granted");
+                              "the guest, the source's node is declared dead, and no disk is shared; epoch 4 is Granted");
     free(text);
     text = try_write("a", NULL, OPEN, M("\"sourceNode\":\"b\""));
     assert_string_equal(text, "status.migrationState.sourceNode may be written neither by agents nor, but at a hand-off, by the controllers; "
@@ -430,6 +545,9 @@ int main(void)
         cmocka_unit_test(or_a_proof_of_one),
         cmocka_unit_test(hand_offs_follow_settled_epochs_only),
         cmocka_unit_test(controllers_act_for_the_dead_only),
+        cmocka_unit_test(gone_is_what_the_stored_objects_show),
+        cmocka_unit_test(no_grant_in_its_place_with_a_shared_disk),
+        cmocka_unit_test(controllers_end_no_guest_in_mid_air),
         cmocka_unit_test(refusals_say_who_may_and_when),
     };
 

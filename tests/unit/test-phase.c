@@ -229,8 +229,28 @@ static void test_dead_source(void **state)
     v.epoch = EPOCH_GRANTED; /* the target claims by itself */
     EXPECT(v, MIGRATION_WAIT);
     v.epoch = EPOCH_OPEN;
-    v.target = TARGET_POD_OVER;
+    v.target_gone = true;
     EXPECT(v, MIGRATION_CLOSE);
+}
+
+/* The pod is being deleted, or its object is away while its node is silent: its QEMU may have a grant that only it
+ * knows of. */
+static void test_dead_source_with_a_target_that_leaves(void **state)
+{
+    static const enum target_pod_state leaving[] = {TARGET_POD_OVER, TARGET_POD_NONE};
+
+    for (size_t i = 0; i < ARRAY_SIZE(leaving); i++) {
+        struct migration_view v = fine(MIGRATION_RUNNING);
+        v.source_dead = true;
+        v.target = leaving[i];
+        EXPECT(v, MIGRATION_WITHDRAW);
+        v.received = true;
+        EXPECT(v, MIGRATION_WITHDRAW);
+        v.withdrawn = true;
+        EXPECT(v, MIGRATION_WAIT);
+        v.target_gone = true;
+        EXPECT(v, MIGRATION_CLOSE);
+    }
 }
 
 /* Nothing may be granted for a source that was not declared dead. */
@@ -263,7 +283,7 @@ static void test_dead_target(void **state)
 /* Every view there is: what must never happen. */
 static void test_invariants(void **state)
 {
-    for (unsigned bits = 0; bits < 1u << 14; bits++)
+    for (unsigned bits = 0; bits < 1u << 15; bits++)
         for (int phase = 0; phase < MIGRATION_PHASE_MAX; phase++)
             for (int epoch = 0; epoch < EPOCH_STATE_MAX; epoch++)
                 for (int target = TARGET_POD_NONE; target <= TARGET_POD_OVER; target++) {
@@ -284,6 +304,7 @@ static void test_invariants(void **state)
                     v.figures = bits & 2048;
                     v.migrant = bits & 4096 ? MIGRANT_ENDING : MIGRANT_RUNNING;
                     v.waited_ms = bits & 8192 ? 20000 : 0;
+                    v.target_gone = bits & 16384;
                     struct migration_step step = migration_next(&v);
                     bool settled = epoch_settled(v.epoch), open = v.epoch == EPOCH_OPEN;
                     if (migration_phase_final(v.phase))
@@ -305,7 +326,7 @@ static void test_invariants(void **state)
                     if (step.action == MIGRATION_RETURN)
                         assert_true(v.target_dead && (open || v.epoch == EPOCH_GRANTED));
                     if (step.action == MIGRATION_CLOSE)
-                        assert_true((v.source_dead || v.source_gone) && (v.epoch == EPOCH_RETURNED || (open && target != TARGET_POD_READY && target != TARGET_POD_PENDING)));
+                        assert_true((v.source_dead || v.source_gone) && (v.epoch == EPOCH_RETURNED || (open && v.target_gone)));
                 }
 }
 
@@ -430,6 +451,7 @@ int main(void)
         cmocka_unit_test(test_cancel_after_the_hand_off),
         cmocka_unit_test(test_lost_target_is_aborted),
         cmocka_unit_test(test_dead_source),
+        cmocka_unit_test(test_dead_source_with_a_target_that_leaves),
         cmocka_unit_test(test_source_without_a_pod_is_not_granted_for),
         cmocka_unit_test(test_dead_target),
         cmocka_unit_test(test_invariants),

@@ -471,6 +471,37 @@ static void test_concurrent_writers_lose_nothing(void **state)
 
 /* --- Files --- */
 
+static int put_resting_on(struct store *s, const char *key, int64_t expected, const char *other, int64_t revision)
+{
+    struct store_fact fact[] = {{(char *)other, revision}};
+    const struct store_facts facts = {.items = fact, .len = 1};
+    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+    _cleanup_blob_ struct blob *b = blob_text("new");
+    int r = store_change(s, key, b, expected, &facts, NULL, &err);
+
+    assert_int_equal(err.reason, r < 0 ? GW_CONFLICT : GW_OK);
+    return r;
+}
+
+static void test_a_change_rests_on_other_keys(void **state)
+{
+    struct store *s = ((struct place *)*state)->s;
+    int64_t a = put(s, "/a", "1", STORE_ABSENT), b = put(s, "/b", "1", STORE_ABSENT);
+
+    assert_int_equal(put_resting_on(s, "/b", b, "/a", a + 1), -ESTALE);
+    assert_int_equal(put_resting_on(s, "/b", b, "/a", STORE_ABSENT), -ESTALE);
+    assert_int_equal(put_resting_on(s, "/b", b, "/c", b), -ESTALE);
+    assert_value(s, "/b", 0, "1");
+    assert_int_equal(store_revision(s, NULL), b); /* a refusal is no change */
+    assert_int_equal(put_resting_on(s, "/b", b, "/a", a), 0);
+    assert_value(s, "/b", 0, "new");
+    assert_int_equal(put_resting_on(s, "/b", STORE_ANY, "/c", STORE_ABSENT), 0);
+    assert_int_equal(put_resting_on(s, "/b", b, "/a", a), -ESTALE); /* the key itself counts as ever */
+    assert_int_equal(store_delete(s, "/a", a, NULL, NULL), 0);
+    assert_int_equal(put_resting_on(s, "/b", STORE_ANY, "/a", a), -ESTALE);
+    assert_int_equal(put_resting_on(s, "/b", STORE_ANY, "/a", STORE_ABSENT), 0);
+}
+
 static void test_reopening_finds_all(void **state)
 {
     struct place *p = *state;
@@ -522,6 +553,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         EVERYWHERE(test_an_empty_store_is_at_revision_1),
         EVERYWHERE(test_preconditions),
+        EVERYWHERE(test_a_change_rests_on_other_keys),
         EVERYWHERE(test_errors_carry_reasons),
         EVERYWHERE(test_reads_at_a_revision),
         EVERYWHERE(test_create_revision_starts_anew_after_delete),

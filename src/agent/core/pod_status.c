@@ -8,7 +8,7 @@
 
 #define CONTAINER "compute"
 
-static bool is_final(const struct pod_report *r)
+static bool has_ended(const struct pod_report *r)
 {
     return streq(r->phase, "Succeeded") || streq(r->phase, "Failed");
 }
@@ -48,7 +48,7 @@ static void put_state(yyjson_mut_doc *d, yyjson_mut_val *container, const struct
 {
     yyjson_mut_val *state = yyjson_mut_obj_add_obj(d, container, "state"), *v;
 
-    if (is_final(r)) {
+    if (has_ended(r)) {
         put_terminated(d, state, r);
     } else if (r->started_ms) {
         v = yyjson_mut_obj_add_obj(d, state, "running");
@@ -67,7 +67,7 @@ static void want_container(yyjson_mut_doc *d, yyjson_val *pod, const struct pod_
 
     put_text(d, c, "name", json_str_or(pod, "/spec/containers/0/name", CONTAINER));
     yyjson_mut_obj_add_bool(d, c, "ready", r->ready);
-    yyjson_mut_obj_add_bool(d, c, "started", r->started_ms != 0 && !is_final(r));
+    yyjson_mut_obj_add_bool(d, c, "started", r->started_ms != 0 && !has_ended(r));
     yyjson_mut_obj_add_int(d, c, "restartCount", 0);
     yyjson_mut_obj_add_strcpy(d, c, "image", json_str_or(pod, "/spec/containers/0/image", "godwit"));
     yyjson_mut_obj_add_strcpy(d, c, "imageID", r->version);
@@ -79,9 +79,9 @@ static void want_container(yyjson_mut_doc *d, yyjson_val *pod, const struct pod_
 
 static void want_conditions(yyjson_mut_doc *d, yyjson_val *pod, const struct pod_report *r)
 {
-    const char *why = r->ready ? NULL : is_final(r) ? "PodCompleted" : "ContainersNotReady";
+    const char *why = r->ready ? NULL : has_ended(r) ? "PodCompleted" : "ContainersNotReady";
 
-    if (is_final(r) && streq(r->phase, "Failed"))
+    if (has_ended(r) && streq(r->phase, "Failed"))
         why = "PodFailed";
     keep_conditions(d, pod);
     condition_set(d, "Initialized", "True", NULL, NULL, r->now_ms);
@@ -116,9 +116,9 @@ yyjson_mut_doc *pod_status_patch(yyjson_val *pod, const struct pod_report *r)
     json_set_str(want, "/status/phase", r->phase);
     if (!json_str(pod, "/status/startTime"))
         json_set_str(want, "/status/startTime", clock_format(r->now_ms, now));
-    if (is_final(r) && r->reason && streq(r->phase, "Failed"))
+    if (has_ended(r) && r->reason && streq(r->phase, "Failed"))
         json_set_str(want, "/status/reason", r->reason);
-    if (is_final(r) && r->message && *r->message)
+    if (has_ended(r) && r->message && *r->message)
         json_set_str(want, "/status/message", r->message);
     want_addresses(want, r);
     want_container(want, pod, r);

@@ -46,13 +46,6 @@ static enum vm_phase vmi_phase(const struct vm *vm)
     return vm->started ? VM_RUNNING : VM_SCHEDULED;
 }
 
-static bool is_final(yyjson_val *v)
-{
-    const char *phase = json_str_or(v, "/status/phase", "");
-
-    return streq(phase, "Succeeded") || streq(phase, "Failed");
-}
-
 /* As long as QEMU has not said how the guest is, or says where a migration has left it (a restarted agent finds it so),
  * a pause is what the VMI says. */
 static const char *paused_reason(const struct vm *vm, yyjson_val *v)

@@ -147,7 +147,6 @@ static int plan_claim(yyjson_val *source, const struct lookup *l, struct volume 
                             pv_name, name);
     if (streq(json_str_or(claim, "/spec/volumeMode", "Filesystem"), "Block"))
         return gw_error_set(err, GW_INVALID, "claim %s: volumeMode Block is not supported yet", name);
-    yyjson_val *modes = json_at(claim, "/spec/accessModes");
     const char *provider = json_key_str(pv, "/metadata/annotations", "pv.kubernetes.io/provisioned-by");
     const char *capacity = json_str(claim, "/status/capacity/storage");
     v->kind = VOLUME_CLAIM;
@@ -156,7 +155,7 @@ static int plan_claim(yyjson_val *source, const struct lookup *l, struct volume 
     v->made_as = provider && str_starts(provider, "godwit.io/") ? xstrdup(pv_name) : NULL;
     v->make_folder = v->made_as || streq(json_str_or(pv, "/spec/hostPath/type", ""), "DirectoryOrCreate");
     v->reclaim = v->made_as && streq(json_str_or(pv, "/spec/persistentVolumeReclaimPolicy", "Delete"), "Delete");
-    v->shared = json_find(modes, "", "ReadWriteMany") || json_find(modes, "", "ReadOnlyMany");
+    v->shared = claim_is_shared(claim);
     v->capacity = capacity ? quantity_text_value(capacity, 0) : bytes_at(claim, "/spec/resources/requests/storage");
     v->read_only = v->read_only || json_bool(source, "/readOnly", false);
     return 0;

@@ -97,13 +97,6 @@ int virtctl_migrate(struct virtctl *v, struct gw_error *err)
 
 /* --- what is taken back --- */
 
-static bool is_final(yyjson_val *migration)
-{
-    const char *phase = json_str_or(migration, "/status/phase", "");
-
-    return streq(phase, "Succeeded") || streq(phase, "Failed");
-}
-
 static yyjson_val *find_active(yyjson_val *items)
 {
     yyjson_val *item;

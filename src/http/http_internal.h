@@ -157,10 +157,18 @@ void workers_submit(struct http_workers *w, struct http_request *r);
 void workers_add(struct http_workers *w, const char *user, struct http_job *job);
 void workers_stop(struct http_workers *w); /* waits for handlers that run; what is queued stays unanswered */
 
-/* http_server.c: from any thread, wake the loop */
+/* post.c: from any thread, wake the loop */
 void server_wake(struct http_server *s);
 void server_post(struct http_server *s, struct http_request *r);
 void server_kick(struct http_server *s, struct http_stream *st); /* with st->lock held */
+/* On the loop's thread: sends the answers, and serves at most so many streams. */
+void post_read(struct http_server *s, unsigned max_kicks);
+struct http_stream *post_take_kicked(struct http_server *s); /* NULL: there is none */
+
+/* daemon.c */
+int http_daemon_start(struct http_server *s, const char *address, struct gw_error *err);
+/* Cuts clients that owe something for too long, or have left. */
+void http_daemon_sweep(struct http_server *s);
 
 /* request.c */
 struct http_request *request_new(struct http_connection *c, const char *target);

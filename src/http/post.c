@@ -1,0 +1,78 @@
+/* What other threads leave for the loop: answers, and streams that have something to say. */
+#include <sys/eventfd.h>
+
+#include "http/http_internal.h"
+
+void server_wake(struct http_server *s)
+{
+    (void)eventfd_write(s->wake_fd, 1);
+}
+
+/* With post_lock held, after something was put in. */
+static void tell_post(struct http_server *s)
+{
+    if (!s->post_told)
+        server_wake(s);
+    s->post_told = true;
+}
+
+void server_post(struct http_server *s, struct http_request *r)
+{
+    pthread_mutex_lock(&s->post_lock);
+    r->next = s->posted;
+    s->posted = r;
+    tell_post(s);
+    pthread_mutex_unlock(&s->post_lock);
+}
+
+void server_kick(struct http_server *s, struct http_stream *st)
+{
+    pthread_mutex_lock(&s->post_lock);
+    st->next_kicked = s->kicked;
+    s->kicked = st;
+    tell_post(s);
+    pthread_mutex_unlock(&s->post_lock);
+}
+
+static void take_answers(struct http_server *s)
+{
+    struct http_request *r, *next;
+
+    pthread_mutex_lock(&s->post_lock);
+    s->post_told = false;
+    r = s->posted;
+    s->posted = NULL;
+    pthread_mutex_unlock(&s->post_lock);
+    for (; r; r = next) {
+        next = r->next;
+        if (r->upgrade) {
+            upgrade_start(r->upgrade);
+            continue;
+        }
+        r->phase = REQUEST_ANSWERED;
+        MHD_resume_connection(r->c->mhd);
+    }
+}
+
+struct http_stream *post_take_kicked(struct http_server *s)
+{
+    struct http_stream *st;
+
+    pthread_mutex_lock(&s->post_lock);
+    st = s->kicked;
+    if (st)
+        s->kicked = st->next_kicked;
+    pthread_mutex_unlock(&s->post_lock);
+    return st;
+}
+
+void post_read(struct http_server *s, unsigned max_kicks)
+{
+    struct http_stream *st = NULL;
+
+    take_answers(s);
+    for (unsigned i = 0; i < max_kicks && (st = post_take_kicked(s)); i++)
+        stream_kick(st);
+    if (st)
+        server_wake(s); /* perhaps there are more */
+}

@@ -17,6 +17,7 @@ const struct controller *const server_controllers[] = {
     &namespace_controller,
     &gc_controller,
     &crd_controller,
+    &root_ca_controller,
     NULL,
 };
 

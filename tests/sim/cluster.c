@@ -7,7 +7,8 @@
 #include "controllers/kubernetes.h"
 
 static const struct controller *const controllers[] = {
-    &scheduler_controller, &node_controller, &gc_controller, &namespace_controller, &volume_controller, NULL,
+    &scheduler_controller, &node_controller,    &gc_controller, &namespace_controller,
+    &volume_controller,    &root_ca_controller, NULL,
 };
 
 const struct sim_config cluster_calm = {.seed = 1, .delay_ms = {1, 5}};

@@ -56,8 +56,7 @@ struct kind {
     const char *refused; /* why nobody but the server may make one; NULL: one may */
     bool builtin;        /* strategic merge patch, PUT without resourceVersion, protobuf bodies if `protobuf` */
     bool protobuf;
-    bool protobuf_partial; /* only some fields have numbers: enough to make one, or to refuse it, not to replace one */
-    const char *origin;    /* names its CustomResourceDefinition and its wording; NULL for kinds that are built in */
+    const char *origin; /* names its CustomResourceDefinition and its wording; NULL for kinds that are built in */
     enum name_rule name_rule;
     struct schema *schema;     /* of the whole object; apiVersion, kind and metadata included */
     const struct rules *rules; /* never NULL */

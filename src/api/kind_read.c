@@ -172,8 +172,7 @@ static void derive(struct kind *kind, yyjson_val *file)
     kind->stored = kind_has_verb(kind, "get") && !kind->computed;
     kind->origin = json_str(file, "/origin");
     kind->builtin = json_bool(file, "/builtin", false);
-    kind->protobuf_partial = streq(json_str_or(file, "/protobuf", ""), "partial");
-    kind->protobuf = kind->protobuf_partial || json_bool(file, "/protobuf", false);
+    kind->protobuf = json_bool(file, "/protobuf", false);
     kind->prefix = xasprintf("/registry/%s/%s/", core || kind->view_of ? "core" : kind->group,
                              kind->view_of ? kind->view_of : kind->plural);
     kind->resource = xasprintf("%s%s%s", kind->plural, core ? "" : ".", kind->group);

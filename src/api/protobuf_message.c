@@ -2,7 +2,8 @@
  *
  * Kubernetes' generated encoders write every field that is no pointer, also when it is empty: an empty string and an
  * empty time mean "absent" then, as `omitempty` makes of them in JSON. Numbers and booleans are kept, because zero and
- * false can have been said on purpose. */
+ * false can have been said on purpose, unless the schema says that they can't (x-protobuf-omitempty). Where Go embeds
+ * one struct in another, the wire has a message of its own and JSON has not: its fields have two numbers. */
 #include <string.h>
 
 #include "api/protobuf.h"
@@ -156,7 +157,8 @@ static int field_value(yyjson_mut_doc *d, const struct schema *s, const struct w
     case SCHEMA_STRING:
         return string_value(d, s, f->bytes, ret, err);
     case SCHEMA_INT_OR_STRING:
-        return int_or_string_value(d, f->bytes, ret, err);
+        return has_format(s, "quantity") ? quantity_value(d, f->bytes, ret, err)
+                                         : int_or_string_value(d, f->bytes, ret, err);
     case SCHEMA_OBJECT:
         return message_value(d, s, f->bytes, depth + 1, ret, err);
     case SCHEMA_ARRAY:
@@ -191,12 +193,21 @@ static int list_value(yyjson_mut_doc *d, const struct schema *s, struct wire_rea
 
 /* --- Fields of a message --- */
 
-static const struct property *property_of(const struct schema *s, unsigned number)
+/* Field number of the message, or of the one within it that has number `in`. */
+static const struct property *property_of(const struct schema *s, unsigned in, unsigned number)
 {
     for (size_t i = 0; i < s->n_properties; i++)
-        if (s->properties[i].protobuf == number)
+        if (s->properties[i].protobuf == number && s->properties[i].protobuf_in == in)
             return &s->properties[i];
     return NULL;
+}
+
+static bool has_within(const struct schema *s, unsigned in)
+{
+    for (size_t i = 0; i < s->n_properties; i++)
+        if (s->properties[i].protobuf_in == in)
+            return true;
+    return false;
 }
 
 /* The value below name, made by make when it is not there yet. */
@@ -279,30 +290,41 @@ static int add_field(yyjson_mut_doc *d, const struct property *p, const struct w
         return add_item(d, p, f, depth, object, err);
     if (p->schema->type == SCHEMA_OBJECT && p->schema->additional)
         return add_entry(d, p, f, depth, object, err);
+    if (p->protobuf_omitempty && f->type != WIRE_BYTES && f->value == 0)
+        return 0;
     r = field_value(d, p->schema, f, depth, &v, err);
     if (r == 0 && v)
         yyjson_mut_obj_put(object, yyjson_mut_strcpy(d, p->name), v);
     return r;
 }
 
-static int message_value(yyjson_mut_doc *d, const struct schema *s, struct wire_reader b, unsigned depth,
-                         yyjson_mut_val **ret, struct gw_error *err)
+/* in: as for property_of */
+static int add_fields(yyjson_mut_doc *d, const struct schema *s, unsigned in, struct wire_reader b, unsigned depth,
+                      yyjson_mut_val *object, struct gw_error *err)
 {
-    yyjson_mut_val *object = yyjson_mut_obj(d);
     struct wire_field f;
     int r;
 
-    if (depth > DEPTH_MAX)
-        return gw_error_set(err, GW_BAD_REQUEST, "the protobuf body is nested too deeply");
     while ((r = wire_next(&b, &f, err)) > 0) {
-        const struct property *p = property_of(s, f.number);
+        const struct property *p = property_of(s, in, f.number);
 
-        r = p ? add_field(d, p, &f, depth, object, err) : 0;
+        if (p)
+            r = add_field(d, p, &f, depth, object, err);
+        else if (!in && f.type == WIRE_BYTES && has_within(s, f.number))
+            r = add_fields(d, s, f.number, f.bytes, depth, object, err);
         if (r < 0)
             return r;
     }
-    *ret = object;
     return r;
+}
+
+static int message_value(yyjson_mut_doc *d, const struct schema *s, struct wire_reader b, unsigned depth,
+                         yyjson_mut_val **ret, struct gw_error *err)
+{
+    if (depth > DEPTH_MAX)
+        return gw_error_set(err, GW_BAD_REQUEST, "the protobuf body is nested too deeply");
+    *ret = yyjson_mut_obj(d);
+    return add_fields(d, s, 0, b, depth, *ret, err);
 }
 
 int protobuf_decode_message(const struct schema *schema, const uint8_t *data, size_t len, yyjson_mut_doc **ret,

@@ -171,6 +171,15 @@ static int parse_support(struct compiler *c, const char *name, enum schema_suppo
     return fault(c, "x-godwit-support is none of works, later, never");
 }
 
+/* N, or [M, N]: N within message M. */
+static void read_protobuf_number(yyjson_val *number, struct property *p)
+{
+    bool within = yyjson_is_arr(number);
+
+    p->protobuf_in = within ? (unsigned)yyjson_get_uint(yyjson_arr_get_first(number)) : 0;
+    p->protobuf = (unsigned)yyjson_get_uint(within ? yyjson_arr_get_last(number) : number);
+}
+
 static int compile_property(struct compiler *c, yyjson_val *source, struct property *p)
 {
     int rc = compile_at(c, p->name, source, &p->schema);
@@ -184,7 +193,8 @@ static int compile_property(struct compiler *c, yyjson_val *source, struct prope
     p->reason = either_str(source, p->schema, "x-godwit-reason");
     p->merge_key = either_str(source, p->schema, "x-kubernetes-patch-merge-key");
     p->strategy = either_str(source, p->schema, "x-kubernetes-patch-strategy");
-    p->protobuf = (unsigned)yyjson_get_uint(yyjson_obj_get(source, "x-protobuf"));
+    read_protobuf_number(yyjson_obj_get(source, "x-protobuf"), p);
+    p->protobuf_omitempty = yyjson_get_bool(yyjson_obj_get(source, "x-protobuf-omitempty"));
     return parse_support(c, either_str(source, p->schema, "x-godwit-support"), &p->support);
 }
 

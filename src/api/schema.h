@@ -39,8 +39,10 @@ struct property {
     yyjson_val *default_value; /* or NULL */
     const char *reason;        /* of a field that is not supported, or NULL */
     const char *merge_key;     /* x-kubernetes-patch-merge-key, or NULL */
-    const char *strategy; /* x-kubernetes-patch-strategy: "merge", "replace", "retainKeys", a comma list; or NULL */
-    unsigned protobuf;    /* field number, 0 = none */
+    const char *strategy;    /* x-kubernetes-patch-strategy: "merge", "replace", "retainKeys", a comma list; or NULL */
+    unsigned protobuf;       /* field number, 0 = none */
+    unsigned protobuf_in;    /* number of the message around it that JSON doesn't show, 0 = none */
+    bool protobuf_omitempty; /* zero and false mean absent */
     enum schema_support support;
 };
 

@@ -65,9 +65,6 @@ static int parse_object(struct rest_call *c, yyjson_mut_doc **ret, struct gw_err
     _cleanup_error_ struct gw_error fault = GW_ERROR_INIT;
     _cleanup_doc_ yyjson_doc *doc = NULL;
 
-    if (body_encoding(c->request) == BODY_PROTOBUF && call_kind(c)->protobuf_partial && c->target.name)
-        return gw_error_set(err, GW_UNSUPPORTED_MEDIA_TYPE,
-                            "a %s cannot be replaced by protobuf: send application/json", call_kind(c)->kind);
     if (body_encoding(c->request) == BODY_PROTOBUF)
         return protobuf_decode(c->server->kinds, c->request->body, c->request->body_len, ret, err);
 

@@ -62,20 +62,36 @@ static void set_amount(yyjson_mut_doc *d, const char *path, int64_t bytes)
     json_set_str(d, path, quantity_format(&q, text));
 }
 
+/* Processors as typed clients write them back: "1" for 1000m. A pod that came back otherwise would count as changed. */
+static void set_cpu(yyjson_mut_doc *d, const char *path, int64_t milli)
+{
+    char text[QUANTITY_TEXT_MAX];
+    struct quantity q = quantity_from_milli(milli, QUANTITY_DECIMAL_SI);
+
+    if (milli)
+        json_set_str(d, path, quantity_format(&q, text));
+}
+
+static int64_t milli_at(yyjson_val *v, const char *path, int64_t fallback)
+{
+    yyjson_val *said = json_at(v, path);
+
+    return yyjson_is_num(said) ? yyjson_get_sint(said) * 1000 : quantity_text_milli(yyjson_get_str(said), fallback);
+}
+
 static void set_resources(yyjson_mut_doc *d, yyjson_val *vmi)
 {
     yyjson_val *resources = json_at(vmi, "/spec/domain/resources");
     int64_t overhead = json_bool(resources, "/overcommitGuestOverhead", false) ? 0 : launcher_overhead(vmi);
     int64_t limit = bytes_at(resources, "/limits/memory", 0);
-    _cleanup_free_ char *cpu = xasprintf("%lldm", (long long)(vcpus(vmi) * 1000 / CPU_RATIO));
-    yyjson_val *limit_cpu = json_at(resources, "/limits/cpu"), *request_cpu = json_at(resources, "/requests/cpu");
+    int64_t limit_cpu = milli_at(resources, "/limits/cpu", 0);
+    int64_t shared_cpu = limit_cpu ? limit_cpu : vcpus(vmi) * 1000 / CPU_RATIO;
 
     set_amount(d, "/spec/containers/0/resources/requests/memory", guest_memory(vmi) + overhead);
-    json_set_str(d, "/spec/containers/0/resources/requests/cpu", cpu);
-    copy(d, "/spec/containers/0/resources/requests/cpu", request_cpu ? request_cpu : limit_cpu);
+    set_cpu(d, "/spec/containers/0/resources/requests/cpu", milli_at(resources, "/requests/cpu", shared_cpu));
     if (limit)
         set_amount(d, "/spec/containers/0/resources/limits/memory", limit + overhead);
-    copy(d, "/spec/containers/0/resources/limits/cpu", limit_cpu);
+    set_cpu(d, "/spec/containers/0/resources/limits/cpu", limit_cpu);
 }
 
 static void select_node(yyjson_mut_doc *d, const char *key, const char *value)

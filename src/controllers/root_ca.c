@@ -1,6 +1,6 @@
-/* ConfigMap kube-root-ca.crt in every namespace: what to trust of this API server, for whoever looks where Kubernetes has
- * it (there by kube-controller-manager's root-ca-cert-publisher). It follows ConfigMap kube-system/godwit-ca, so during
- * a roll-over of the authority it holds the old one and the new one. */
+/* ConfigMap kube-root-ca.crt in every namespace: what to trust of this API server, for whoever looks where Kubernetes
+ * has it (there by kube-controller-manager's root-ca-cert-publisher). It follows ConfigMap kube-system/godwit-ca, so
+ * during a roll-over of the authority it holds the old one and the new one. */
 #include "base/str.h"
 #include "controllers/kubernetes.h"
 

@@ -7,18 +7,9 @@
 
 /* One row per controller of src/controllers. */
 const struct controller *const server_controllers[] = {
-    &vm_controller,
-    &vmi_controller,
-    &migration_controller,
-    &evacuation_controller,
-    &scheduler_controller,
-    &node_controller,
-    &volume_controller,
-    &namespace_controller,
-    &gc_controller,
-    &crd_controller,
-    &root_ca_controller,
-    NULL,
+    &vm_controller,        &vmi_controller,  &migration_controller, &evacuation_controller,
+    &scheduler_controller, &node_controller, &volume_controller,    &namespace_controller,
+    &gc_controller,        &crd_controller,  &root_ca_controller,   NULL,
 };
 
 static int connect_to_server(void *data, sd_event *loop, struct api_client **ret, struct gw_error *err)

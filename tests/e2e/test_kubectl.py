@@ -51,7 +51,7 @@ TABLE = [
     ("api-resources -o wide", None, 0, r"virtualmachineinstances +vmi,vmis +.*VirtualMachineInstance "),
     ("api-resources --api-group=kubevirt.io --namespaced=true -o name", None, 0, r"(?s)^virtualmachine.*migrations"),
     ("get nosuchkind", None, 1, r"doesn't have a resource type \"nosuchkind\""),
-    ("get cm", None, 0, r"No resources found in \S+ namespace"),
+    ("get pvc", None, 0, r"No resources found in \S+ namespace"),
     # create
     ("create -f -", VM % "vm1", 0, r"virtualmachine.kubevirt.io/vm1 created"),
     ("create -f -", VM % "vm1", 1, r"AlreadyExists.*\"vm1\" already exists"),
@@ -131,6 +131,8 @@ TABLE = [
     ("get --raw /version", None, 0, r"\"major\": ?\"1\""),
     ("wait vm vm1 --for=condition=Nonsense --timeout=1s", None, 1, r"timed out"),
     ("new wait vm vm1 --for=jsonpath={.spec.runStrategy}=Halted --timeout=5s", None, 0, r"condition met"),
+    ("1.32 wait cm kube-root-ca.crt --for=create --timeout=20s", None, 0, r"condition met"),
+    ("1.32 get cm kube-root-ca.crt -o jsonpath={.data}", None, 0, r"^\{\"ca.crt\":\"-----BEGIN CERTIFICATE"),
     # of Kubernetes, but not here
     ("cluster-info", None, 0, r"control plane.* is running at .*https://"),
     ("cluster-info dump", None, 0, r"\"kind\": \"ServiceList\""),

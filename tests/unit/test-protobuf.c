@@ -112,6 +112,60 @@ static void test_maps_bytes_and_times(void **state)
         "\"data\":{\"k\":\"AP8=\"},\"type\":\"Opaque\",\"apiVersion\":\"v1\",\"kind\":\"Secret\"}");
 }
 
+/* A launcher pod as client-go writes it back: false where nothing was said, volumes' sources in a message of their own. */
+static void test_pod(void **state)
+{
+    struct str meta = {0}, claim = {0}, source = {0}, volume = {0}, limit = {0}, amount = {0}, resources = {0}, none = {0},
+               compute = {0}, spec = {0}, raw = {0}, body = {0};
+
+    add_str(&meta, 1, "p");
+    add_message(&raw, 1, &meta);
+    add_str(&claim, 1, "data");
+    str_add(&claim, "\x10\x00", 2); /* 2: readOnly false */
+    add_message(&source, 10, &claim);
+    add_str(&volume, 1, "disk");
+    add_message(&volume, 2, &source);
+    add_message(&spec, 1, &volume);
+    add_str(&compute, 1, "compute");
+    add_str(&limit, 1, "cpu");
+    add_str(&amount, 1, "1");
+    add_message(&limit, 2, &amount);
+    add_message(&resources, 1, &limit);
+    add_message(&compute, 8, &resources);
+    add_message(&spec, 2, &compute);
+    str_add(&spec, "\x20\x00", 2); /* 4: terminationGracePeriodSeconds 0, which is a pointer */
+    str_add(&spec, "\x58\x00", 2); /* 11: hostNetwork false, which is none */
+    add_message(&spec, 14, &none);
+    add_message(&raw, 2, &spec);
+    envelope(&body, "v1", "Pod", &raw);
+    assert_decodes(&body, "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"volumes\":[{\"name\":\"disk\","
+                          "\"persistentVolumeClaim\":{\"claimName\":\"data\"}}],\"containers\":[{\"name\":\"compute\","
+                          "\"resources\":{\"limits\":{\"cpu\":\"1\"}}}],\"terminationGracePeriodSeconds\":0,"
+                          "\"securityContext\":{}},\"apiVersion\":\"v1\",\"kind\":\"Pod\"}");
+}
+
+/* A field without a number would be lost when an object is written back. */
+static void check_numbers(const struct schema *s, const char *name)
+{
+    if (s->items)
+        check_numbers(s->items, name);
+    if (s->additional)
+        check_numbers(s->additional, name);
+    for (size_t i = 0; i < s->n_properties; i++) {
+        const struct property *p = &s->properties[i];
+        bool envelope = streq(p->name, "apiVersion") || streq(p->name, "kind");
+
+        if (!p->protobuf && !envelope && !str_starts(p->description ? p->description : "", "Not used"))
+            fail_msg("%s: no x-protobuf in %s", p->name, name);
+        check_numbers(p->schema, p->name);
+    }
+}
+
+static void test_all_fields_of_pods_have_numbers(void **state)
+{
+    check_numbers(kinds_find(kinds, "", NULL, "pods")->schema, "Pod");
+}
+
 static void test_unknown_fields_are_skipped(void **state)
 {
     struct str meta = {0}, raw = {0}, body = {0};
@@ -192,6 +246,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_namespace),
         cmocka_unit_test(test_maps_bytes_and_times),
+        cmocka_unit_test(test_pod),
+        cmocka_unit_test(test_all_fields_of_pods_have_numbers),
         cmocka_unit_test(test_unknown_fields_are_skipped),
         cmocka_unit_test(test_malformed_bodies),
         cmocka_unit_test(test_delete_options),

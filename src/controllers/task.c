@@ -21,7 +21,7 @@ static const char *const verbs[] = {
 /* An object's key behind a prefix of the controller's own. */
 #define TASK_KEY_MAX (OBJECT_KEY_MAX + 128)
 
-static bool is_delete(enum verb v)
+static bool is_delete(enum task_verb v)
 {
     return v == VERB_DELETE || v == VERB_DELETE_NOW;
 }
@@ -41,7 +41,7 @@ void task_free(void *p)
         free(w->propagation);
         free(w->message);
     }
-    write_vec_done(&t->writes);
+    task_write_vec_done(&t->writes);
     free(t);
 }
 
@@ -77,7 +77,7 @@ static void retry(struct task *t)
     workqueue_retry(r->queue, key);
 }
 
-static void note_failure(struct task *t, const struct write *w, const struct gw_error *err)
+static void note_failure(struct task *t, const struct task_write *w, const struct gw_error *err)
 {
     struct gw_error *copy = xnew(struct gw_error);
 
@@ -89,13 +89,13 @@ static void note_failure(struct task *t, const struct write *w, const struct gw_
 
 /* --- performing --- */
 
-static struct informer *cache_of(struct task *t, const struct write *w)
+static struct informer *cache_of(struct task *t, const struct task_write *w)
 {
     return controllers_informer(t->running->all, w->resource);
 }
 
 /* The object that a write answered with, or that was read after it. */
-static void observe(struct task *t, const struct write *w, yyjson_val *obj)
+static void observe(struct task *t, const struct task_write *w, yyjson_val *obj)
 {
     struct informer *inf = cache_of(t, w);
     const char *kind = json_str_or(obj, "/kind", "");
@@ -134,14 +134,14 @@ static void on_read_after_sub(void *userdata, struct api_answer *answer)
 
 static void read_object(struct task *t, api_done_fn done)
 {
-    const struct write *w = &t->writes.items[t->at];
+    const struct task_write *w = &t->writes.items[t->at];
 
     t->call = api_get(t->running->all->env->client, w->resource, w->ns, w->name, done, t);
 }
 
 static void failed(struct task *t, const struct gw_error *err)
 {
-    const struct write *w = &t->writes.items[t->at];
+    const struct task_write *w = &t->writes.items[t->at];
 
     if ((err->reason == GW_CONFLICT || err->reason == GW_ALREADY_EXISTS) && w->name) {
         read_object(t, on_read_after_conflict);
@@ -154,13 +154,13 @@ static void failed(struct task *t, const struct gw_error *err)
 /* Later writes that demand the version from before this one mean: unless somebody else changed it. */
 static void follow_version(struct task *t, const char *version)
 {
-    const struct write *done = &t->writes.items[t->at];
+    const struct task_write *done = &t->writes.items[t->at];
     _cleanup_free_ char *before = xstrdup(done->version);
 
     if (!before || !version)
         return;
     for (size_t i = t->at + 1; i < t->writes.len; i++) {
-        struct write *w = &t->writes.items[i];
+        struct task_write *w = &t->writes.items[i];
         if (w->version && w->resource == done->resource && str_same(w->ns, done->ns) && str_same(w->name, done->name) &&
             streq(w->version, before)) {
             free(w->version);
@@ -172,7 +172,7 @@ static void follow_version(struct task *t, const char *version)
 static void on_looked(void *userdata, struct api_answer *answer)
 {
     struct task *t = userdata;
-    const struct write *w = &t->writes.items[t->at];
+    const struct task_write *w = &t->writes.items[t->at];
     yyjson_val *obj = answer->err ? NULL : yyjson_doc_get_root(answer->doc);
 
     t->call = NULL;
@@ -191,7 +191,7 @@ static void on_looked(void *userdata, struct api_answer *answer)
 static void on_written(void *userdata, struct api_answer *answer)
 {
     struct task *t = userdata;
-    const struct write *w = &t->writes.items[t->at];
+    const struct task_write *w = &t->writes.items[t->at];
 
     t->call = NULL;
     if (answer->err && !(is_delete(w->verb) && answer->err->reason == GW_NOT_FOUND)) {
@@ -210,7 +210,7 @@ static void on_written(void *userdata, struct api_answer *answer)
     perform(t);
 }
 
-static struct api_call *send(struct task *t, const struct write *w)
+static struct api_call *send(struct task *t, const struct task_write *w)
 {
     struct api_client *c = t->running->all->env->client;
 
@@ -237,7 +237,7 @@ static struct api_call *send(struct task *t, const struct write *w)
     return NULL;
 }
 
-static void tell(struct task *t, const struct write *w)
+static void tell(struct task *t, const struct task_write *w)
 {
     _cleanup_doc_ yyjson_doc *about = yyjson_mut_doc_imut_copy(w->doc, NULL);
 

@@ -3,7 +3,7 @@
 
 #include "controllers/frame.h"
 
-enum verb {
+enum task_verb {
     VERB_CREATE,
     VERB_CREATE_SUB,
     VERB_PATCH,
@@ -14,8 +14,8 @@ enum verb {
     VERB_EVENT
 };
 
-struct write {
-    enum verb verb;
+struct task_write {
+    enum task_verb verb;
     enum api_patch_type type;
     const struct api_resource *resource;
     char *ns, *name, *sub, *uid;
@@ -25,11 +25,11 @@ struct write {
     const char *event_type, *event_reason; /* static */
     char *message;
 };
-VEC_DEFINE(write_vec, struct write);
+VEC_DEFINE(task_write_vec, struct task_write);
 
 struct task {
     struct running *running;
-    struct write_vec writes;
+    struct task_write_vec writes;
     size_t at; /* the one under way */
     struct api_call *call;
     int64_t requeue_ms; /* -1 = not asked for */

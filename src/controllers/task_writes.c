@@ -6,17 +6,18 @@
 #include "base/str.h"
 #include "controllers/task_internal.h"
 
-static struct write *add(struct task *t, enum verb verb, const struct api_resource *r, const char *ns, const char *name)
+static struct task_write *add(struct task *t, enum task_verb verb, const struct api_resource *r, const char *ns,
+                              const char *name)
 {
-    struct write w = {.verb = verb, .resource = r, .ns = ns && *ns ? xstrdup(ns) : NULL, .name = xstrdup(name)};
+    struct task_write w = {.verb = verb, .resource = r, .ns = ns && *ns ? xstrdup(ns) : NULL, .name = xstrdup(name)};
 
-    write_vec_push(&t->writes, w);
+    task_write_vec_push(&t->writes, w);
     return &t->writes.items[t->writes.len - 1];
 }
 
-static struct write *add_for(struct task *t, enum verb verb, const struct api_resource *r, yyjson_val *obj)
+static struct task_write *add_for(struct task *t, enum task_verb verb, const struct api_resource *r, yyjson_val *obj)
 {
-    struct write *w = add(t, verb, r, meta_namespace(obj), meta_name(obj));
+    struct task_write *w = add(t, verb, r, meta_namespace(obj), meta_name(obj));
 
     w->uid = xstrdup(meta_uid(obj));
     return w;
@@ -30,7 +31,7 @@ void task_create(struct task *t, const struct api_resource *r, const char *ns, y
 void task_create_sub(struct task *t, const struct api_resource *r, const char *ns, const char *name, const char *sub,
                      yyjson_mut_doc *obj)
 {
-    struct write *w = add(t, VERB_CREATE_SUB, r, ns, name);
+    struct task_write *w = add(t, VERB_CREATE_SUB, r, ns, name);
 
     w->sub = xstrdup(sub);
     w->doc = obj;
@@ -39,7 +40,7 @@ void task_create_sub(struct task *t, const struct api_resource *r, const char *n
 void task_patch(struct task *t, const struct api_resource *r, yyjson_val *obj, const char *sub, bool precondition,
                 yyjson_mut_doc *patch)
 {
-    struct write *w = add_for(t, VERB_PATCH, r, obj);
+    struct task_write *w = add_for(t, VERB_PATCH, r, obj);
 
     json_set_str(patch, "/metadata/uid", w->uid);
     if (precondition)
@@ -52,7 +53,7 @@ void task_patch(struct task *t, const struct api_resource *r, yyjson_val *obj, c
 void task_json_patch(struct task *t, const struct api_resource *r, yyjson_val *obj, const char *sub,
                      yyjson_mut_doc *patch)
 {
-    struct write *w = add_for(t, VERB_PATCH, r, obj);
+    struct task_write *w = add_for(t, VERB_PATCH, r, obj);
 
     w->sub = xstrdup(sub);
     w->type = API_PATCH_JSON;
@@ -95,13 +96,13 @@ static yyjson_mut_doc *about(yyjson_val *obj)
 
 void task_event(struct task *t, yyjson_val *obj, const char *type, const char *reason, const char *fmt, ...)
 {
-    struct write w = {.verb = VERB_EVENT, .doc = about(obj), .event_type = type, .event_reason = reason};
+    struct task_write w = {.verb = VERB_EVENT, .doc = about(obj), .event_type = type, .event_reason = reason};
     va_list ap;
 
     va_start(ap, fmt);
     w.message = xvasprintf(fmt, ap);
     va_end(ap);
-    write_vec_push(&t->writes, w);
+    task_write_vec_push(&t->writes, w);
 }
 
 void task_requeue(struct task *t, int64_t delay_ms)

@@ -98,6 +98,14 @@ int rest_parse_version(const char *text, int64_t *ret, struct gw_error *err);
 /* fieldValidation and dryRun of the query. */
 int rest_write_options(struct rest_call *c, struct gw_error *err);
 
+/* metadata.resourceVersion and uid of what is to be written against what is there. required: it must carry the former.
+ */
+int rest_check_preconditions(struct rest_call *c, const struct rest_object *old, yyjson_mut_doc *d, bool required,
+                             struct gw_error *err);
+
+/* Whether a terminating object must stay: somebody still holds a finalizer, or its grace period runs. */
+bool rest_must_linger(const struct kind *kind, yyjson_val *object);
+
 /* --- rest_guard.c --- */
 
 /* Lists and watches of a view show what the user may get, one by one. NULL: all of it. */
@@ -157,16 +165,6 @@ int rest_apply_once(struct rest_call *c, bool *ret_demanding, struct gw_error *e
 /* Writes what an update or patch has made of old: keeps what must not change, admits, stores (or deletes, if this took
  * the last finalizer of a terminating object), and answers. d is used up. -ESTALE: somebody else was faster. */
 int rest_replace(struct rest_call *c, const struct rest_object *old, yyjson_mut_doc *d, struct gw_error *err);
-
-/* metadata.resourceVersion and uid of what is to be written against what is there. required: it must carry the former.
- */
-int rest_check_preconditions(struct rest_call *c, const struct rest_object *old, yyjson_mut_doc *d, bool required,
-                             struct gw_error *err);
-
-/* --- rest_delete.c --- */
-
-/* Whether a terminating object must stay: somebody still holds a finalizer, or its grace period runs. */
-bool rest_must_linger(const struct kind *kind, yyjson_val *object);
 
 /* --- rest_list.c --- */
 

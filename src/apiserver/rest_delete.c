@@ -92,15 +92,6 @@ static bool is_core(const struct kind *kind, const char *name)
     return *kind->group == '\0' && streq(kind->kind, name);
 }
 
-bool rest_must_linger(const struct kind *kind, yyjson_val *object)
-{
-    if (yyjson_arr_size(json_at(object, "/metadata/finalizers")) > 0)
-        return true;
-    if (is_core(kind, "Namespace") && yyjson_arr_size(json_at(object, "/spec/finalizers")) > 0)
-        return true;
-    return json_int(object, "/metadata/deletionGracePeriodSeconds", 0) > 0;
-}
-
 /* Only pods have processes to wait for, and only while they are on a node and not over (registry/core/pod strategy). */
 static int64_t grace_period(const struct kind *kind, yyjson_val *object, const struct delete_options *o)
 {

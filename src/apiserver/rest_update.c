@@ -124,39 +124,6 @@ int rest_replace(struct rest_call *c, const struct rest_object *old, yyjson_mut_
     return store_changed(c, old, stored, err);
 }
 
-static int version_required(struct rest_call *c, struct gw_error *err)
-{
-    c->about.kind = NULL; /* this refusal alone names the plural, as does its message */
-    gw_error_add_cause(err, CAUSE_INVALID, "metadata.resourceVersion",
-                       "Invalid value: 0: must be specified for an update");
-    return gw_error_set(
-        err, GW_INVALID,
-        "%s \"%s\" is invalid: metadata.resourceVersion: Invalid value: 0: must be specified for an update",
-        call_kind(c)->resource, c->target.name);
-}
-
-int rest_check_preconditions(struct rest_call *c, const struct rest_object *old, yyjson_mut_doc *d, bool required,
-                             struct gw_error *err)
-{
-    const char *version = json_mut_str(d, "/metadata/resourceVersion"), *uid = json_mut_str(d, "/metadata/uid");
-    const char *present = meta_uid(yyjson_doc_get_root(old->doc));
-    int64_t demanded;
-    int r = rest_parse_version(version, &demanded, err);
-
-    if (r < 0)
-        return r;
-    if (demanded == 0 && required)
-        return version_required(c, err);
-    if (uid && *uid && !streq(uid, present)) {
-        gw_error_set(err, GW_CONFLICT,
-                     "Operation cannot be fulfilled on %s \"%s\": Precondition failed: UID in precondition: %s, UID in "
-                     "object meta: %s",
-                     call_kind(c)->resource, c->target.name, uid, present);
-        return -ESTALE;
-    }
-    return demanded && demanded != old->revision ? rest_conflict(c, err) : 0;
-}
-
 /* --- Update --- */
 
 static int update_once(struct rest_call *c, bool *ret_demanding, struct gw_error *err)

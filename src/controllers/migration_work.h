@@ -49,7 +49,7 @@ bool migration_queue_admit(struct migration_work *w);
 /* Writes condition migrationQueued: the place in the queue and what holds it up. Only for one that waits. */
 void migration_queue_report(struct migration_work *w);
 
-/* --- migration.c --- */
+/* --- migration_settings.c --- */
 
 /* The effective settings; with labels of w->vmi and its namespace, or (w NULL) without any policy. */
 void migration_settings_now(struct task *t, yyjson_val *vmi, struct migration_settings *ret);

@@ -9,7 +9,7 @@
 static const struct command {
     const char *name;
     int (*run)(int argc, char **argv);
-    void (*usage)(FILE *out); /* NULL: it takes no arguments */
+    void (*usage)(FILE *out); /* NULL: it takes no arguments, or knows --help itself */
     const char *help;         /* NULL: for developers, not listed */
 } commands[] = {
     {"ca", cmd_ca, usage_ca, "replace the certificate authorities while everything runs"},
@@ -19,7 +19,7 @@ static const struct command {
     {"agent", cmd_agent, usage_agent, "run this host's VMs; one per host"},
     {"kubeconfig", cmd_kubeconfig, usage_kubeconfig, "access for a person: a certificate with user and groups"},
     {"launcher", cmd_launcher, NULL, NULL},
-    {"virtctl", cmd_virtctl, usage_virtctl, "start, stop, migrate, ... virtual machines, as virtctl does"},
+    {"virtctl", cmd_virtctl, NULL, "start, stop, migrate, ... virtual machines, as virtctl does"},
     {"image", cmd_image, usage_image, "container disks: import, list"},
     {"server", cmd_server, usage_server, "run the API server and the controllers"},
     {"version", cmd_version, NULL, "print the version"},
@@ -55,7 +55,7 @@ static int run(const struct command *command, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    static const struct command virtctl = {"virtctl", cmd_virtctl, usage_virtctl, NULL};
+    static const struct command virtctl = {"virtctl", cmd_virtctl, NULL, NULL};
 
     if (argc > 0 && is_virtctl(argv[0]))
         return run(&virtctl, argc, argv);

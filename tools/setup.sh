@@ -14,7 +14,7 @@ packages=(
     gcc clang libclang-rt-14-dev ccache meson ninja-build pkgconf
     libmicrohttpd-dev zlib1g-dev libwslay-dev libgnutls28-dev libcurl4-gnutls-dev libyaml-dev libsqlite3-dev libsystemd-dev
     libmnl-dev libnftables-dev libseccomp-dev libcap-ng-dev libcmocka-dev
-    spin python3-pytest python3-yaml python3-kubernetes iproute2 nftables iptables procps util-linux xorriso cpio kmod curl ca-certificates git
+    spin python3-pytest python3-yaml python3-kubernetes openssh-client iproute2 nftables iptables procps util-linux xorriso cpio kmod curl ca-certificates git
 )
 if [ "$(. /etc/os-release && echo "$VERSION_ID")" != 12 ]; then
     packages+=(libyyjson-dev qemu-system-x86 qemu-utils kubectl)

@@ -1,5 +1,5 @@
 /* The subcommands of the table in main.c. Each gets its own name as argv[0] and returns the exit code; for EXIT_USAGE
- * main prints how the command is used, and it does so for --help, which no command sees. */
+ * main prints how the command is used, and it does so for --help, which no command but virtctl sees. */
 #pragma once
 
 #include <stdio.h>
@@ -25,4 +25,3 @@ void usage_agent(FILE *out);
 void usage_kubeconfig(FILE *out);
 void usage_image(FILE *out);
 void usage_server(FILE *out);
-void usage_virtctl(FILE *out);

@@ -1,5 +1,7 @@
 """godwit as virtctl: what it prints, and what becomes of the VM."""
 import os
+import pathlib
+import re
 
 import pytest
 from cluster import GODWIT, CommandError, run, vm_manifest, wait_for
@@ -9,9 +11,9 @@ from cluster import GODWIT, CommandError, run, vm_manifest, wait_for
 def virtctl(cluster, ns, tmp_path):
     (tmp_path / "virtctl").symlink_to(GODWIT)
 
-    def call(*args, check=True):
-        env = dict(os.environ, KUBECONFIG=str(cluster.kubeconfig))
-        return run(tmp_path / "virtctl", *args, "-n", ns, check=check, env=env)
+    def call(*args, check=True, **environ):
+        env = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig), **environ}
+        return run(tmp_path / "virtctl", "-n", ns, *args, check=check, env=env)
 
     return call
 
@@ -68,8 +70,122 @@ def test_what_needs_no_vm(cluster, ns, virtctl):
                            '"vm1": VM is not running\n')
     done = virtctl("pause", "vm", "none", check=False)
     assert done.stderr == 'Error getting VirtualMachine none: virtualmachines.kubevirt.io "none" not found\n'
-    for args, text in [(("start",), "accepts 1 arg(s), received 0"), (("start", "vm1", "--force"), "unknown flag: --force"),
-                       (("stop", "vm1", "--force"), "Must both use --force=true and set --grace-period."),
-                       (("dance",), 'unknown command "dance" for "virtctl"')]:
-        done = virtctl(*args, check=False)
-        assert (done.returncode, done.stderr) == (1, text + "\n")
+
+
+COMPLAINTS = [
+    ("start", "accepts 1 arg(s), received 0"),
+    ("start vm1 --force", "unknown flag: --force"),
+    ("start vm1 -x", "unknown shorthand flag: 'x' in -x"),
+    ("stop vm1 --grace-period", "flag needs an argument: --grace-period"),
+    ("stop vm1 --force", "Must both use --force=true and set --grace-period."),
+    ("addvolume vm1", 'required flag(s) "volume-name" not set'),
+    ("version more", 'unknown command "more" for "virtctl version"'),
+    ("expand --vm a --file b", "if any flags in the group [file vm] are set none of the others can be; [file vm] were all set"),
+    ("dance", 'unknown command "dance" for "virtctl"'),
+    ("strat", 'unknown command "strat" for "virtctl"\n\nDid you mean this?\n\tstart\n'),
+    ("evacuate-cancel pod a", 'unsupported resource type "pod"'),
+    ("port-forward vm1 22", "target must contain type and name separated by '/'"),
+    ("port-forward pod/vm1 22", "unsupported resource type 'pod'"),
+    ("port-forward vm/a --stdio 1 2", "only one port supported when forwarding to stdout"),
+    ("ssh vm1", "target must contain type and name separated by '/'"),
+    ("ssh @vm/vm1", "expected username before '@'"),
+    ("ssh vm/a/b/c", "target is not valid with more than two '/'"),
+    ("scp a b", 'none of the two provided locations seems to be a remote location: "a" to "b"'),
+    ("scp vm/a:b vm/c:d", "copying from a remote location to another remote location is not supported: "
+                          '"vm/a:b" to "vm/c:d"'),
+    ("create instancetype --cpu 2", "virtctl create instancetype: Godwit has no instance types and no preferences; a VM's spec "
+                                    "says what it needs"),
+    ("vmexport create a --vm=vm1", "virtctl vmexport: Godwit does not export disks; they are files, and can be copied at the "
+                                   "node of a stopped VM"),
+]
+
+
+@pytest.mark.parametrize("line, text", COMPLAINTS, ids=[line for line, _ in COMPLAINTS])
+def test_complaints_are_those_of_virtctl(virtctl, line, text):
+    done = virtctl(*line.split(), check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", text + "\n")
+
+
+def listed(text):
+    """The verbs of a help text."""
+    part = text.partition("Available Commands:\n")[2].partition("\n\n")[0]
+    return [line.split()[0] for line in part.splitlines()]
+
+
+def test_each_verb_has_help(virtctl):
+    top = virtctl().stdout
+    assert virtctl("help").stdout.endswith(top) and listed(top) == sorted(listed(top))
+    paths = [[verb] for verb in listed(top)]
+    for path in paths:
+        done = virtctl(*path, "--help")
+        paths += [path + [verb] for verb in listed(done.stdout)]
+        assert f"Usage:\n  virtctl {' '.join(path)}" in done.stdout and "  -h, --help" in done.stdout
+        assert virtctl("help", *path).stdout == done.stdout and done.stderr == ""
+        assert "Examples:" in done.stdout or done.stdout.startswith("Refused") or path[0] in {"help", "completion", "create"}
+    assert {"ssh", "scp", "create", "port-forward", "usbredir"} <= set(listed(top)) and ["vnc", "screenshot"] in paths
+    assert virtctl("help", "dance").stdout == "Unknown help topic [`dance`]\n" + top
+    assert "  -n, --namespace string   " in virtctl("options").stdout
+
+
+def test_completion_of_bash(virtctl, tmp_path):
+    program = tmp_path / "virtctl"
+
+    def complete(*words):
+        quoted = " ".join(f"'{word}'" for word in (program, *words))
+        return run("bash", "-c", f"source <({program} completion bash); COMP_WORDS=({quoted}); COMP_CWORD={len(words)}; "
+                   'eval "$(complete -p virtctl | sed "s/.*-F \\([^ ]*\\) .*/\\1/")"; echo "${COMPREPLY[*]}"').stdout.strip()
+
+    assert complete("st") == "start stop"
+    assert complete("-n", "x", "create", "c") == "clone"
+    assert complete("stop", "vm1", "--gr") == "--grace-period"
+    assert complete("dance", "x") == ""
+
+
+# In place of ssh: notes how it was called, and speaks through the ProxyCommand as ssh would run it.
+FAKE_SSH = """#!/usr/bin/python3
+import pathlib, subprocess, sys
+pathlib.Path(__file__).with_name("words").write_text("\\n".join(sys.argv))
+proxy = next(word for word in sys.argv if word.startswith("ProxyCommand=")).split("=", 1)[1].replace("%%", "%")
+with subprocess.Popen("exec " + proxy, shell=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as piped:
+    piped.stdin.write(b"ping\\n")
+    piped.stdin.flush()
+    print(piped.stdout.readline().decode(), end="")
+    piped.terminate()
+sys.exit(3)
+"""
+
+
+def test_how_ssh_and_scp_are_called(cluster, ns, vm, virtctl, tmp_path):
+    vm()
+    (tmp_path / "bin").mkdir()
+    for name in ("ssh", "scp"):
+        (tmp_path / "bin" / name).write_text(FAKE_SSH)
+        (tmp_path / "bin" / name).chmod(0o755)
+    odd = tmp_path / "it's 100%n"  # a name that both the shell and ssh would read otherwise
+    odd.symlink_to(cluster.kubeconfig)
+    environ = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "USER": "jdoe", "KUBECONFIG": "/nowhere"}
+
+    def call(*words):
+        done = virtctl(*words, "--kubeconfig", odd, check=False, **environ)
+        assert (done.returncode, done.stdout, done.stderr) == (1, "ok\n", "exit status 3\n")
+        words = (tmp_path / "bin/words").read_text().splitlines()
+        assert words[1] == "-o" and words[2].startswith("ProxyCommand=")
+        return [pathlib.Path(words[0]).name, *words[3:]]
+
+    assert call("ssh", "vm/vm1", "-p", "7000") == ["ssh", f"jdoe@vm.vm1.{ns}"]
+    assert call("ssh", f"root@vmi/vm1/{ns}", "-l", "x", "-p7000", "-t", "-o A=b", "-t", "-v", "-i", "key", "--known-hosts=k",
+                "-c", "ls /") == ["ssh", "-o A=b", "-v", "-oUserKnownHostsFile=k", "-i", "key", f"root@vmi.vm1.{ns}", "ls /"]
+    assert call("scp", "-r", "--preserve", "--port=7000", "f", "vm/vm1:a:b") == ["scp", "-r", "-p", "f", f"jdoe@vm.vm1.{ns}:a:b"]
+    assert call("scp", "-lx", "-p", "7000", "VMIs/vm1:", ".") == ["scp", f"x@vmi.vm1.{ns}:", "."]
+
+
+def test_ssh_reaches_the_guest(vm, virtctl):
+    """The guest has no ssh server, but a port that says it is one: both banners come through."""
+    guest = vm().guest()
+    server = r"printf 'SSH-2.0-guest\r\n'; read line; echo \$line >/tmp/client; timeout 2 cat >/dev/null"
+    guest.ask(f"sh echo \"{server}\" >/tmp/server; nc -ll -p 2222 -e sh /tmp/server >/dev/null 2>&1 &")
+    wait_for("the port is open", lambda: "2222" in guest.ask("sh netstat -ltn | grep 2222"), 30)
+    done = virtctl("ssh", "root@vm/vm1", "-p", "2222", "-t", "-v", "-t", "-oBatchMode=yes", check=False)
+    assert done.returncode == 1 and done.stderr.endswith("\nexit status 255\n")
+    assert "remote software version guest" in done.stderr
+    assert re.match(r"SSH-2.0-OpenSSH_\S+", guest.ask("sh cat /tmp/client"))

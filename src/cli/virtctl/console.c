@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <termios.h>
 #include <time.h>
@@ -18,7 +17,6 @@
 #define ESCAPE 0x1d /* Ctrl+] and Ctrl+5 */
 #define AGAIN_MS 1000
 #define WAITING_MAX (64UL << 10)
-#define MINUTES "5"
 
 /* --- The terminal --- */
 
@@ -116,12 +114,12 @@ static bool still_runs(struct virtctl *v, char **uid)
     return same && streq(json_str_or(vmi, "/status/phase", ""), "Running");
 }
 
-int virtctl_console(struct virtctl *v, struct gw_error *err)
+static int console(struct virtctl *v, struct gw_error *err)
 {
     _cleanup_free_ char *uid = NULL, *path = xasprintf("/apis/subresources.kubevirt.io/v1/namespaces/%s/"
                                                        "virtualmachineinstances/%s/console",
                                                        v->ns, v->args[0]);
-    int64_t minutes = strtol(v->timeout ? v->timeout : MINUTES, NULL, 10);
+    int64_t minutes = flag_int(&v->line, "timeout");
     __attribute__((cleanup(restore))) bool raw = false;
     bool again = false;
 
@@ -145,3 +143,24 @@ int virtctl_console(struct virtctl *v, struct gw_error *err)
         again = true;
     }
 }
+
+/* --- the table --- */
+
+static const struct flag console_flags[] = {
+    {.name = "timeout", .kind = FLAG_INT, .fallback = "5", .help = "minutes to wait for the guest to run"},
+    {0},
+};
+
+const struct verb console_verbs[] = {
+    {.name = "console",
+     .args = "(VMI)",
+     .n_args = 1,
+     .help = "Become the serial console of a guest, also while it moves; Ctrl+] leaves it.",
+     .examples = "  # The console of the VMI 'myvmi':\n"
+                 "  virtctl console myvmi\n\n"
+                 "  # Do not wait for it longer than a minute:\n"
+                 "  virtctl console --timeout=1 myvmi\n",
+     .flags = console_flags,
+     .run = console},
+    {0},
+};

@@ -27,32 +27,35 @@ static bool is_halted(yyjson_val *vm)
 
 static int hold(struct virtctl *v, const char *doing, struct gw_error *err)
 {
-    int kind = virtctl_kind(v->args[0], err);
+    int kind = virtctl_kind(v->args[0]);
     const char *name = v->args[1];
     _cleanup_mut_doc_ yyjson_mut_doc *body = NULL;
     _cleanup_doc_ yyjson_doc *vm = NULL;
-    int r = kind == 0 ? find_vm(v, name, &vm, err) : kind < 0 ? kind : 0;
+    int r;
 
+    if (kind < 0)
+        return gw_error_set(err, GW_BAD_REQUEST, "unsupported resource type \"%s\"", v->args[0]);
+    r = kind == 0 ? find_vm(v, name, &vm, err) : 0;
     if (r < 0)
         return r;
     body = virtctl_options(v);
-    r = virtctl_sub(v, "PUT", VMIS, name, v->verb, body, NULL, err);
+    r = virtctl_sub(v, "PUT", VMIS, name, v->verb->name, body, NULL, err);
     if (r < 0 && err->reason == GW_NOT_FOUND && vm && is_halted(yyjson_doc_get_root(vm)))
         return gw_error_set(err, GW_NOT_FOUND,
                             "Error %s VirtualMachineInstance %s. VirtualMachine %s is not set to run", doing, name,
                             name);
     if (r < 0)
         return virtctl_fail(err, r, "Error %s VirtualMachineInstance %s: ", doing, name);
-    printf("VMI %s was scheduled to %s\n", name, v->verb);
+    printf("VMI %s was scheduled to %s\n", name, v->verb->name);
     return 0;
 }
 
-int virtctl_pause(struct virtctl *v, struct gw_error *err)
+static int pause_guest(struct virtctl *v, struct gw_error *err)
 {
     return hold(v, "pausing", err);
 }
 
-int virtctl_unpause(struct virtctl *v, struct gw_error *err)
+static int unpause(struct virtctl *v, struct gw_error *err)
 {
     return hold(v, "unpausing", err);
 }
@@ -63,21 +66,21 @@ static int push(struct virtctl *v, const char *sub, const char *doing, struct gw
 
     if (r < 0)
         return virtctl_fail(err, r, "Error %s VirtualMachineInstance %s: ", doing, v->args[0]);
-    printf("VMI %s was scheduled to %s\n", v->args[0], v->verb);
+    printf("VMI %s was scheduled to %s\n", v->args[0], v->verb->name);
     return 0;
 }
 
-int virtctl_soft_reboot(struct virtctl *v, struct gw_error *err)
+static int soft_reboot(struct virtctl *v, struct gw_error *err)
 {
     return push(v, "softreboot", "soft rebooting", err);
 }
 
-int virtctl_reset(struct virtctl *v, struct gw_error *err)
+static int reset(struct virtctl *v, struct gw_error *err)
 {
     return push(v, "reset", "reseting", err);
 }
 
-int virtctl_guest_info(struct virtctl *v, struct gw_error *err)
+static int guest_info(struct virtctl *v, struct gw_error *err)
 {
     static const struct {
         const char *verb, *sub, *doing;
@@ -89,7 +92,7 @@ int virtctl_guest_info(struct virtctl *v, struct gw_error *err)
     _cleanup_doc_ yyjson_doc *doc = NULL;
     size_t i = 0;
 
-    while (!streq(rows[i].verb, v->verb))
+    while (!streq(rows[i].verb, v->verb->name))
         i++;
     int r = virtctl_sub(v, "GET", VMIS, v->args[0], rows[i].sub, NULL, &doc, err);
     if (r < 0)
@@ -98,3 +101,44 @@ int virtctl_guest_info(struct virtctl *v, struct gw_error *err)
     printf("%s\n", text ? text : "null");
     return 0;
 }
+
+/* --- the table --- */
+
+static const struct flag only_dry_run[] = {DRY_RUN, {0}};
+
+#define KINDS "The first argument is the kind: vm or vmi, in any of their spellings. The second is the name."
+
+#define VMI_VERB(verb, text, function) \
+    { \
+        .name = (verb), .args = "(VMI)", .n_args = 1, .help = (text), \
+        .examples = "  # Of the VMI 'myvmi':\n" \
+                    "  virtctl " verb " myvmi\n", \
+        .run = (function) \
+    }
+
+const struct verb guest_verbs[] = {
+    {.name = "pause",
+     .args = "vm|vmi (VM)|(VMI)",
+     .n_args = 2,
+     .help = "Let a guest stand still; what it has in memory stays there.",
+     .more = KINDS,
+     .examples = "  # Pause the guest of the VM 'myvm':\n"
+                 "  virtctl pause vm myvm\n",
+     .flags = only_dry_run,
+     .run = pause_guest},
+    {.name = "unpause",
+     .args = "vm|vmi (VM)|(VMI)",
+     .n_args = 2,
+     .help = "Let a paused guest run again.",
+     .more = KINDS,
+     .examples = "  # Go on with the guest of the VM 'myvm':\n"
+                 "  virtctl unpause vm myvm\n",
+     .flags = only_dry_run,
+     .run = unpause},
+    VMI_VERB("soft-reboot", "Ask the guest to reboot: by its agent, or else by the power button.", soft_reboot),
+    VMI_VERB("reset", "Reset the machine at once, as its button would.", reset),
+    VMI_VERB("guestosinfo", "Print what the guest's agent tells of its operating system.", guest_info),
+    VMI_VERB("userlist", "Print who is logged in to the guest, as its agent tells.", guest_info),
+    VMI_VERB("fslist", "Print the guest's mounted file systems, as its agent tells.", guest_info),
+    {0},
+};

@@ -40,15 +40,16 @@ static void print_client(void)
     print_version("Client", yyjson_doc_get_root(doc));
 }
 
-int virtctl_version(struct virtctl *v, struct gw_error *err)
+static int version(struct virtctl *v, struct gw_error *err)
 {
     _cleanup_doc_ yyjson_doc *group = NULL, *info = NULL;
     int r;
 
     print_client();
-    if (v->client_only)
+    if (flag_bool(&v->line, "client"))
         return 0;
-    r = cli_api_get(&v->api, GROUP, &group, err);
+    r = virtctl_open(v, err);
+    r = r < 0 ? r : cli_api_get(&v->api, GROUP, &group, err);
     if (r < 0)
         return r;
     const char *gv = json_str_or(yyjson_doc_get_root(group), "/preferredVersion/groupVersion", "");
@@ -96,7 +97,7 @@ static int expand_file(struct virtctl *v, yyjson_doc **ret, struct gw_error *err
 {
     _cleanup_free_ char *path = xasprintf(GROUP "/v1/namespaces/%s/expand-vm-spec", v->ns);
     _cleanup_doc_ yyjson_doc *given = NULL;
-    int r = read_manifest(v->file, &given, err);
+    int r = read_manifest(flag_text(&v->line, "file"), &given, err);
 
     if (r < 0)
         return r;
@@ -109,26 +110,26 @@ static int expand_file(struct virtctl *v, yyjson_doc **ret, struct gw_error *err
 
 static int expand_named(struct virtctl *v, yyjson_doc **ret, struct gw_error *err)
 {
-    int r = virtctl_sub(v, "GET", "virtualmachines", v->vm, "expand-spec", NULL, ret, err);
+    int r = virtctl_sub(v, "GET", "virtualmachines", flag_text(&v->line, "vm"), "expand-spec", NULL, ret, err);
 
-    return r < 0 ? virtctl_fail(err, r, "error expanding VirtualMachine - %s in namespace - %s: ", v->vm, v->ns) : 0;
+    return r < 0 ? virtctl_fail(err, r,
+                                "error expanding VirtualMachine - %s in namespace - %s: ", flag_text(&v->line, "vm"),
+                                v->ns)
+                 : 0;
 }
 
-int virtctl_expand(struct virtctl *v, struct gw_error *err)
+static int expand(struct virtctl *v, struct gw_error *err)
 {
-    const char *format = v->output ? v->output : "yaml";
+    const char *format = flag_text(&v->line, "output");
+    bool named = flag_given(&v->line, "vm");
     _cleanup_doc_ yyjson_doc *doc = NULL;
 
-    if (v->vm && v->file)
-        return gw_error_set(
-            err, GW_BAD_REQUEST,
-            "if any flags in the group [file vm] are set none of the others can be; [file vm] were all set");
-    if (!v->vm && !v->file)
+    if (!named && !flag_given(&v->line, "file"))
         return gw_error_set(err, GW_BAD_REQUEST,
                             "error invalid arguments - VirtualMachine name or file must be provided");
     if (!streq(format, "yaml") && !streq(format, "json"))
         return gw_error_set(err, GW_BAD_REQUEST, "error not supported output format defined: %s", format);
-    int r = v->vm ? expand_named(v, &doc, err) : expand_file(v, &doc, err);
+    int r = named ? expand_named(v, &doc, err) : expand_file(v, &doc, err);
     if (r < 0)
         return r;
     _cleanup_free_ char *text = streq(format, "json") ? yyjson_write(doc, YYJSON_WRITE_PRETTY_TWO_SPACES, NULL)
@@ -136,3 +137,40 @@ int virtctl_expand(struct virtctl *v, struct gw_error *err)
     fputs(text ? text : "", stdout);
     return 0;
 }
+
+/* --- the table --- */
+
+static const struct flag version_flags[] = {
+    {.name = "client", .letter = 'c', .kind = FLAG_BOOL, .help = "only this program's, without asking a server"},
+    {0},
+};
+
+static const struct flag expand_flags[] = {
+    {.name = "file", .letter = 'f', .help = "manifest of a virtual machine; - is standard input"},
+    {.name = "output", .letter = 'o', .fallback = "yaml", .help = "yaml or json"},
+    {.name = "vm", .help = "name of a virtual machine that is there"},
+    {0},
+};
+
+static const char *const expand_exclusive[] = {"file vm", NULL};
+
+const struct verb info_verbs[] = {
+    {.name = "version",
+     .help = "Print the versions of this program and of the server.",
+     .examples = "  # Both:\n"
+                 "  virtctl version\n",
+     .flags = version_flags,
+     .run = version,
+     .local = true},
+    {.name = "expand",
+     .args = "(VM)",
+     .help = "Print a virtual machine with its whole spec, defaults included.",
+     .examples = "  # The VM 'myvm':\n"
+                 "  virtctl expand --vm myvm\n\n"
+                 "  # A manifest, as JSON:\n"
+                 "  virtctl expand --file myvm.yaml --output json\n",
+     .flags = expand_flags,
+     .exclusive = expand_exclusive,
+     .run = expand},
+    {0},
+};

@@ -14,6 +14,7 @@
 #include "base/str.h"
 #include "base/vec.h"
 #include "cli/virtctl/forward.h"
+#include "cli/virtctl/target.h"
 #include "client/channel.h"
 
 #define WAITING_MAX (64UL << 10)
@@ -36,26 +37,12 @@ VEC_DEFINE(poll_vec, struct pollfd);
 
 struct forward {
     struct virtctl *v;
-    const char *resource, *name, *ns;
+    struct target target;
     struct port_vec ports;
     struct connection_vec connections;
 };
 
 /* --- Arguments --- */
-
-/* "vm/NAME", "vmi/NAME", "NAME" (a VMI), each with "/NAMESPACE" behind it. Cuts the text. */
-static int read_target(struct forward *f, char *text, struct gw_error *err)
-{
-    char *first = strsep(&text, "/"), *second = strsep(&text, "/"), *third = strsep(&text, "/");
-    int kind = second ? virtctl_kind(first, err) : 1;
-
-    if (kind < 0)
-        return kind;
-    f->resource = kind == 0 ? "virtualmachines" : "virtualmachineinstances";
-    f->name = second ? second : first;
-    f->ns = third ? third : f->v->ns;
-    return 0;
-}
 
 static int read_number(const char *text, char end, int *ret)
 {
@@ -130,8 +117,11 @@ static void join(struct forward *f, int in, int out, struct api_channel *ch)
 
 static int add(struct forward *f, int in, int out, int remote, struct gw_error *err)
 {
-    _cleanup_free_ char *path = xasprintf("/apis/subresources.kubevirt.io/v1/namespaces/%s/%s/%s/portforward/%d/tcp",
-                                          f->ns, f->resource, f->name, remote);
+    const struct target *t = &f->target;
+    _cleanup_free_ char *path =
+        xasprintf("/apis/subresources.kubevirt.io/v1/namespaces/%s/virtualmachine%s/%s/"
+                  "portforward/%d/tcp",
+                  t->ns ? t->ns : f->v->ns, streq(t->kind, "vm") ? "s" : "instances", t->name, remote);
     struct api_channel *ch = NULL;
     int r = api_channel_open(f->v->api.client, path, &ch, err);
 
@@ -226,29 +216,29 @@ void forward_join(int fd, struct api_channel *ch)
 
 static int run(struct forward *f, struct gw_error *err)
 {
-    if (!f->v->stdio) {
+    if (!flag_bool(&f->v->line, "stdio")) {
         for (;;)
             turn(f);
     }
     if (f->ports.len != 1)
-        return gw_error_set(err, GW_BAD_REQUEST, "--stdio takes one port");
+        return gw_error_set(err, GW_BAD_REQUEST, "only one port supported when forwarding to stdout");
     int r = add(f, STDIN_FILENO, STDOUT_FILENO, f->ports.items[0].remote, err);
     while (r == 0 && f->connections.len)
         turn(f);
     return r;
 }
 
-int virtctl_port_forward(struct virtctl *v, struct gw_error *err)
+static int port_forward(struct virtctl *v, struct gw_error *err)
 {
     struct forward f = {.v = v};
-    int r = read_target(&f, v->args[0], err);
+    int r = target_read(v->args[0], &f.target, err);
 
     for (size_t i = 1; i < v->n_args && r == 0; i++) {
         struct port p;
 
         r = read_port(v->args[i], &p, err);
-        if (r == 0 && !v->stdio)
-            r = listen_on(v->address ? v->address : "127.0.0.1", &p, err);
+        if (r == 0 && !flag_bool(&v->line, "stdio"))
+            r = listen_on(flag_text(&v->line, "address"), &p, err);
         port_vec_push(&f.ports, p);
     }
     r = r < 0 ? r : run(&f, err);
@@ -258,3 +248,30 @@ int virtctl_port_forward(struct virtctl *v, struct gw_error *err)
     connection_vec_done(&f.connections);
     return r;
 }
+
+/* --- the table --- */
+
+static const struct flag port_forward_flags[] = {
+    {.name = "address", .fallback = "127.0.0.1", .help = "address of this host that takes the connections"},
+    {.name = "stdio", .kind = FLAG_BOOL, .help = "standard input and output are the one connection; for one port"},
+    {0},
+};
+
+const struct verb port_forward_verbs[] = {
+    {.name = "port-forward",
+     .args = "type/name[/namespace] [tcp/]localPort[:targetPort]...",
+     .n_args = 2,
+     .at_least = true,
+     .help = "Make TCP ports of a guest ports of this host.",
+     .more = "The type is vm or vmi, in any of their spellings. Each connection goes through the API server to the\n"
+             "node where the guest is then.",
+     .examples = "  # Port 8080 of this host is that of the VMI 'myvmi':\n"
+                 "  virtctl port-forward vmi/myvmi 8080\n\n"
+                 "  # Port 8080 of this host is port 80 of the VM 'myvm' in the namespace 'web':\n"
+                 "  virtctl port-forward vm/myvm/web 8080:80\n\n"
+                 "  # As ssh's ProxyCommand:\n"
+                 "  ssh -o 'ProxyCommand=virtctl port-forward --stdio vm/myvm 22' user@myvm\n",
+     .flags = port_forward_flags,
+     .run = port_forward},
+    {0},
+};

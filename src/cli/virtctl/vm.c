@@ -9,23 +9,24 @@
 #include "cli/virtctl/virtctl.h"
 
 #define VMS "virtualmachines"
+#define SELECTOR "addedNodeSelector"
 
 /* PUT virtualmachines/NAME/VERB; before: what a failure begins with. */
 static int ask(struct virtctl *v, yyjson_mut_doc *body, const char *before, struct gw_error *err)
 {
-    int r = virtctl_sub(v, "PUT", VMS, v->args[0], v->verb, body, NULL, err);
+    int r = virtctl_sub(v, "PUT", VMS, v->args[0], v->verb->name, body, NULL, err);
 
     if (r < 0)
         return virtctl_fail(err, r, "%s", before);
-    printf("VM %s was scheduled to %s\n", v->args[0], v->verb);
+    printf("VM %s was scheduled to %s\n", v->args[0], v->verb->name);
     return 0;
 }
 
-int virtctl_start(struct virtctl *v, struct gw_error *err)
+static int start(struct virtctl *v, struct gw_error *err)
 {
     _cleanup_mut_doc_ yyjson_mut_doc *body = virtctl_options(v);
 
-    if (v->paused)
+    if (flag_bool(&v->line, "paused"))
         json_set_bool(body, "/paused", true);
     return ask(v, body, "Error starting VirtualMachine ", err);
 }
@@ -33,52 +34,54 @@ int virtctl_start(struct virtctl *v, struct gw_error *err)
 /* --force and --grace-period go together; key: where the latter stands in the body. */
 static int set_grace(struct virtctl *v, yyjson_mut_doc *body, const char *key, struct gw_error *err)
 {
-    char *end = NULL;
-    long long seconds = v->grace_period ? strtoll(v->grace_period, &end, 10) : 0;
+    bool force = flag_bool(&v->line, "force");
 
-    if (v->force != (v->grace_period != NULL))
+    if (force != flag_given(&v->line, "grace-period"))
         return gw_error_set(err, GW_BAD_REQUEST, "Must both use --force=true and set --grace-period.");
-    if (end && (*end || end == v->grace_period))
-        return gw_error_set(err, GW_BAD_REQUEST, "invalid argument \"%s\" for \"--grace-period\" flag: want a number",
-                            v->grace_period);
-    if (v->force)
-        json_set_int(body, key, seconds);
+    if (force)
+        json_set_int(body, key, flag_int(&v->line, "grace-period"));
     return 0;
 }
 
-int virtctl_stop(struct virtctl *v, struct gw_error *err)
+static int stop(struct virtctl *v, struct gw_error *err)
 {
     _cleanup_mut_doc_ yyjson_mut_doc *body = virtctl_options(v);
     int r = set_grace(v, body, "/gracePeriod", err);
 
     return r < 0 ? r
-                 : ask(v, body, v->force ? "error force stopping VirtualMachine: " : "error stopping VirtualMachine ",
+                 : ask(v, body,
+                       flag_bool(&v->line, "force") ? "error force stopping VirtualMachine: "
+                                                    : "error stopping VirtualMachine ",
                        err);
 }
 
-int virtctl_restart(struct virtctl *v, struct gw_error *err)
+static int restart(struct virtctl *v, struct gw_error *err)
 {
     _cleanup_mut_doc_ yyjson_mut_doc *body = virtctl_options(v);
     int r = set_grace(v, body, "/gracePeriodSeconds", err);
 
     return r < 0 ? r
                  : ask(v, body,
-                       v->force ? "error force restarting VirtualMachine: " : "error restarting VirtualMachine: ", err);
+                       flag_bool(&v->line, "force") ? "error force restarting VirtualMachine: "
+                                                    : "error restarting VirtualMachine: ",
+                       err);
 }
 
 /* "a=b,c=d" */
 static int set_selector(struct virtctl *v, yyjson_mut_doc *body, struct gw_error *err)
 {
-    for (const char *p = v->selector; p && *p;) {
+    const char *selector = flag_text(&v->line, SELECTOR);
+
+    for (const char *p = selector; p && *p;) {
         size_t len = strcspn(p, ",");
         _cleanup_free_ char *pair = xstrndup(p, len);
         char *equal = strchr(pair, '=');
 
         if (!equal)
-            return gw_error_set(
-                err, GW_BAD_REQUEST,
-                "invalid argument \"%s\" for \"--addedNodeSelector\" flag: %s must be formatted as key=value",
-                v->selector, pair);
+            return gw_error_set(err, GW_BAD_REQUEST,
+                                "invalid argument \"%s\" for \"--" SELECTOR
+                                "\" flag: %s must be formatted as key=value",
+                                selector, pair);
         *equal = '\0';
         _cleanup_free_ char *path = json_path("/addedNodeSelector", pair);
         json_set_str(body, path, equal + 1);
@@ -87,7 +90,7 @@ static int set_selector(struct virtctl *v, yyjson_mut_doc *body, struct gw_error
     return 0;
 }
 
-int virtctl_migrate(struct virtctl *v, struct gw_error *err)
+static int migrate(struct virtctl *v, struct gw_error *err)
 {
     _cleanup_mut_doc_ yyjson_mut_doc *body = virtctl_options(v);
     int r = set_selector(v, body, err);
@@ -107,7 +110,7 @@ static yyjson_val *find_active(yyjson_val *items)
     return NULL;
 }
 
-int virtctl_migrate_cancel(struct virtctl *v, struct gw_error *err)
+static int migrate_cancel(struct virtctl *v, struct gw_error *err)
 {
     _cleanup_free_ char *query = xasprintf("labelSelector=kubevirt.io%%2Fvmi-name%%3D%%3D%s", v->args[0]);
     _cleanup_free_ char *list_path = api_path(&API_MIGRATIONS, v->ns, NULL, NULL, query);
@@ -126,20 +129,20 @@ int virtctl_migrate_cancel(struct virtctl *v, struct gw_error *err)
     r = cli_api_call(&v->api, "DELETE", path, body, &answer, err);
     if (r < 0)
         return virtctl_fail(err, r, "Error canceling migration %s of a VirtualMachine %s: ", name, v->args[0]);
-    printf("VM %s was scheduled to %s\n", v->args[0], v->verb);
+    printf("VM %s was scheduled to %s\n", v->args[0], v->verb->name);
     return 0;
 }
 
-int virtctl_evacuate_cancel(struct virtctl *v, struct gw_error *err)
+static int evacuate_cancel(struct virtctl *v, struct gw_error *err)
 {
-    int kind = virtctl_kind(v->args[0], err);
+    int kind = virtctl_kind(v->args[0]);
     const char *name = v->args[1], *what = kind == 0 ? "VM" : "VMI";
     _cleanup_free_ char *path = api_path(&API_VIRTUALMACHINEINSTANCES, v->ns, name, NULL, NULL);
     _cleanup_mut_doc_ yyjson_mut_doc *body = NULL;
     _cleanup_doc_ yyjson_doc *vmi = NULL;
 
     if (kind < 0)
-        return kind;
+        return gw_error_set(err, GW_BAD_REQUEST, "unsupported resource type \"%s\"", v->args[0]);
     body = virtctl_options(v);
     int r = cli_api_get(&v->api, path, &vmi, err);
     if (r == 0) {
@@ -154,3 +157,84 @@ int virtctl_evacuate_cancel(struct virtctl *v, struct gw_error *err)
     printf("%s %s/%s was canceled evacuation\n", what, v->ns, name);
     return 0;
 }
+
+/* --- the table --- */
+
+static const struct flag only_dry_run[] = {DRY_RUN, {0}};
+
+static const struct flag start_flags[] = {
+    DRY_RUN,
+    {.name = "paused", .kind = FLAG_BOOL, .help = "let it stand still before its first instruction"},
+    {0},
+};
+
+static const struct flag stop_flags[] = {
+    DRY_RUN,
+    {.name = "force", .kind = FLAG_BOOL, .help = "do not wait longer for the guest than --grace-period says"},
+    {.name = "grace-period", .kind = FLAG_INT, .fallback = "-1", .help = "seconds for the guest to end; with --force"},
+    {0},
+};
+
+static const struct flag migrate_flags[] = {
+    {.name = SELECTOR, .help = "labels key=value,... that the target node must have, besides what the VM asks for"},
+    DRY_RUN,
+    {0},
+};
+
+const struct verb vm_verbs[] = {
+    {.name = "start",
+     .args = "(VM)",
+     .n_args = 1,
+     .help = "Start a virtual machine.",
+     .examples = "  # Start the VM 'myvm':\n"
+                 "  virtctl start myvm\n\n"
+                 "  # Have it ready, to be let go by virtctl unpause:\n"
+                 "  virtctl start myvm --paused\n",
+     .flags = start_flags,
+     .run = start},
+    {.name = "stop",
+     .args = "(VM)",
+     .n_args = 1,
+     .help = "Stop a virtual machine.",
+     .examples = "  # Ask the guest of 'myvm' to shut down:\n"
+                 "  virtctl stop myvm\n\n"
+                 "  # Pull the plug:\n"
+                 "  virtctl stop myvm --force --grace-period=0\n",
+     .flags = stop_flags,
+     .run = stop},
+    {.name = "restart",
+     .args = "(VM)",
+     .n_args = 1,
+     .help = "Stop a virtual machine and start it again, with the spec that it has now.",
+     .examples = "  # Restart the VM 'myvm':\n"
+                 "  virtctl restart myvm\n",
+     .flags = stop_flags,
+     .run = restart},
+    {.name = "migrate",
+     .args = "(VM)",
+     .n_args = 1,
+     .help = "Move a running virtual machine to another node.",
+     .examples = "  # Move the VM 'myvm' wherever it fits:\n"
+                 "  virtctl migrate myvm\n\n"
+                 "  # Move it to a node of this zone:\n"
+                 "  virtctl migrate myvm --addedNodeSelector=topology.kubernetes.io/zone=east\n",
+     .flags = migrate_flags,
+     .run = migrate},
+    {.name = "migrate-cancel",
+     .args = "(VM)",
+     .n_args = 1,
+     .help = "Cancel the migration of a virtual machine.",
+     .examples = "  # Let the VM 'myvm' stay where it is:\n"
+                 "  virtctl migrate-cancel myvm\n",
+     .flags = only_dry_run,
+     .run = migrate_cancel},
+    {.name = "evacuate-cancel",
+     .args = "vm|vmi (VM)|(VMI)",
+     .n_args = 2,
+     .help = "Cancel the evacuation of a virtual machine from its node.",
+     .examples = "  # Let the VM 'myvm' stay on the node that is being drained:\n"
+                 "  virtctl evacuate-cancel vm myvm\n",
+     .flags = only_dry_run,
+     .run = evacuate_cancel},
+    {0},
+};

@@ -3,7 +3,6 @@
 #include <poll.h>
 #include <spawn.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -45,12 +44,12 @@ static int wait_viewer(int listener, struct api_channel *ch, int *ret, struct gw
 
 static int serve(struct virtctl *v, struct api_channel **ch, struct gw_error *err)
 {
-    const char *address = v->address ? v->address : "127.0.0.1";
+    const char *address = flag_text(&v->line, "address");
     _cleanup_close_ int listener = -1;
-    int port = v->port ? (int)strtol(v->port, NULL, 10) : 0, viewer = -1;
+    int port = (int)flag_int(&v->line, "port"), viewer = -1;
     int r = forward_listen(address, &port, &listener, err);
 
-    if (r == 0 && v->proxy_only) {
+    if (r == 0 && flag_bool(&v->line, "proxy-only")) {
         printf("{\"port\":%d}\n", port);
         (void)fflush(stdout);
     } else if (r == 0) {
@@ -62,7 +61,7 @@ static int serve(struct virtctl *v, struct api_channel **ch, struct gw_error *er
     return r;
 }
 
-int virtctl_vnc(struct virtctl *v, struct gw_error *err)
+static int vnc(struct virtctl *v, struct gw_error *err)
 {
     _cleanup_free_ char *path = xasprintf("/apis/subresources.kubevirt.io/v1/namespaces/%s/virtualmachineinstances/%s/"
                                           "vnc?preserveSession=false",
@@ -75,3 +74,26 @@ int virtctl_vnc(struct virtctl *v, struct gw_error *err)
         api_channel_free(ch);
     return r < 0 ? virtctl_fail(err, r, "can't access VMI %s: ", v->args[0]) : 0;
 }
+
+/* --- the table --- */
+
+static const struct flag vnc_flags[] = {
+    {.name = "address", .fallback = "127.0.0.1", .help = "address of this host that the viewer connects to"},
+    {.name = "port", .kind = FLAG_INT, .fallback = "0", .help = "port of this host; 0 takes a free one"},
+    {.name = "proxy-only", .kind = FLAG_BOOL, .help = "start no viewer, and print the port"},
+    {0},
+};
+
+const struct verb vnc_verbs[] = {
+    {.name = "vnc",
+     .args = "(VMI)",
+     .n_args = 1,
+     .help = "Show the screen of a guest in a viewer.",
+     .examples = "  # The screen of the VMI 'myvmi', in remote-viewer or vncviewer:\n"
+                 "  virtctl vnc myvmi\n\n"
+                 "  # For a viewer of your own:\n"
+                 "  virtctl vnc myvmi --proxy-only --port=5901\n",
+     .flags = vnc_flags,
+     .run = vnc},
+    {0},
+};

@@ -54,14 +54,24 @@ static uint64_t sd_random(_unused_ struct env *env)
     return n;
 }
 
-static int on_time(_unused_ sd_event_source *source, _unused_ uint64_t usec, void *userdata)
+static void call(struct env_timer *t)
 {
-    struct env_timer *t = userdata;
     env_timer_fn fn = t->fn;
     void *fn_userdata = t->userdata;
 
     timer_free(t);
     fn(fn_userdata);
+}
+
+static int on_time(_unused_ sd_event_source *source, _unused_ uint64_t usec, void *userdata)
+{
+    call(userdata);
+    return 0;
+}
+
+static int on_turn(_unused_ sd_event_source *source, void *userdata)
+{
+    call(userdata);
     return 0;
 }
 
@@ -69,11 +79,15 @@ static struct env_timer *sd_timer_add(struct env *env, int64_t delay_ms, env_tim
 {
     struct env_sd *e = CONTAINER_OF(env, struct env_sd, env);
     struct env_timer *t = xnew(struct env_timer);
+    int r;
 
     t->fn = fn;
     t->userdata = userdata;
-    /* Fails only when memory or descriptors run out. */
-    if (sd_event_add_time_relative(e->loop, &t->source, CLOCK_MONOTONIC, (uint64_t)delay_ms * 1000, 1, on_time, t) < 0)
+    if (delay_ms <= 0) /* work queues do so for each key: it spares setting the kernel's timer and reading it */
+        r = sd_event_add_defer(e->loop, &t->source, on_turn, t);
+    else
+        r = sd_event_add_time_relative(e->loop, &t->source, CLOCK_MONOTONIC, (uint64_t)delay_ms * 1000, 1, on_time, t);
+    if (r < 0) /* only when memory or descriptors run out */
         abort();
     return t;
 }

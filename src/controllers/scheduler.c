@@ -1,8 +1,10 @@
 /* Puts pods on nodes. The decisions are src/scheduling's; here they get their snapshot and their effect.
  *
- * There is one key for all pods: a run takes a snapshot of the caches once and places a batch of waiting pods on it,
- * each counting for the next. The cache holds what was bound (the frame reads each pod after its binding), so the next
- * run sees the room as it is. A pod that fits nowhere gets condition PodScheduled False with the reason for each node,
+ * There is one key for all pods: a run takes a snapshot once and places a batch of waiting pods on it, each counting
+ * for the next. What the pods on each node take is not added up for it, but kept in a ledger that hears of each change
+ * in the cache; of the pods themselves it has only those that one of the batch may want near or far, or that may want
+ * one of the batch far. The cache holds what was bound (the frame reads each pod after its binding), so the next run
+ * sees the room as it is. A pod that fits nowhere gets condition PodScheduled False with the reason for each node,
  * and is tried again when a node, a pod or a claim changes: such a change begins a new epoch, and each pod is tried
  * once in an epoch, those that were tried longest ago first.
  *
@@ -14,6 +16,7 @@
 #include "base/alloc.h"
 #include "controllers/claims.h"
 #include "controllers/kubernetes.h"
+#include "controllers/kubevirt.h"
 #include "scheduling/scheduling.h"
 
 #define KEY "pods"
@@ -21,11 +24,16 @@
 
 #define INDEX_WAITING "waiting"
 
+/* Pods on nodes that want others far, by the label that these must have at least: "key=value", or this. */
+#define INDEX_WARY "wary"
+#define WARY_OF_ANY "*"
+
 /* --- which pods, and when --- */
 
 struct scheduler {
     intptr_t epoch;
     struct map *tried; /* uid -> epoch in which the pod was last tried */
+    struct sched_ledger *ledger;
 };
 
 static void *start(_unused_ struct env *env)
@@ -34,6 +42,7 @@ static void *start(_unused_ struct env *env)
 
     s->epoch = 1;
     s->tried = map_new(NULL);
+    s->ledger = sched_ledger_new();
     return s;
 }
 
@@ -42,6 +51,7 @@ static void stop(void *state)
     struct scheduler *s = state;
 
     map_free(s->tried);
+    sched_ledger_free(s->ledger);
     free(s);
 }
 
@@ -71,19 +81,31 @@ static void by_waiting(yyjson_val *pod, struct index_values *out)
         index_value(out, "yes");
 }
 
-static bool takes_room(yyjson_val *pod)
+static void by_wary(yyjson_val *pod, struct index_values *out)
 {
-    const char *phase = json_str_or(pod, "/status/phase", "");
+    yyjson_val *terms = sched_takes_room(pod) ? json_at(pod, SCHED_FAR_REQUIRED) : NULL, *term, *key, *value;
 
-    return pod && *json_str_or(pod, "/spec/nodeName", "") && !streq(phase, "Succeeded") && !streq(phase, "Failed");
+    json_each(terms, term) {
+        yyjson_val *labels = json_at(term, "/labelSelector/matchLabels");
+        if (!yyjson_obj_size(labels))
+            index_value(out, WARY_OF_ANY);
+        json_each_member(labels, key, value) {
+            _cleanup_free_ char *label = xasprintf("%s=%s", yyjson_get_str(key), yyjson_get_str(value));
+            index_value(out, label);
+            break; /* whom it means has them all */
+        }
+    }
 }
 
 /* A new pod that waits, or room that has become free. */
 static void map_pod(struct keys *out, yyjson_val *old, yyjson_val *pod)
 {
+    struct scheduler *s = keys_state(out);
+
+    sched_ledger_change(s->ledger, old, pod);
     if (old && !is_waiting(pod))
-        map_remove(((struct scheduler *)keys_state(out))->tried, meta_uid(old));
-    if (takes_room(old) && !takes_room(pod))
+        map_remove(s->tried, meta_uid(old));
+    if (sched_takes_room(old) && !sched_takes_room(pod))
         begin_epoch(out);
     else if (is_waiting(pod) && !is_waiting(old))
         keys_add(out, KEY);
@@ -214,41 +236,111 @@ static void refuse(struct task *t, yyjson_val *pod, const char *why)
     task_event(t, pod, EVENT_WARNING, "FailedScheduling", "%s", why);
 }
 
+/* --- whom the batch may want near or far --- */
+
+struct batch {
+    struct task *t;
+    struct sched_state state;
+    struct map *neighbours; /* uids of those in the state */
+    bool all;
+};
+
+static void add_neighbour(struct batch *b, yyjson_val *pod)
+{
+    if (map_has(b->neighbours, meta_uid(pod)))
+        return;
+    map_put(b->neighbours, meta_uid(pod), b);
+    sched_add_neighbour(&b->state, pod);
+}
+
+static void add_indexed(struct batch *b, const char *index, const char *value)
+{
+    _cleanup_val_vec_ struct val_vec pods = {0};
+
+    task_select(b->t, &API_PODS, index, value, &pods);
+    VEC_EACH(&pods, pod)
+        add_neighbour(b, *pod);
+}
+
+/* Pods that a term may mean: a VM's own, which it owns (launcher_pod.c: this is what migrations ask for), or any. */
+static void add_meant(struct batch *b, yyjson_val *term)
+{
+    const char *vmi = json_key_str(term, "/labelSelector/matchLabels", LABEL_CREATED_BY);
+    yyjson_val *pod;
+
+    if (vmi) {
+        add_indexed(b, INDEX_OWNER, vmi);
+        return;
+    }
+    for (size_t at = 0; !b->all && informer_next(task_informer(b->t, &API_PODS), &at, NULL, &pod);)
+        add_neighbour(b, pod);
+    b->all = true;
+}
+
+static void add_neighbours(struct batch *b, yyjson_val *pod)
+{
+    static const struct {
+        const char *path, *term;
+    } wishes[] = {
+        {SCHED_NEAR_REQUIRED, ""},
+        {SCHED_FAR_REQUIRED, ""},
+        {SCHED_NEAR_PREFERRED, "/podAffinityTerm"},
+        {SCHED_FAR_PREFERRED, "/podAffinityTerm"},
+    };
+    yyjson_val *item, *key, *value;
+
+    for (size_t i = 0; i < ARRAY_SIZE(wishes); i++)
+        json_each(json_at(pod, wishes[i].path), item)
+            add_meant(b, json_at(item, wishes[i].term));
+    add_indexed(b, INDEX_WARY, WARY_OF_ANY);
+    json_each_member(json_at(pod, "/metadata/labels"), key, value) {
+        _cleanup_free_ char *label = xasprintf("%s=%s", yyjson_get_str(key), yyjson_get_str(value));
+        add_indexed(b, INDEX_WARY, label);
+    }
+}
+
 /* --- a run --- */
 
-static void place(struct task *t, struct sched_state *s, yyjson_val *pod)
+static void begin_batch(struct task *t, struct batch *b)
 {
-    _cleanup_(claims_done) struct claims c = claims_of(t, pod);
+    const struct scheduler *s = task_state(t);
+    yyjson_val *obj;
+
+    *b = (struct batch){.t = t, .neighbours = map_new(NULL)};
+    for (size_t at = 0; informer_next(task_informer(t, &API_NAMESPACES), &at, NULL, &obj);)
+        sched_add_namespace(&b->state, obj);
+    for (size_t at = 0; informer_next(task_informer(t, &API_NODES), &at, NULL, &obj);)
+        sched_add_node(&b->state, obj, s->ledger);
+}
+
+static void end_batch(struct batch *b)
+{
+    sched_state_done(&b->state);
+    map_free(b->neighbours);
+}
+
+static void place(struct batch *b, yyjson_val *pod)
+{
+    _cleanup_(claims_done) struct claims c = claims_of(b->t, pod);
     const struct sched_request req = {.pod = pod, .volume_affinities = c.affinities, .blocked = c.blocked};
     _cleanup_str_ struct str why = {0};
 
     if (c.chosen && !c.blocked) { /* its volume is being made there */
-        sched_add_pod(s, pod, c.chosen);
+        sched_add_pod(&b->state, pod, c.chosen);
         return;
     }
-    ssize_t at = sched_pick(s, &req, env_random(task_env(t)), &why);
+    add_neighbours(b, pod);
+    ssize_t at = sched_pick(&b->state, &req, env_random(task_env(b->t)), &why);
     if (at < 0) {
-        refuse(t, pod, str_text(&why));
+        refuse(b->t, pod, str_text(&why));
         return;
     }
-    const char *node = s->nodes.items[at].name;
+    const char *node = b->state.nodes.items[at].name;
     if (c.unplaced.len)
-        choose_node(t, &c, node);
+        choose_node(b->t, &c, node);
     else
-        bind(t, pod, node);
-    sched_add_pod(s, pod, node);
-}
-
-static void take_snapshot(struct task *t, struct sched_state *s)
-{
-    yyjson_val *obj;
-
-    for (size_t at = 0; informer_next(task_informer(t, &API_NAMESPACES), &at, NULL, &obj);)
-        sched_add_namespace(s, obj);
-    for (size_t at = 0; informer_next(task_informer(t, &API_NODES), &at, NULL, &obj);)
-        sched_add_node(s, obj);
-    for (size_t at = 0; informer_next(task_informer(t, &API_PODS), &at, NULL, &obj);)
-        sched_add_pod(s, obj, NULL);
+        bind(b->t, pod, node);
+    sched_add_pod(&b->state, pod, node);
 }
 
 /* Who was tried longest ago first, then the oldest; names decide among those of one second. */
@@ -281,18 +373,19 @@ static void reconcile(struct task *t, _unused_ const char *key)
 {
     struct scheduler *scheduler = task_state(t);
     _cleanup_val_vec_ struct val_vec pods = {0};
-    _cleanup_sched_state_ struct sched_state s = {0};
+    struct batch b;
 
     if (task_failures(t)) /* of a batch that failed nobody knows who was placed */
         scheduler->epoch++;
     take_turns(t, &pods);
     if (!pods.len)
         return;
-    take_snapshot(t, &s);
+    begin_batch(t, &b);
     for (size_t i = 0; i < MIN(pods.len, (size_t)BATCH); i++) {
         map_put(scheduler->tried, meta_uid(pods.items[i]), (void *)scheduler->epoch);
-        place(t, &s, pods.items[i]);
+        place(&b, pods.items[i]);
     }
+    end_batch(&b);
     if (pods.len > BATCH)
         task_requeue(t, 0);
 }
@@ -306,7 +399,7 @@ const struct controller scheduler_controller = {
         (const struct controller_watch[]){
             {.resource = &API_PODS,
              .map = map_pod,
-             .indexes = (const struct informer_index[]){{INDEX_WAITING, by_waiting}, {0}},
+             .indexes = (const struct informer_index[]){{INDEX_WAITING, by_waiting}, {INDEX_WARY, by_wary}, {0}},
              .keep =
                  (const char *const[]){"/spec/nodeName", "/spec/nodeSelector", "/spec/affinity", "/spec/tolerations",
                                        "/spec/containers", "/spec/initContainers", "/spec/overhead", "/spec/volumes",

@@ -5,9 +5,6 @@
 #include "api/meta.h"
 #include "base/alloc.h"
 
-#define REQUIRED "requiredDuringSchedulingIgnoredDuringExecution"
-#define PREFERRED "preferredDuringSchedulingIgnoredDuringExecution"
-
 const char *node_label(const struct sched_node *n, const char *key)
 {
     return json_key_str(n->obj, "/metadata/labels", key);
@@ -105,7 +102,7 @@ static void add_repelled(struct query *q, const struct sched_placed *p)
 {
     yyjson_val *term;
 
-    json_each(json_at(p->pod, "/spec/affinity/podAntiAffinity/" REQUIRED), term) {
+    json_each(json_at(p->pod, SCHED_FAR_REQUIRED), term) {
         const char *topology = json_str_or(term, "/topologyKey", TOPOLOGY_HOSTNAME);
         const char *place = node_label(&q->state->nodes.items[p->node], topology);
         struct meant m = meant_by(term, p->pod);
@@ -135,10 +132,10 @@ void query_init(struct query *q, const struct sched_state *s, const struct sched
     *q = (struct query){.state = s, .req = req, .repelled = map_new(NULL)};
     sched_pod_requests(req->pod, &q->requests);
     q->node_selector = node_selector(req->pod);
-    add_required(q, &q->affinity, "/spec/affinity/podAffinity/" REQUIRED);
-    add_required(q, &q->anti, "/spec/affinity/podAntiAffinity/" REQUIRED);
-    add_preferred(q, "/spec/affinity/podAffinity/" PREFERRED, 1);
-    add_preferred(q, "/spec/affinity/podAntiAffinity/" PREFERRED, -1);
+    add_required(q, &q->affinity, SCHED_NEAR_REQUIRED);
+    add_required(q, &q->anti, SCHED_FAR_REQUIRED);
+    add_preferred(q, SCHED_NEAR_PREFERRED, 1);
+    add_preferred(q, SCHED_FAR_PREFERRED, -1);
     VEC_EACH(&s->hermits, p)
         add_repelled(q, p);
 }

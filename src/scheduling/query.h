@@ -32,6 +32,9 @@ void query_done(struct query *q);
 const char *node_label(const struct sched_node *n, const char *key);
 int64_t near_count(const struct near_term *t, const struct sched_node *n);
 
+/* ledger.c: what its pods take. */
+void sched_ledger_apply(const struct sched_ledger *l, struct sched_node *n);
+
 /* match.c: one node selector term. */
 bool node_term_matches(yyjson_val *term, yyjson_val *node);
 

@@ -37,6 +37,12 @@ struct sched_placed {
 };
 VEC_DEFINE(sched_placed_vec, struct sched_placed);
 
+/* Where a pod says which other pods it wants near, and which far. */
+#define SCHED_NEAR_REQUIRED "/spec/affinity/podAffinity/requiredDuringSchedulingIgnoredDuringExecution"
+#define SCHED_NEAR_PREFERRED "/spec/affinity/podAffinity/preferredDuringSchedulingIgnoredDuringExecution"
+#define SCHED_FAR_REQUIRED "/spec/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution"
+#define SCHED_FAR_PREFERRED "/spec/affinity/podAntiAffinity/preferredDuringSchedulingIgnoredDuringExecution"
+
 /* Zero-initialised is empty. */
 struct sched_state {
     struct sched_node_vec nodes;
@@ -49,10 +55,24 @@ struct sched_state {
 void sched_state_done(struct sched_state *s);
 #define _cleanup_sched_state_ _cleanup_(sched_state_done)
 
-/* Nodes and namespaces first, then pods. A pod whose phase is final takes no room. node NULL = spec.nodeName (a pod
- * without is ignored); otherwise the pod counts as being there. */
+/* What the pods of each node take, from the changes that a cache tells of: old NULL is a new pod, pod NULL one that is
+ * gone. */
+struct sched_ledger;
+struct sched_ledger *sched_ledger_new(void);
+struct sched_ledger *sched_ledger_free(struct sched_ledger *l);
+void sched_ledger_change(struct sched_ledger *l, yyjson_val *old, yyjson_val *pod);
+
+/* On a node, and its phase is not final. */
+bool sched_takes_room(yyjson_val *pod);
+
+/* Nodes and namespaces first, then pods. ledger: what the node's pods take, valid until its next change; NULL: nothing.
+ */
 void sched_add_namespace(struct sched_state *s, yyjson_val *ns);
-void sched_add_node(struct sched_state *s, yyjson_val *node);
+void sched_add_node(struct sched_state *s, yyjson_val *node, const struct sched_ledger *ledger);
+/* A pod that the ledger has: only for who asks to be near or far from it, or whom it wants far. One that takes no room
+ * or whose node is unknown is ignored. */
+void sched_add_neighbour(struct sched_state *s, yyjson_val *pod);
+/* A pod that the ledger does not have, as being on that node, with the room that it takes. */
 void sched_add_pod(struct sched_state *s, yyjson_val *pod, const char *node);
 
 /* What is asked: the pod, and what its volumes demand (the caller resolves claims). */

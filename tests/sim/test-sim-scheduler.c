@@ -78,6 +78,41 @@ static void test_room_is_reused(void **state)
     cluster_free(c);
 }
 
+/* Pods that want each other far, near, or near nobody: the scheduler finds whom they mean among all that are there. */
+static void test_neighbours_are_heeded(void **state)
+{
+    struct cluster *c = cluster_new(&cluster_calm, 3);
+    static const char far[] = "\"affinity\":{\"podAntiAffinity\":{\"requiredDuringSchedulingIgnoredDuringExecution\":[{%s"
+                              "\"topologyKey\":\"kubernetes.io/hostname\"}]}}";
+    _cleanup_free_ char *from_launchers = xasprintf(far, "\"labelSelector\":{\"matchLabels\":{\"kubevirt.io\":\"virt-launcher\"}},");
+    _cleanup_free_ char *by_expression =
+        xasprintf(far, "\"labelSelector\":{\"matchExpressions\":[{\"key\":\"kubevirt.io\",\"operator\":\"Exists\"}]},");
+    char near[512];
+
+    cluster_pod(c, "hermit", from_launchers, "");
+    sim_run(c->s, 3000);
+    for (int i = 0; i < 2; i++) { /* it keeps others away, and finds the other two nodes */
+        cluster_pod(c, i ? "b" : "a", i ? by_expression : "", "");
+        sim_run(c->s, 3000);
+    }
+    assert_int_equal(sim_count(c->s, PODS, "/status/phase", "Running"), 3);
+    assert_string_not_equal(cluster_str(c, PODS "/a", "/spec/nodeName"), cluster_str(c, PODS "/hermit", "/spec/nodeName"));
+    assert_string_not_equal(cluster_str(c, PODS "/b", "/spec/nodeName"), cluster_str(c, PODS "/hermit", "/spec/nodeName"));
+    assert_string_not_equal(cluster_str(c, PODS "/b", "/spec/nodeName"), cluster_str(c, PODS "/a", "/spec/nodeName"));
+    cluster_pod(c, "late", "", "");
+    sim_run(c->s, 3000);
+    assert_string_equal(cluster_str(c, PODS "/late", "/spec/nodeName"), cluster_str(c, PODS "/a", "/spec/nodeName")); /* nobody minds there */
+    sim_delete(c->s, PODS "/late");
+    sim_delete(c->s, PODS "/b");
+    sim_run(c->s, 3000);
+    snprintf(near, sizeof(near), "\"affinity\":{\"podAffinity\":{\"requiredDuringSchedulingIgnoredDuringExecution\":["
+             "{\"labelSelector\":{\"matchLabels\":{\"kubevirt.io\":\"virt-launcher\"}},\"topologyKey\":\"kubernetes.io/hostname\"}]}}");
+    cluster_pod(c, "near", near, "");
+    sim_run(c->s, 3000);
+    assert_string_equal(cluster_str(c, PODS "/near", "/spec/nodeName"), cluster_str(c, PODS "/a", "/spec/nodeName"));
+    cluster_free(c);
+}
+
 /* Restarts, lost and repeated messages: each pod is placed once, no node is overfilled. */
 static void place_in_rough_weather(uint64_t seed)
 {
@@ -120,6 +155,7 @@ int main(void)
         cmocka_unit_test(test_every_node_gets_its_share),
         cmocka_unit_test(test_no_room_until_there_is),
         cmocka_unit_test(test_room_is_reused),
+        cmocka_unit_test(test_neighbours_are_heeded),
         cmocka_unit_test(test_placing_in_rough_weather),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,8 +3,10 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <cmocka.h>
 
+#include "api/quantity.h"
 #include "api/yaml.h"
 #include "base/alloc.h"
 #include "scheduling/scheduling.h"
@@ -55,7 +57,7 @@ static void node(struct world *w, const char *name, const char *labels, const ch
                                           "{allocatable: {cpu: 4, memory: 8Gi, pods: 10, devices.kubevirt.io/kvm: 1k}, " READY "}}",
                                           name, name, labels, spec);
 
-    sched_add_node(&w->state, object(w, text));
+    sched_add_node(&w->state, object(w, text), NULL);
 }
 
 static yyjson_val *pod(struct world *w, const char *name, const char *labels, const char *spec, const char *requests)
@@ -129,17 +131,110 @@ static void test_room(void **state)
            "0/3 nodes are available: 1 Insufficient cpu, 2 Insufficient memory.");
 }
 
+/* --- the ledger --- */
+
+static yyjson_val *bound(struct world *w, const char *on, const char *phase, int memory_gi)
+{
+    _cleanup_free_ char *text = xasprintf("{metadata: {name: x}, spec: {nodeName: '%s', containers: [{resources: {requests: "
+                                          "{memory: %dGi}}}]}, status: {phase: %s}}", on, memory_gi, phase);
+
+    return object(w, text);
+}
+
+/* A node of that name with what the ledger says of it. */
+static void ledger_node(struct world *w, const struct sched_ledger *l, const char *name)
+{
+    _cleanup_free_ char *text = xasprintf("{metadata: {name: %s}, status: {allocatable: {memory: 8Gi, pods: 2}, " READY "}}", name);
+
+    sched_state_done(&w->state);
+    sched_add_node(&w->state, object(w, text), l);
+}
+
 static void test_final_pods_take_no_room(void **state)
 {
+    static const char full[] = "0/1 nodes are available: 1 Insufficient memory.";
+    struct sched_ledger *l = sched_ledger_new();
+    struct world *w = *state;
+    yyjson_val *running = bound(w, "a", "Running", 8), *over = bound(w, "a", "Succeeded", 8);
+
+    sched_ledger_change(l, NULL, over);
+    ledger_node(w, l, "a");
+    expect(w, pod(w, "p", "", "", "memory: 8Gi"), "a");
+    sched_ledger_change(l, NULL, running);
+    ledger_node(w, l, "a");
+    expect(w, pod(w, "p", "", "", "memory: 1"), full);
+    sched_ledger_change(l, running, over);
+    ledger_node(w, l, "a");
+    expect(w, pod(w, "p", "", "", "memory: 8Gi"), "a");
+    sched_ledger_free(l);
+}
+
+static void test_ledger_counts_pods(void **state)
+{
+    struct sched_ledger *l = sched_ledger_new();
     struct world *w = *state;
 
-    node(w, "a", "", "");
-    sched_add_pod(&w->state, object(w, "{metadata: {name: x}, spec: {nodeName: a, containers: [{resources: {requests: "
-                                       "{memory: 8Gi}}}]}, status: {phase: Succeeded}}"), NULL);
-    expect(w, pod(w, "p", "", "", "memory: 8Gi"), "a");
-    sched_add_pod(&w->state, object(w, "{metadata: {name: y}, spec: {nodeName: a, containers: [{resources: {requests: "
-                                       "{memory: 8Gi}}}]}, status: {phase: Running}}"), NULL);
-    expect(w, pod(w, "p", "", "", "memory: 1"), "0/1 nodes are available: 1 Insufficient memory.");
+    sched_ledger_change(l, NULL, bound(w, "a", "Running", 1));
+    sched_ledger_change(l, NULL, bound(w, "a", "Pending", 1));
+    ledger_node(w, l, "a");
+    expect(w, pod(w, "p", "", "", ""), "0/1 nodes are available: 1 Too many pods.");
+    ledger_node(w, l, "b");
+    expect(w, pod(w, "p", "", "", "memory: 8Gi"), "b");
+    sched_add_pod(&w->state, pod(w, "q", "", "", "memory: 1Gi"), "b"); /* on top of what the ledger has */
+    expect(w, pod(w, "p", "", "", "memory: 8Gi"), "0/1 nodes are available: 1 Insufficient memory.");
+    sched_ledger_free(l);
+}
+
+/* Pods that come, change and go by chance: each node's sum is always that of the pods which are there. */
+static void test_ledger_agrees_with_its_pods(void **state)
+{
+    static const char *const places[] = {"a", "b", "c", ""}, *const phases[] = {"Pending", "Running", "Failed"};
+    enum { PODS = 12 };
+    struct sched_ledger *l = sched_ledger_new();
+    struct world *w = *state;
+    yyjson_val *pods[PODS] = {0};
+
+    srandom(1);
+    for (int round = 0; round < 400; round++) {
+        yyjson_val **p = &pods[random() % PODS];
+        yyjson_val *now = random() % 3 ? bound(w, places[random() % 4], phases[random() % 3], (int)(random() % 3)) : NULL;
+        sched_ledger_change(l, *p, now);
+        *p = now;
+        for (size_t i = 0; i < 3; i++) {
+            int64_t n = 0, memory = 0;
+            for (size_t k = 0; k < PODS; k++)
+                if (sched_takes_room(pods[k]) && streq(json_str(pods[k], "/spec/nodeName"), places[i])) {
+                    n++;
+                    memory += quantity_text_value(json_str(pods[k], "/spec/containers/0/resources/requests/memory"), 0);
+                }
+            ledger_node(w, l, places[i]);
+            assert_int_equal(w->state.nodes.items[0].n_pods, n);
+            assert_int_equal(resource_get(&w->state.nodes.items[0].requested, "memory"), memory);
+        }
+    }
+    for (size_t k = 0; k < PODS; k++)
+        sched_ledger_change(l, pods[k], NULL);
+    ledger_node(w, l, "a");
+    assert_int_equal(w->state.nodes.items[0].n_pods, 0);
+    assert_int_equal(w->state.nodes.items[0].requested.len, 0);
+    sched_ledger_free(l);
+}
+
+/* A neighbour is there for those who ask for it, and takes no room a second time. */
+static void test_neighbours_take_no_room(void **state)
+{
+    struct sched_ledger *l = sched_ledger_new();
+    struct world *w = *state;
+    yyjson_val *there = bound(w, "a", "Running", 5);
+
+    sched_ledger_change(l, NULL, there);
+    ledger_node(w, l, "a");
+    sched_add_neighbour(&w->state, there);
+    sched_add_neighbour(&w->state, bound(w, "a", "Failed", 5));
+    sched_add_neighbour(&w->state, bound(w, "nowhere", "Running", 5));
+    assert_int_equal(w->state.pods.len, 1);
+    expect(w, pod(w, "p", "", "", "memory: 3Gi"), "a");
+    sched_ledger_free(l);
 }
 
 static void test_too_many_pods(void **state)
@@ -170,8 +265,8 @@ static void test_node_states(void **state)
 
     node(w, "cordoned", "", "unschedulable: true");
     node(w, "tainted", "", "taints: [{key: k, value: v, effect: NoSchedule}]");
-    sched_add_node(&w->state, object(w, "{metadata: {name: late}, status: {conditions: [{type: Ready, status: Unknown}]}}"));
-    sched_add_node(&w->state, object(w, "{metadata: {name: new}}"));
+    sched_add_node(&w->state, object(w, "{metadata: {name: late}, status: {conditions: [{type: Ready, status: Unknown}]}}"), NULL);
+    sched_add_node(&w->state, object(w, "{metadata: {name: new}}"), NULL);
     expect(w, pod(w, "p", "", "", ""),
            "0/4 nodes are available: 1 node(s) had untolerated taint {k: v}, 1 node(s) were unschedulable, 2 node(s) were "
            "not ready.");
@@ -410,6 +505,9 @@ int main(void)
         T(test_no_nodes),
         T(test_room),
         T(test_final_pods_take_no_room),
+        T(test_ledger_counts_pods),
+        T(test_ledger_agrees_with_its_pods),
+        T(test_neighbours_take_no_room),
         T(test_too_many_pods),
         T(test_devices),
         T(test_node_states),

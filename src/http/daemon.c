@@ -47,11 +47,13 @@ static void connection_start(struct http_server *s, struct MHD_Connection *mhd, 
     if (c->next)
         c->next->prev = c;
     s->connections = c;
+    s->strangers++;
     COUNT(s, connections, 1);
 }
 
 static void connection_end(struct http_connection *c)
 {
+    c->s->strangers -= !c->met;
     if (c->next)
         c->next->prev = c->prev;
     if (c->prev)
@@ -79,6 +81,8 @@ static void *on_target(void *cls, const char *target, struct MHD_Connection *mhd
     struct http_connection *c = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
 
     c->s->active++;
+    c->s->strangers -= !c->met;
+    c->met = true;
     c->request = request_new(c, target);
     return c->request;
 }

@@ -17,6 +17,7 @@ struct http_connection {
     struct http_connection *prev, *next; /* L: all connections */
     struct http_request *request;        /* L: the one being served */
     int fd;
+    bool met;            /* L: it has begun a request, so its handshake is over */
     unsigned lane;       /* that its requests wait in; changed by W */
     int64_t deadline_ms; /* L: cut when it passes; 0 = the client owes nothing */
     void *data;          /* W */
@@ -135,7 +136,9 @@ struct http_server {
     unsigned active;                     /* L: requests between their headers and the end of their answer */
     uint16_t port;
     int wake_fd; /* eventfd: something is in the post */
-    sd_event_source *daemon_source, *wake_source, *turn_timer, *janitor;
+    sd_event_source *daemon_source, *wake_source, *turn_timer, *again, *janitor;
+    int64_t turn_at_ms;  /* L: when turn_timer goes off at the latest; 0 = it is off */
+    unsigned strangers;  /* L: connections that have not begun a request */
     unsigned idle_turns; /* L: in a row, asked for by MHD though nothing had come */
     sd_event_source *drain_timer;
     void (*drained)(void *userdata);
@@ -144,8 +147,8 @@ struct http_server {
     struct http_workers workers;
     pthread_mutex_t post_lock; /* guards the rest */
     bool post_told;            /* the loop knows that there is something */
-    struct http_request *posted;
-    struct http_stream *kicked;
+    struct http_request *posted, **posted_end;
+    struct http_stream *kicked, **kicked_end;
     struct http_counters counters; /* atomic */
 };
 

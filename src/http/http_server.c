@@ -25,6 +25,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "http/http_internal.h"
 
 #define JANITOR_US 2000000
@@ -44,14 +45,28 @@ static void finish_drain(struct http_server *s)
         drained(s->drained_data);
 }
 
-/* MHD asks to be run again at once as long as a handshake is under way, also while the peer is silent. What arrives
- * wakes us anyway (on_daemon, on_wake): so after some turns in which nothing did, there is a pause before each. */
+/* MHD asks to be run again at once as long as a handshake is under way, also while the peer is silent; and each time it
+ * tries all of them. What arrives wakes us anyway (on_daemon, on_wake): so after some turns in which nothing did, there
+ * is a pause before each; soon when handshakes may be under way, for a thousand of them keep a processor busy. */
 #define EAGER_TURNS 64
+#define EAGER_TURNS_OF_STRANGERS 1
 #define PAUSE_MS 1
 
 static unsigned pause_ms(struct http_server *s)
 {
-    return ++s->idle_turns > EAGER_TURNS ? PAUSE_MS : 0;
+    return ++s->idle_turns > (s->strangers ? EAGER_TURNS_OF_STRANGERS : EAGER_TURNS) ? PAUSE_MS : 0;
+}
+
+/* One that goes off too early costs a turn in vain. Setting it anew after each turn costs a system call each time. */
+static void turn_within(struct http_server *s, uint64_t ms)
+{
+    int64_t at = clock_monotonic_ms() + (int64_t)ms;
+
+    if (s->turn_at_ms && s->turn_at_ms <= at)
+        return;
+    s->turn_at_ms = at;
+    (void)sd_event_source_set_time_relative(s->turn_timer, ms * 1000);
+    (void)sd_event_source_set_enabled(s->turn_timer, SD_EVENT_ONESHOT);
 }
 
 static void turn(struct http_server *s)
@@ -61,10 +76,10 @@ static void turn(struct http_server *s)
     (void)MHD_run(s->daemon);
     if (MHD_get_timeout(s->daemon, &ms) == MHD_YES) {
         ms = ms ? ms : pause_ms(s);
-        (void)sd_event_source_set_time_relative(s->turn_timer, (uint64_t)ms * 1000);
-        (void)sd_event_source_set_enabled(s->turn_timer, SD_EVENT_ONESHOT);
-    } else {
-        (void)sd_event_source_set_enabled(s->turn_timer, SD_EVENT_OFF);
+        if (ms)
+            turn_within(s, ms);
+        else
+            (void)sd_event_source_set_enabled(s->again, SD_EVENT_ONESHOT);
     }
     if (s->draining && s->active == 0)
         finish_drain(s);
@@ -78,6 +93,13 @@ static int on_daemon(sd_event_source *source, int fd, uint32_t events, void *use
 }
 
 static int on_turn_timer(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    ((struct http_server *)userdata)->turn_at_ms = 0;
+    turn(userdata);
+    return 0;
+}
+
+static int on_again(sd_event_source *source, void *userdata)
 {
     turn(userdata);
     return 0;
@@ -128,6 +150,7 @@ static int add_sources(struct http_server *s, struct gw_error *err)
     r = sd_event_add_io(s->loop, &s->daemon_source, epoll_fd, EPOLLIN, on_daemon, s);
     r = r < 0 ? r : sd_event_add_io(s->loop, &s->wake_source, s->wake_fd, EPOLLIN, on_wake, s);
     r = r < 0 ? r : sd_event_add_time_relative(s->loop, &s->turn_timer, CLOCK_MONOTONIC, 0, 1, on_turn_timer, s);
+    r = r < 0 ? r : sd_event_add_defer(s->loop, &s->again, on_again, s);
     r = r < 0 ? r : sd_event_add_time_relative(s->loop, &s->janitor, CLOCK_MONOTONIC, JANITOR_US, 0, on_janitor, s);
     return r < 0 ? gw_error_errno(err, r, "cannot add to the event loop") : 0;
 }
@@ -140,6 +163,8 @@ int http_server_new(sd_event *loop, const struct http_config *config, struct htt
     s->config = *config;
     s->loop = sd_event_ref(loop);
     s->wake_fd = -1;
+    s->posted_end = &s->posted;
+    s->kicked_end = &s->kicked;
     set_defaults(&s->config);
     pthread_mutex_init(&s->post_lock, NULL);
     if (config->cert_pem)
@@ -219,6 +244,7 @@ struct http_server *http_server_free(struct http_server *s)
     sd_event_source_disable_unref(s->daemon_source);
     sd_event_source_disable_unref(s->wake_source);
     sd_event_source_disable_unref(s->turn_timer);
+    sd_event_source_disable_unref(s->again);
     sd_event_source_disable_unref(s->janitor);
     sd_event_source_disable_unref(s->drain_timer);
     if (s->wake_fd >= 0)

@@ -19,8 +19,9 @@ static void tell_post(struct http_server *s)
 void server_post(struct http_server *s, struct http_request *r)
 {
     pthread_mutex_lock(&s->post_lock);
-    r->next = s->posted;
-    s->posted = r;
+    r->next = NULL;
+    *s->posted_end = r;
+    s->posted_end = &r->next;
     tell_post(s);
     pthread_mutex_unlock(&s->post_lock);
 }
@@ -28,8 +29,9 @@ void server_post(struct http_server *s, struct http_request *r)
 void server_kick(struct http_server *s, struct http_stream *st)
 {
     pthread_mutex_lock(&s->post_lock);
-    st->next_kicked = s->kicked;
-    s->kicked = st;
+    st->next_kicked = NULL;
+    *s->kicked_end = st;
+    s->kicked_end = &st->next_kicked;
     tell_post(s);
     pthread_mutex_unlock(&s->post_lock);
 }
@@ -42,6 +44,7 @@ static void take_answers(struct http_server *s)
     s->post_told = false;
     r = s->posted;
     s->posted = NULL;
+    s->posted_end = &s->posted;
     pthread_mutex_unlock(&s->post_lock);
     for (; r; r = next) {
         next = r->next;
@@ -60,8 +63,8 @@ struct http_stream *post_take_kicked(struct http_server *s)
 
     pthread_mutex_lock(&s->post_lock);
     st = s->kicked;
-    if (st)
-        s->kicked = st->next_kicked;
+    if (st && !(s->kicked = st->next_kicked))
+        s->kicked_end = &s->kicked;
     pthread_mutex_unlock(&s->post_lock);
     return st;
 }

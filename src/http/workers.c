@@ -31,46 +31,47 @@ static struct http_lane *next_lane(struct http_workers *w)
     return NULL;
 }
 
-static struct http_job *take(struct http_workers *w, struct http_lane **ret_lane)
+/* With the lock held. */
+static struct http_job *pop(struct http_lane *lane)
 {
-    struct http_job *job = NULL;
-    struct http_lane *lane = NULL;
+    struct http_job *job = lane->first;
 
-    pthread_mutex_lock(&w->lock);
-    while (!w->stopping && !(lane = next_lane(w)))
-        pthread_cond_wait(&w->more, &w->lock);
-    if (!w->stopping) {
-        job = lane->first;
-        lane->first = job->next;
-        if (!lane->first)
-            lane->last = &lane->first;
-        lane->waiting--;
-        lane->running++;
-        *ret_lane = lane;
-    }
-    pthread_mutex_unlock(&w->lock);
+    lane->first = job->next;
+    if (!lane->first)
+        lane->last = &lane->first;
+    lane->waiting--;
+    lane->running++;
     return job;
 }
 
-static void done(struct http_workers *w, struct http_lane *lane)
+/* Ends the worker's part in *lane, if it has one, and waits for the next job. */
+static struct http_job *take(struct http_workers *w, struct http_lane **lane)
 {
+    struct http_lane *left = *lane;
+    struct http_job *job;
+    bool wanted;
+
     pthread_mutex_lock(&w->lock);
-    lane->running--;
-    if (lane->first)
-        pthread_cond_signal(&w->more);
+    if (left)
+        left->running--;
+    while (!w->stopping && !(*lane = next_lane(w)))
+        pthread_cond_wait(&w->more, &w->lock);
+    job = w->stopping ? NULL : pop(*lane);
+    wanted = left && left->first && left->running < lane_share(w, left); /* another worker there */
     pthread_mutex_unlock(&w->lock);
+    if (wanted)
+        pthread_cond_signal(&w->more);
+    return job;
 }
 
 static void *work(void *arg)
 {
     struct http_workers *w = arg;
-    struct http_lane *lane;
+    struct http_lane *lane = NULL;
     struct http_job *job;
 
-    while ((job = take(w, &lane))) {
+    while ((job = take(w, &lane)))
         job->run(job);
-        done(w, lane);
-    }
     return NULL;
 }
 
@@ -122,7 +123,6 @@ static void add(struct http_workers *w, struct http_lane *lane, struct http_job 
     *lane->last = job;
     lane->last = &job->next;
     lane->waiting++;
-    pthread_cond_signal(&w->more);
 }
 
 static void run_request(struct http_job *job)
@@ -136,6 +136,7 @@ void workers_submit(struct http_workers *w, struct http_request *r)
     pthread_mutex_lock(&w->lock);
     add(w, lane_of(w, r), &r->job);
     pthread_mutex_unlock(&w->lock);
+    pthread_cond_signal(&w->more); /* behind the lock, which whoever wakes up wants at once */
 }
 
 static unsigned lane_of_user(const char *name)
@@ -157,6 +158,7 @@ void workers_add(struct http_workers *w, const char *user, struct http_job *job)
     pthread_mutex_lock(&w->lock);
     add(w, &w->lanes[lane_of_user(user)], job);
     pthread_mutex_unlock(&w->lock);
+    pthread_cond_signal(&w->more);
 }
 
 void workers_stop(struct http_workers *w)

@@ -1,5 +1,5 @@
-/* What stored objects show of those who are silent (docs/handover.md, section 6). Pure: the migration controller asks it
- * of what its caches have, and the API server once more of what is stored at the very moment of the write. */
+/* What stored objects show of those who are silent (docs/handover.md, section 6). Pure: the migration controller asks
+ * it of what its caches have, and the API server once more of what is stored at the very moment of the write. */
 #pragma once
 
 #include <stdbool.h>

@@ -75,13 +75,14 @@ static void put_in_mail(struct trip *t, bool back)
     struct loopback *l = t->from;
 
     pthread_mutex_lock(&l->lock);
+    if (!l->mail) /* otherwise its reader has not come to the end yet */
+        (void)eventfd_write(l->mail_fd, 1);
     if (!t->in_mail) {
         t->in_mail = true;
         t->next = NULL;
         *l->mail_end = t;
         l->mail_end = &t->next;
     }
-    (void)eventfd_write(l->mail_fd, 1);
     if (back && --l->out == 0)
         pthread_cond_signal(&l->returned);
     pthread_mutex_unlock(&l->lock);

@@ -61,9 +61,9 @@ void sqlite_reader_release(struct sqlite_store *s, struct sqlite_conn *c)
         pthread_mutex_lock(&s->pool_lock);
         c->next = s->idle;
         s->idle = c;
-        pthread_cond_signal(&s->pool_freed);
     }
     pthread_mutex_unlock(&s->pool_lock);
+    pthread_cond_signal(&s->pool_freed);
 }
 
 static int64_t sqlite_revision(struct store *store, struct gw_error *err)

@@ -272,8 +272,8 @@ static void submit(struct sqlite_store *s, struct write_request *w)
     pthread_mutex_lock(&s->queue_lock);
     *s->queue_end = w;
     s->queue_end = &w->next;
-    pthread_cond_signal(&s->queue_filled);
     pthread_mutex_unlock(&s->queue_lock);
+    pthread_cond_signal(&s->queue_filled);
     while (sem_wait(&w->done) < 0)
         ;
     sem_destroy(&w->done);

@@ -168,8 +168,8 @@ STEPS: dict[str, Callable[[], Counts]] = {
     "fuzz": fuzz,
     "demo": lambda: one(run("demo", as_root(["./dev", "demo"]), 10)),
     "guest": lambda: one(run("guest", ["tools/testguest/build.sh"], 10)),
-    "host": lambda: meson("gcc", ["host"], 10, root=True).plus(pytest("tests/host", 10)),
-    "e2e": lambda: pytest("tests/e2e", 18),
+    "host": lambda: meson("gcc", ["host"], 15, root=True).plus(pytest("tests/host", 15)),
+    "e2e": lambda: pytest("tests/e2e", 30),
 }
 
 

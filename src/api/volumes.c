@@ -26,6 +26,51 @@ bool claim_is_shared(yyjson_val *claim)
     return json_find(modes, "", "ReadWriteMany") || json_find(modes, "", "ReadOnlyMany");
 }
 
+bool vmi_uses_claim(yyjson_val *vmi, const char *claim)
+{
+    yyjson_val *volume;
+
+    json_each(json_at(vmi, "/spec/volumes"), volume)
+        if (str_same(volume_claim(volume), claim))
+            return true;
+    json_each(json_at(vmi, "/status/volumeStatus"), volume)
+        if (volume_status_attached(volume) && str_same(json_str(volume, "/persistentVolumeClaimInfo/claimName"), claim))
+            return true;
+    return false;
+}
+
+char *claim_user_text(yyjson_val *vmi)
+{
+    return xasprintf("%s/%s", meta_name(vmi), meta_uid(vmi));
+}
+
+bool claim_user(yyjson_val *claim, char **ret_name, const char **ret_uid)
+{
+    const char *text = meta_annotation(claim, ANNOTATION_USED_BY), *slash = text ? strchr(text, '/') : NULL;
+
+    if (!slash)
+        return false;
+    *ret_name = xstrndup(text, (size_t)(slash - text));
+    *ret_uid = slash + 1;
+    return true;
+}
+
+bool claim_is_given_to(yyjson_val *claim, yyjson_val *vmi)
+{
+    _cleanup_free_ char *text = claim_user_text(vmi);
+
+    return claim_is_shared(claim) || str_same(meta_annotation(claim, ANNOTATION_USED_BY), text);
+}
+
+bool claim_is_in_use(yyjson_val *claim, yyjson_val *vmi)
+{
+    _cleanup_free_ char *name = NULL;
+    const char *uid;
+
+    return vmi && claim_user(claim, &name, &uid) && streq(meta_uid(vmi), uid) && !is_final(vmi) &&
+           vmi_uses_claim(vmi, meta_name(claim));
+}
+
 yyjson_val *spec_hot_volume(yyjson_val *spec, const char *name)
 {
     yyjson_val *volume = json_find(json_at(spec, "/volumes"), "/name", name);

@@ -17,6 +17,22 @@ const char *volume_claim(yyjson_val *volume);
 /* Whether a PersistentVolumeClaim is for nodes at once: such a disk is not copied with its guest. */
 bool claim_is_shared(yyjson_val *claim);
 
+/* Whether a VMI has the claim or is to have it: its spec names it, or QEMU has the disk still. */
+bool vmi_uses_claim(yyjson_val *vmi, const char *claim);
+
+/* On a claim that is not shared: NAME/UID of the one VMI that may open its disk. Set by the VMI's controller, one VMI
+ * at a time and never away from one that uses it (the API server sees to that, apiserver/authz_claim.c); obeyed by
+ * agents before QEMU has the disk. QEMU's lock on the file is the last line. */
+#define ANNOTATION_USED_BY "godwit.io/used-by"
+/* Its text for a VMI. Caller frees. */
+char *claim_user_text(yyjson_val *vmi);
+/* Name and uid in that text, *ret_name to be freed; false if there is none. */
+bool claim_user(yyjson_val *claim, char **ret_name, const char **ret_uid);
+/* Whether that VMI may open it: always if it is shared. */
+bool claim_is_given_to(yyjson_val *claim, yyjson_val *vmi);
+/* Whether vmi (NULL: absent), which has the name that claim_user told, needs it still. */
+bool claim_is_in_use(yyjson_val *claim, yyjson_val *vmi);
+
 /* Of spec (a VMI's, or a VM's template's): the hot volume of that name, or NULL; and its disk. */
 yyjson_val *spec_hot_volume(yyjson_val *spec, const char *name);
 yyjson_val *spec_disk(yyjson_val *spec, const char *name);

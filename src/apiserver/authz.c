@@ -105,6 +105,17 @@ static bool bootstrapper_may(struct rest_server *s, const struct api_user *user,
     return streq(t->verb, "get") && own_csr(s, user, t);
 }
 
+/* All, but for what would give a guest or a disk two owners. */
+static int check_controllers(struct rest_server *s, const struct api_user *user, const struct rest_target *target,
+                             yyjson_val *old, yyjson_val *object, struct gw_error *err)
+{
+    if (target->path || !old || !object)
+        return 0;
+    if (authz_is_vmi(target))
+        return authz_check_vmi(s, NULL, user, target, old, object, err);
+    return authz_is_claim(target) ? authz_check_claim(s, user, target, old, object, err) : 0;
+}
+
 int authz_check(void *data, const struct api_user *user, const struct rest_target *target, yyjson_val *old,
                 yyjson_val *object, struct gw_error *err)
 {
@@ -116,9 +127,7 @@ int authz_check(void *data, const struct api_user *user, const struct rest_targe
     if (api_user_in_group(user, GROUP_MASTERS))
         return 0;
     if (api_user_in_group(user, GROUP_CONTROLLERS))
-        return !target->path && authz_is_vmi(target) && old && object
-                   ? authz_check_vmi(s, NULL, user, target, old, object, err)
-                   : 0;
+        return check_controllers(s, user, target, old, object, err);
     if (*node && !target->path)
         return authz_check_node(s, node, user, target, old, object, err);
     if (!target->path && api_user_in_group(user, GROUP_BOOTSTRAPPERS) && bootstrapper_may(s, user, target, object))

@@ -43,6 +43,16 @@ int authz_check_vmi(struct rest_server *s, const char *node, const struct api_us
                     const struct rest_target *target, yyjson_val *old, yyjson_val *object, struct gw_error *err);
 bool authz_is_vmi(const struct rest_target *target);
 
+/* authz_claim.c: whether the controllers may give a claim to another VMI. */
+int authz_check_claim(struct rest_server *s, const struct api_user *user, const struct rest_target *target,
+                      yyjson_val *old, yyjson_val *object, struct gw_error *err);
+bool authz_is_claim(const struct rest_target *target);
+
+/* The stored object, noted as what the write rests on (facts may be NULL); *ret is NULL if it is absent. Negative: not
+ * to be known. The caller frees *ret. */
+int authz_read(struct rest_server *s, struct store_facts *facts, const struct kind *kind, const char *ns,
+               const char *name, yyjson_doc **ret);
+
 /* A launcher pod of the VMI is bound to node. */
 bool authz_has_pod(struct rest_server *s, const char *node, yyjson_val *vmi);
 

@@ -12,35 +12,39 @@ bool authz_is_vmi(const struct rest_target *target)
     return streq(target->group, "kubevirt.io") && streq(target->resource, "virtualmachineinstances");
 }
 
-/* What the rules looked up: kept until they have answered, and noted as what the write rests on. */
+int authz_read(struct rest_server *s, struct store_facts *facts, const struct kind *kind, const char *ns,
+               const char *name, yyjson_doc **ret)
+{
+    int r = rest_read(s, kind, ns, name, ret, NULL);
+
+    if (r < 0 && r != -ENOENT)
+        return r;
+    if (facts)
+        store_facts_push(
+            facts, (struct store_fact){
+                       .key = kind_key(kind, ns, name),
+                       .revision = r == 0 ? strtoll(meta_version(yyjson_doc_get_root(*ret)), NULL, 10) : STORE_ABSENT,
+                   });
+    return 0;
+}
+
+/* What the rules looked up: kept until they have answered. */
 struct witness {
     struct rest_server *s;
     struct store_facts *facts;
     struct doc_vec docs;
 };
 
-static void note_fact(struct witness *w, const struct kind *kind, const char *ns, const char *name, yyjson_val *object)
-{
-    if (w->facts)
-        store_facts_push(
-            w->facts, (struct store_fact){.key = kind_key(kind, ns, name),
-                                          .revision = object ? strtoll(meta_version(object), NULL, 10) : STORE_ABSENT});
-}
-
 static int read_stored(void *data, const char *kind_name, const char *ns, const char *name, yyjson_val **ret)
 {
     struct witness *w = data;
-    const struct kind *kind = kinds_find_kind(w->s->kinds, "", NULL, kind_name);
     yyjson_doc *doc = NULL;
-    int r = kind ? rest_read(w->s, kind, ns, name, &doc, NULL) : -EINVAL;
+    int r = authz_read(w->s, w->facts, kinds_find_kind(w->s->kinds, "", NULL, kind_name), ns, name, &doc);
 
-    if (r < 0 && r != -ENOENT)
-        return r;
     if (doc)
         doc_vec_push(&w->docs, doc);
     *ret = yyjson_doc_get_root(doc);
-    note_fact(w, kind, ns, name, *ret);
-    return 0;
+    return r;
 }
 
 int authz_check_vmi(struct rest_server *s, const char *node, const struct api_user *user,

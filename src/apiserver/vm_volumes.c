@@ -107,21 +107,13 @@ static char *find_user(struct vm_call *c, const char *claim)
     _cleanup_free_ char *path =
         local_target(vm_kind(c, "kubevirt.io", "VirtualMachineInstance"), c->target->namespace, NULL, NULL);
     _cleanup_doc_ yyjson_doc *list = NULL;
-    yyjson_val *vmi, *volume;
+    yyjson_val *vmi;
 
     if (local_call(c->server, "GET", path, NULL, NULL, &list, NULL) < 0)
         return NULL;
     json_each(json_at(yyjson_doc_get_root(list), "/items"), vmi) {
-        const char *phase = json_str_or(vmi, "/status/phase", "");
-        if (streq(meta_name(vmi), c->target->name) || streq(phase, "Succeeded") || streq(phase, "Failed"))
-            continue;
-        json_each(json_at(vmi, "/spec/volumes"), volume)
-            if (str_same(volume_claim(volume), claim))
-                return xstrdup(meta_name(vmi));
-        json_each(json_at(vmi, "/status/volumeStatus"), volume)
-            if (volume_status_attached(volume) &&
-                str_same(json_str(volume, "/persistentVolumeClaimInfo/claimName"), claim))
-                return xstrdup(meta_name(vmi));
+        if (!streq(meta_name(vmi), c->target->name) && !is_final(vmi) && vmi_uses_claim(vmi, claim))
+            return xstrdup(meta_name(vmi));
     }
     return NULL;
 }

@@ -92,16 +92,76 @@ static void say(struct look *l, const char *type, const char *status, const char
         yyjson_mut_doc_free(patch);
 }
 
+/* The instance that has the claim and needs it still; NULL: it may be taken. */
+static yyjson_val *user_of(struct look *l, yyjson_val *claim)
+{
+    _cleanup_free_ char *name = NULL;
+    const char *uid;
+    yyjson_val *vmi = claim_user(claim, &name, &uid)
+                          ? task_get_ns(l->t, &API_VIRTUALMACHINEINSTANCES, meta_namespace(claim), name)
+                          : NULL;
+
+    return claim_is_in_use(claim, vmi) ? vmi : NULL;
+}
+
+static void take(struct look *l, yyjson_val *claim)
+{
+    _cleanup_free_ char *text = claim_user_text(l->vmi);
+    yyjson_mut_doc *patch = json_object();
+
+    meta_set_annotation(patch, ANNOTATION_USED_BY, text);
+    task_patch(l->t, &API_PERSISTENTVOLUMECLAIMS, claim, NULL, true, patch);
+}
+
+/* Takes the claims that one VM has at a time. True when it has all of them; *ret_wanted is one that another has. */
+static bool take_claims(struct look *l, const char **ret_wanted, yyjson_val **ret_user)
+{
+    yyjson_val *volume;
+    bool all = true;
+
+    json_each(json_at(l->vmi, "/spec/volumes"), volume) {
+        const char *name = volume_claim(volume);
+        yyjson_val *claim = name ? task_get_ns(l->t, &API_PERSISTENTVOLUMECLAIMS, meta_namespace(l->vmi), name) : NULL;
+        if (!claim || claim_is_given_to(claim, l->vmi))
+            continue;
+        yyjson_val *user = user_of(l, claim);
+        all = false;
+        if (user) {
+            *ret_wanted = name;
+            *ret_user = user;
+        } else {
+            take(l, claim);
+        }
+    }
+    return all;
+}
+
+static void wait_for_claim(struct look *l, const char *claim, yyjson_val *user)
+{
+    _cleanup_free_ char *message =
+        xasprintf("pvc %s/%s is in use by virtual machine instance %s: it starts when that one has ended",
+                  meta_namespace(l->vmi), claim, meta_name(user));
+
+    say(l, "Synchronized", "False", "PvcInUse", message);
+}
+
 static void create_pod(struct look *l)
 {
     const char *claim = missing_claim(l), *address = meta_annotation(l->vmi, ANNOTATION_ADDRESS);
     const struct gw_error *err = task_error(l->t);
+    const char *wanted = NULL;
+    yyjson_val *user = NULL;
     _cleanup_free_ char *name = launcher_pod_name(l->vmi, meta_uid(l->vmi));
 
     if (claim) {
         _cleanup_free_ char *message =
             xasprintf("failed to find pvc %s/%s: create it, or name another claim", meta_namespace(l->vmi), claim);
         say(l, "Synchronized", "False", "FailedPvcNotFound", message);
+        return;
+    }
+    if (!take_claims(l, &wanted, &user)) {
+        if (user)
+            wait_for_claim(l, wanted, user);
         return;
     }
     if (err)
@@ -339,6 +399,7 @@ static void live(struct look *l)
     map_remove(l->state->over, l->key);
     if (pending)
         schedule(l, owner);
+    (void)take_claims(l, &(const char *){NULL}, &(yyjson_val *){NULL}); /* of volumes to be plugged */
     keep_active_pods(l);
     tell_descheduler(l, owner);
     if (epoch_settled(l->epoch.state))
@@ -388,13 +449,38 @@ static void add_selected(struct keys *out, const struct api_resource *r, const c
         keys_add_ns(out, meta_namespace(*obj), owners ? json_str(meta_controller(*obj), "/name") : meta_name(*obj));
 }
 
-/* A claim that appears. */
+/* A claim that appears, or has another user. */
 static void map_claim(struct keys *out, yyjson_val *old, yyjson_val *obj)
 {
     char key[OBJECT_KEY_MAX];
 
-    if (!old && obj)
+    if (obj && (!old || !str_same(meta_annotation(old, ANNOTATION_USED_BY), meta_annotation(obj, ANNOTATION_USED_BY))))
         add_selected(out, &API_VIRTUALMACHINEINSTANCES, INDEX_CLAIM, object_key(obj, key), false);
+}
+
+/* Those who wait for a claim that this one had. */
+static void map_waiting(struct keys *out, yyjson_val *old, const char *claim)
+{
+    char key[OBJECT_KEY_MAX];
+
+    if (claim)
+        add_selected(out, &API_VIRTUALMACHINEINSTANCES, INDEX_CLAIM, object_key_of(meta_namespace(old), claim, key),
+                     false);
+}
+
+static void map_vmi(struct keys *out, yyjson_val *old, yyjson_val *obj)
+{
+    yyjson_val *any = obj ? obj : old, *volume;
+
+    keys_add_ns(out, meta_namespace(any), meta_name(any));
+    if (!old || (obj && is_final(obj) == is_final(old) &&
+                 json_equal(json_at(old, "/spec/volumes"), json_at(obj, "/spec/volumes")) &&
+                 json_equal(json_at(old, "/status/volumeStatus"), json_at(obj, "/status/volumeStatus"))))
+        return;
+    json_each(json_at(old, "/spec/volumes"), volume)
+        map_waiting(out, old, volume_claim(volume));
+    json_each(json_at(old, "/status/volumeStatus"), volume)
+        map_waiting(out, old, json_str(volume, "/persistentVolumeClaimInfo/claimName"));
 }
 
 /* A node that is declared dead (node.c then ends its pods), or answers again. */
@@ -413,6 +499,7 @@ const struct controller vmi_controller = {
     .watches =
         (const struct controller_watch[]){
             {.resource = &API_VIRTUALMACHINEINSTANCES,
+             .map = map_vmi,
              .indexes = (const struct informer_index[]){{INDEX_CLAIM, index_claims},
                                                         {INDEX_ADDRESS, index_annotated_address},
                                                         {0}}},

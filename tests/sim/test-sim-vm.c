@@ -206,6 +206,61 @@ static void test_waits_for_a_claim(void **state)
     assert_string_equal(vm(w, "/status/printableStatus"), "Starting");
 }
 
+#define VM_OF(name) \
+    "{\"metadata\":{\"name\":\"" name "\"},\"spec\":{\"runStrategy\":\"Always\",\"template\":{\"spec\":{\"domain\":{\"devices\":" \
+    "{\"disks\":[{\"name\":\"d\",\"disk\":{}}]},\"memory\":{\"guest\":\"128Mi\"}},\"volumes\":[{\"name\":\"d\"," \
+    "\"persistentVolumeClaim\":{\"claimName\":\"data\"}}]}}}}"
+#define USER "/metadata/annotations/godwit.io~1used-by"
+
+static void make_claim(struct world *w, const char *mode)
+{
+    _cleanup_free_ char *body = xasprintf("{\"metadata\":{\"name\":\"data\"},\"spec\":{\"accessModes\":[\"%s\"],\"resources\":"
+                                          "{\"requests\":{\"storage\":\"1Gi\"}}}}", mode);
+
+    sim_post(w->s, CLAIMS, body);
+}
+
+/* Two that start in the same moment: one gets it, the other waits and says for whom, and starts when that one is gone. */
+static void test_a_claim_is_one_vms_at_a_time(void **state)
+{
+    struct world *w = *state;
+
+    make_claim(w, "ReadWriteOnce");
+    sim_post(w->s, VMS, VM_OF("vm1"));
+    sim_post(w->s, VMS, VM_OF("vm2"));
+    sim_run(w->s, 2000);
+    assert_int_equal(sim_count(w->s, PODS, NULL, NULL), 1);
+    bool first = str_starts(sim_str(w->s, CLAIMS "/data", USER, w->text, sizeof(w->text)), "vm1/");
+    const char *waits = first ? VMIS "/vm2" : VMIS "/vm1", *has = first ? VMS "/vm1" : VMS "/vm2";
+    _cleanup_doc_ yyjson_doc *vmi = sim_get(w->s, waits);
+    yyjson_val *c = condition_find(yyjson_doc_get_root(vmi), "Synchronized");
+    assert_string_equal(json_str_or(c, "/reason", ""), "PvcInUse");
+    assert_non_null(strstr(json_str_or(c, "/message", ""), first ? "in use by virtual machine instance vm1" : "in use by virtual machine instance vm2"));
+    stop_controllers(w); /* nobody forgets whose it is */
+    start_controllers(w);
+    sim_run(w->s, 600000);
+    assert_int_equal(sim_count(w->s, PODS, NULL, NULL), 1);
+
+    sim_delete(w->s, has);
+    sim_run(w->s, 1000);
+    end_pod(w, "Succeeded");
+    sim_run(w->s, 2000);
+    assert_int_equal(sim_count(w->s, PODS, NULL, NULL), 1);
+    assert_memory_equal(sim_str(w->s, CLAIMS "/data", USER, w->text, sizeof(w->text)), first ? "vm2/" : "vm1/", 4);
+}
+
+static void test_a_shared_claim_is_everybodys(void **state)
+{
+    struct world *w = *state;
+
+    make_claim(w, "ReadWriteMany");
+    sim_post(w->s, VMS, VM_OF("vm1"));
+    sim_post(w->s, VMS, VM_OF("vm2"));
+    sim_run(w->s, 2000);
+    assert_int_equal(sim_count(w->s, PODS, NULL, NULL), 2);
+    assert_string_equal(sim_str(w->s, CLAIMS "/data", USER, w->text, sizeof(w->text)), "");
+}
+
 static void test_always_starts_again(void **state)
 {
     struct world *w = *state;
@@ -463,6 +518,8 @@ int main(void)
         TEST(test_starts),
         TEST(test_unschedulable),
         TEST(test_waits_for_a_claim),
+        TEST(test_a_claim_is_one_vms_at_a_time),
+        TEST(test_a_shared_claim_is_everybodys),
         TEST(test_always_starts_again),
         TEST(test_halts),
         TEST(test_once),

@@ -132,6 +132,37 @@ static void what_a_write_rests_on_holds_when_it_is_made(void **state)
     assert_int_equal(fixture_call(f, "c", "system:godwit:controllers", "PATCH", FIXTURE_VMIS "/vm1", "{" WITHDRAW, NULL), 403);
 }
 
+#define CLAIM "/api/v1/namespaces/default/persistentvolumeclaims/c"
+
+/* Late caches of the controllers do not take a disk from a VM that uses it. */
+static void a_claim_in_use_is_given_to_nobody_else(void **state)
+{
+    static const char attached[] = "{\"status\":{\"volumeStatus\":[{\"name\":\"hot\",\"target\":\"sda\","
+                                   "\"hotplugVolume\":{},\"persistentVolumeClaimInfo\":{\"claimName\":\"c\"}}]}}",
+                      other[] = "{\"metadata\":{\"annotations\":{\"godwit.io/used-by\":\"vm2/u2\"}}}";
+    struct fixture *f = *state;
+    _cleanup_free_ char *text = NULL, *given = NULL;
+    _cleanup_doc_ yyjson_doc *vmi = NULL;
+
+    assert_int_equal(fixture_call(f, "root", "system:masters", "GET", FIXTURE_VMIS "/vm1", NULL, &text), 200);
+    assert_int_equal(json_parse(text, strlen(text), &vmi, NULL), 0);
+    given = xasprintf("{\"metadata\":{\"annotations\":{\"godwit.io/used-by\":\"vm1/%s\"}}}",
+                      json_str(yyjson_doc_get_root(vmi), "/metadata/uid"));
+    assert_int_equal(fixture_admin(f, "POST", "/api/v1/namespaces/default/persistentvolumeclaims",
+                                   "{\"metadata\":{\"name\":\"c\"},\"spec\":{\"accessModes\":[\"ReadWriteOnce\"],\"resources\":{\"requests\":{\"storage\":\"1Gi\"}}}}"), 201);
+    assert_int_equal(fixture_admin(f, "PATCH", CLAIM, given), 200);
+    assert_int_equal(fixture_admin(f, "PATCH", CLAIM, other), 200); /* vm1 does not name it */
+    assert_int_equal(fixture_admin(f, "PATCH", CLAIM, given), 200); /* vm2 is not there */
+    assert_int_equal(fixture_admin(f, "PATCH", FIXTURE_VMIS "/vm1", attached), 200);
+    free(text);
+    assert_int_equal(fixture_call(f, "c", "system:godwit:controllers", "PATCH", CLAIM, other, &text), 403);
+    assert_non_null(strstr(text, "virtual machine instance vm1 uses it"));
+    f->rest.authorize = NULL;
+    assert_int_equal(fixture_admin(f, "PATCH", FIXTURE_VMIS "/vm1", "{\"status\":{\"phase\":\"Failed\"}}"), 200);
+    f->rest.authorize = authz_check;
+    assert_int_equal(fixture_admin(f, "PATCH", CLAIM, other), 200);
+}
+
 static void an_agent_sees_to_its_own_node(void **state)
 {
     static const struct row rows[] = {
@@ -315,6 +346,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(refusals_are_worded_as_in_kubernetes, setup, teardown),
         cmocka_unit_test_setup_teardown(masters_and_controllers_may_do_all, setup, teardown),
         cmocka_unit_test_setup_teardown(controllers_stand_in_for_the_dead_only, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_claim_in_use_is_given_to_nobody_else, setup, teardown),
         cmocka_unit_test_setup_teardown(what_a_write_rests_on_holds_when_it_is_made, setup, teardown),
         cmocka_unit_test_setup_teardown(an_agent_sees_to_its_own_node, setup, teardown),
         cmocka_unit_test_setup_teardown(an_agent_keeps_its_own_lease, setup, teardown),

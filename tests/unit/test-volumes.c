@@ -39,7 +39,7 @@ static yyjson_val *look_up(void *userdata, const char *kind, const char *name)
 }
 
 #define VMI(disks, volumes) \
-    "{'metadata':{'name':'vm1','namespace':'ns'},'spec':{'domain':{'devices':{'disks':[" disks "]}}," \
+    "{'metadata':{'name':'vm1','namespace':'ns','uid':'u1'},'spec':{'domain':{'devices':{'disks':[" disks "]}}," \
     "'volumes':[" volumes "]}}"
 
 static int plan(const char *vmi_text, const char *objects_text, struct volume_plan *ret, const char **reason,
@@ -64,6 +64,9 @@ static void assert_plan_fails(const char *vmi, const char *objects, const char *
 
 #define ONE(volume) VMI("{'name':'a','disk':{}}", "{'name':'a'," volume "}")
 
+#define FOLDER "'PersistentVolume/v':{'spec':{'local':{'path':'/x'}}}"
+#define USED_BY(who) "'annotations':{'godwit.io/used-by':'" who "'}"
+
 static void test_what_cannot_be_planned_says_why(void **state)
 {
     assert_plan_fails(VMI("{'name':'a','disk':{}}", ""), "{}", "InvalidVolume", "disk a has no volume");
@@ -81,6 +84,15 @@ static void test_what_cannot_be_planned_says_why(void **state)
         ONE("'persistentVolumeClaim':{'claimName':'c'}"),
         "{'PersistentVolumeClaim/c':{'spec':{'volumeName':'v'}},'PersistentVolume/v':{'spec':{'nfs':{}}}}",
         "FailedMount", "only hostPath and local");
+    assert_plan_fails(ONE("'persistentVolumeClaim':{'claimName':'c'}"),
+                      "{'PersistentVolumeClaim/c':{'metadata':{'name':'c'},'spec':{'volumeName':'v'}}," FOLDER "}",
+                      "FailedAttachVolume", "claim c is not given to this virtual machine instance yet");
+    assert_plan_fails(ONE("'persistentVolumeClaim':{'claimName':'c'}"),
+                      "{'PersistentVolumeClaim/c':{'metadata':{'name':'c'," USED_BY("vm2/u2") "},'spec':{'volumeName':'v'}}," FOLDER "}",
+                      "FailedAttachVolume", "claim c is in use by virtual machine instance vm2");
+    assert_plan_fails(ONE("'persistentVolumeClaim':{'claimName':'c'}"), /* another one of that name */
+                      "{'PersistentVolumeClaim/c':{'metadata':{'name':'c'," USED_BY("vm1/u0") "},'spec':{'volumeName':'v'}}," FOLDER "}",
+                      "FailedAttachVolume", "claim c is in use");
     assert_plan_fails(
         VMI("{'name':'a','disk':{'bus':'sata','readonly':true}}", "{'name':'a','emptyDisk':{'capacity':'1Mi'}}"), "{}",
         "InvalidVolume", "cannot be read-only");
@@ -130,7 +142,7 @@ static void plan_all(struct volume_plan *ret)
         "c':{'spec':{'volumeName':'v','accessModes':['ReadWriteMany'],'resources':{'requests':{'storage':'8Mi'}}}},"
         "'PersistentVolume/v':{'spec':{'hostPath':{'path':'%s/share'}}},"
         "'PersistentVolumeClaim/"
-        "l':{'spec':{'volumeName':'w','accessModes':['ReadWriteOnce']},'status':{'capacity':{'storage':'2Mi'}}},"
+        "l':{'metadata':{'name':'l'," USED_BY("vm1/u1") "},'spec':{'volumeName':'w','accessModes':['ReadWriteOnce']},'status':{'capacity':{'storage':'2Mi'}}},"
         "'PersistentVolume/w':{'spec':{'local':{'path':'%s/node'}}}}",
         folder, folder);
     const char *reason;
@@ -223,7 +235,7 @@ static void test_what_cannot_be_prepared_says_why(void **state)
         "{'image':'guest:1'}}]},'status':{'volumeStatus':[{'name':'a','containerDiskVolume':{'digest':'sha256:00'}}]}}",
         "{}", "ErrImagePull", "with digest sha256:00");
     assert_prepare_fails(ONE("'persistentVolumeClaim':{'claimName':'c'}"),
-                         "{'PersistentVolumeClaim/c':{'spec':{'volumeName':'v'}},'PersistentVolume/"
+                         "{'PersistentVolumeClaim/c':{'metadata':{" USED_BY("vm1/u1") "},'spec':{'volumeName':'v'}},'PersistentVolume/"
                          "v':{'spec':{'local':{'path':'/nope'}}}}",
                          "FailedMount", "folder /nope on this node");
     assert_prepare_fails(

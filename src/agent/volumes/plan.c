@@ -2,6 +2,7 @@
 
 #include "agent/qemu/attach.h"
 #include "agent/volumes/volumes.h"
+#include "api/meta.h"
 #include "api/quantity.h"
 #include "api/volumes.h"
 #include "base/alloc.h"
@@ -127,7 +128,24 @@ static int64_t bytes_at(yyjson_val *v, const char *path)
     return quantity_text_value(json_str(v, path), json_int(v, path, 0));
 }
 
-static int plan_claim(yyjson_val *source, const struct lookup *l, struct volume *v, struct gw_error *err)
+/* Until the VMI's controller has given it to this one. */
+static int check_given(yyjson_val *vmi, yyjson_val *claim, const struct lookup *l, struct gw_error *err)
+{
+    _cleanup_free_ char *user = NULL;
+    const char *uid;
+
+    if (claim_is_given_to(claim, vmi))
+        return 0;
+    *l->ret_reason = "FailedAttachVolume";
+    if (claim_user(claim, &user, &uid))
+        return gw_error_set(err, GW_SERVICE_UNAVAILABLE, "claim %s is in use by virtual machine instance %s",
+                            meta_name(claim), user);
+    return gw_error_set(err, GW_SERVICE_UNAVAILABLE, "claim %s is not given to this virtual machine instance yet",
+                        meta_name(claim));
+}
+
+static int plan_claim(yyjson_val *vmi, yyjson_val *source, const struct lookup *l, struct volume *v,
+                      struct gw_error *err)
 {
     const char *name = json_str_or(source, "/claimName", "");
     yyjson_val *claim = l->fn(l->userdata, "PersistentVolumeClaim", name);
@@ -149,6 +167,9 @@ static int plan_claim(yyjson_val *source, const struct lookup *l, struct volume 
         return gw_error_set(err, GW_INVALID, "claim %s: volumeMode Block is not supported yet", name);
     const char *provider = json_key_str(pv, "/metadata/annotations", "pv.kubernetes.io/provisioned-by");
     const char *capacity = json_str(claim, "/status/capacity/storage");
+    int r = check_given(vmi, claim, l, err);
+    if (r < 0)
+        return r;
     v->kind = VOLUME_CLAIM;
     v->claim = xstrdup(name);
     v->folder = xstrdup(folder);
@@ -185,7 +206,7 @@ static int plan_source(yyjson_val *vmi, yyjson_val *volume, const struct lookup 
     if ((source = json_at(volume, "/cloudInitNoCloud")))
         return plan_cloud_init(vmi, source, l, v, err);
     if ((source = json_at(volume, "/persistentVolumeClaim")))
-        return plan_claim(source, l, v, err);
+        return plan_claim(vmi, source, l, v, err);
     if ((source = json_at(volume, "/emptyDisk"))) {
         v->kind = VOLUME_EMPTY_DISK;
         v->capacity = bytes_at(source, "/capacity");

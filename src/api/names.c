@@ -234,6 +234,8 @@ static void check_owners(yyjson_val *object, struct gw_error *err)
             if (yyjson_get_len(yyjson_obj_get(owner, needed[k])) == 0)
                 field_invalid(err, field, "\"\"", "%s must not be empty", needed[k]);
         }
+        if (streq(json_str_or(owner, "/kind", ""), "Event") && streq(json_str_or(owner, "/apiVersion", ""), "v1"))
+            field_invalid(err, "metadata.ownerReferences", "\"\"", "/v1, Kind=Event is disallowed from being an owner");
         if (!json_bool(owner, "/controller", false))
             continue;
         if (controller)

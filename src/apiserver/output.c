@@ -6,9 +6,25 @@
 #include "api/columns.h"
 #include "api/object.h"
 
-static bool media_is_json(const struct http_media *m)
+static bool media_is_yaml(const struct http_media *m)
 {
-    return streq(m->type, "application/json") || streq(m->type, "application/*") || streq(m->type, "*/*");
+    return streq(m->type, "application/yaml");
+}
+
+static bool media_is_known(const struct http_media *m)
+{
+    return streq(m->type, "application/json") || streq(m->type, "application/*") || streq(m->type, "*/*") ||
+           media_is_yaml(m);
+}
+
+bool output_wants_yaml(const char *accept)
+{
+    struct http_media m;
+
+    while (accept && http_media_next(&accept, &m))
+        if (media_is_known(&m))
+            return media_is_yaml(&m);
+    return false;
 }
 
 /* Whether this element of Accept can be served, and as what. */
@@ -16,8 +32,9 @@ static bool take_media(const struct http_media *m, struct output_form *f)
 {
     const char *as = http_media_param(m, "as"), *group = http_media_param(m, "g"), *version = http_media_param(m, "v");
 
-    if (!media_is_json(m))
+    if (!media_is_known(m))
         return false;
+    f->yaml = media_is_yaml(m);
     if (!as)
         return true;
     if (!group || !streq(group, "meta.k8s.io") || !version || !(streq(version, "v1") || streq(version, "v1beta1")))
@@ -61,7 +78,8 @@ int output_negotiate(const char *accept, const struct http_uri *uri, struct outp
     }
     if (!any)
         return 0;
-    return gw_error_set(err, GW_NOT_ACCEPTABLE, "only the following media types are accepted: application/json");
+    return gw_error_set(err, GW_NOT_ACCEPTABLE,
+                        "only the following media types are accepted: application/json, application/yaml");
 }
 
 static void head_with(struct str *out, const char *kind, const char *group, const char *version, int64_t revision)

@@ -13,11 +13,15 @@ struct output_form {
     enum output_type type;
     enum output_include include; /* what a Table's rows carry */
     bool beta;                   /* meta.k8s.io/v1beta1 was asked for */
+    bool yaml;                   /* written so in the end (render.h) */
 };
 
 /* Picks the form from an Accept header (NULL: anything goes) and the includeObject parameter. NotAcceptable when
  * nothing that the client takes can be given. */
 int output_negotiate(const char *accept, const struct http_uri *uri, struct output_form *ret, struct gw_error *err);
+
+/* Whether the first type of the header that can be given is YAML. */
+bool output_wants_yaml(const char *accept);
 
 /* Everything about a kind that its encoded objects depend on. */
 struct output_kind {

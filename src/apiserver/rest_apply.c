@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "api/meta.h"
 #include "api/patch.h"
 #include "api/yaml.h"
 #include "apiserver/rest_call.h"
@@ -187,9 +188,16 @@ static int create(struct apply *a, struct gw_error *err)
 {
     struct rest_call *c = a->c;
     _cleanup_mut_doc_ yyjson_mut_doc *d = json_copy(yyjson_doc_get_root(a->wanted));
+    const char *uid = meta_uid(yyjson_doc_get_root(a->wanted));
     struct field_changes all = {0};
     int r;
 
+    if (*uid) /* one that was meant, and has gone: it shall not come back under another identity */
+        return gw_error_set(
+            err, GW_CONFLICT,
+            "Operation cannot be fulfilled on %s \"%s\": uid mismatch: the provided object specified uid "
+            "%s, and no existing object was found",
+            call_kind(c)->resource, c->target.name, uid);
     c->target.verb = "create"; /* to all who judge it */
     r = rest_authorize(c, NULL, NULL, err);
     if (r < 0)

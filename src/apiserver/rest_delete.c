@@ -45,15 +45,36 @@ static int read_query(struct rest_call *c, struct delete_options *o, struct gw_e
     return 0;
 }
 
+/* The version is no matter: every group has these options. Somebody who sends an object meant another method. */
+static int check_body(struct rest_call *c, yyjson_val *body, struct gw_error *err)
+{
+    const struct kind *kind = kinds_find(c->server->kinds, "", NULL, "deleteoptions");
+    const char *said = json_str_or(body, "/kind", "");
+    _cleanup_error_ struct gw_error faults = GW_ERROR_INIT;
+    int r;
+
+    if (!yyjson_is_obj(body) || (*said && !streq(said, kind->kind)))
+        return gw_error_set(err, GW_BAD_REQUEST, "the body of a delete must be a DeleteOptions object, or none%s%s",
+                            *said ? ", and no " : "", said);
+    schema_validate(kind->schema, body, "", &faults);
+    if (!faults.n_causes && yyjson_is_bool(json_at(body, "/orphanDependents")) && json_str(body, "/propagationPolicy"))
+        field_invalid(&faults, "propagationPolicy", json_str_or(body, "/propagationPolicy", ""),
+                      "orphanDependents and deletionPropagation cannot be both set");
+    if (!faults.n_causes)
+        return 0;
+    r = kind_invalid(kind, "", &faults);
+    gw_error_move(err, &faults);
+    return r;
+}
+
 static int read_body(struct rest_call *c, struct delete_options *o, struct gw_error *err)
 {
     int r = rest_body(c->server, c->request, &o->doc, err);
     yyjson_val *v = yyjson_doc_get_root(o->doc), *dry_run = json_at(v, "/dryRun");
 
+    r = r < 0 ? r : check_body(c, v, err);
     if (r < 0)
         return r;
-    if (!yyjson_is_obj(v))
-        return gw_error_set(err, GW_BAD_REQUEST, "the body of a delete must be a DeleteOptions object");
     o->policy = json_str_or(v, "/propagationPolicy", o->policy);
     if (json_bool(v, "/orphanDependents", false))
         o->policy = "Orphan";

@@ -69,6 +69,8 @@ int rest_watch(struct rest_call *c, struct gw_error *err)
     struct watch_options o = {.kind = call_output(c), .form = c->form};
     int r = parse_timeout(c, &o.timeout_ms, err);
 
+    if (r == 0 && c->form.yaml)
+        r = gw_error_set(err, GW_NOT_ACCEPTABLE, "only the following media types are accepted: application/json");
     if (r == 0)
         r = parse_start(c, &o, err);
     if (r == 0)

@@ -4,6 +4,7 @@
 #include <strings.h>
 
 #include "apiserver/impersonation.h"
+#include "apiserver/render.h"
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -144,6 +145,7 @@ void front_serve(struct front *f, const struct api_user *user, struct api_reques
     if (!discovery_handle(f->discovery, request, response))
         rest_handle(f->rest, request, response);
     audit_write(f->audit, user, request, address, received_us, response);
+    render_answer(request, response);
 }
 
 static void refuse(struct front *f, struct http_request *r, const struct identity *real, const struct gw_error *err,
@@ -155,6 +157,7 @@ static void refuse(struct front *f, struct http_request *r, const struct identit
     request.user = user;
     api_response_error(response, err, about);
     audit_write(f->audit, &user, &request, http_client_address(r), clock_wall_us(), response);
+    render_answer(&request, response);
 }
 
 /* As whom the request is made is found out here, who makes it is known. */

@@ -24,6 +24,11 @@ static const char pod_kind[] =
     "    spec: {type: object, properties: {nodeName: {type: string}, terminationGracePeriodSeconds: {type: integer}}}\n"
     "    status: {type: object, properties: {phase: {type: string}}}\n";
 
+static const char options_kind[] =
+    "group: ''\nkind: DeleteOptions\nplural: deleteoptions\nsingular: deleteoptions\nscope: Cluster\nverbs: ''\n"
+    "versions: [{name: v1, storage: true}]\nschema:\n  properties:\n    gracePeriodSeconds: {type: integer}\n"
+    "    propagationPolicy: {type: string}\n    orphanDependents: {type: boolean}\n";
+
 static const char namespace_kind[] =
     "group: ''\nkind: Namespace\nplural: namespaces\nsingular: namespace\nscope: Cluster\nbuiltin: true\n"
     "versions: [{name: v1, storage: true}]\nsubresources: [status]\nnameRule: dns-label\n"
@@ -69,6 +74,7 @@ int fixture_set_up(void **state)
     add_kind(f, vm_kind);
     add_kind(f, pod_kind);
     add_kind(f, namespace_kind);
+    add_kind(f, options_kind);
     assert_int_equal(store_open_sqlite(":memory:", &f->server.store, NULL), 0);
     assert_int_equal(watch_hub_new(f->server.store, f->server.kinds, &f->server.hub, NULL), 0);
     expect(f, 201, "POST", "/api/v1/namespaces",

@@ -1,4 +1,4 @@
-/* A REST core over a store in memory, with a clock that tests move and three small kinds, for unit tests. TestMachine
+/* A REST core over a store in memory, with a clock that tests move and some small kinds, for unit tests. TestMachine
  * has the resource name of virtual machines, so that recorded answers fit, but none of their rules. */
 #pragma once
 

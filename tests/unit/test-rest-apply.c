@@ -240,6 +240,19 @@ static void test_apply_checks_like_every_write(void **state)
     assert_status(&refused, 403);
 }
 
+static void test_what_was_meant_and_has_gone_does_not_come_back(void **state)
+{
+    struct fixture *f = *state;
+    _cleanup_reply_ struct reply r =
+        ask(f, "PATCH", VMS "/a?fieldManager=me",
+            "{\"apiVersion\":\"kubevirt.io/v1\",\"kind\":\"TestMachine\",\"metadata\":{\"uid\":\"u1\"}}",
+            "application/apply-patch+yaml");
+
+    assert_status(&r, 409);
+    assert_non_null(strstr(reply_str(&r, "/message"), "no existing object was found"));
+    expect(f, 404, "GET", VMS "/a");
+}
+
 static void test_status_is_applied_by_itself(void **state)
 {
     struct fixture *f = *state;
@@ -268,6 +281,7 @@ int main(void)
         with_fixture(test_managed_fields_can_be_forgotten_and_not_lost),
         with_fixture(test_the_way_over_from_client_side_apply),
         with_fixture(test_apply_checks_like_every_write),
+        with_fixture(test_what_was_meant_and_has_gone_does_not_come_back),
         with_fixture(test_status_is_applied_by_itself),
     };
 

@@ -313,6 +313,8 @@ static void test_what_can_be_accepted(void **state)
         {"*/*", 200},
         {"application/json, */*", 200},
         {"application/vnd.kubernetes.protobuf,application/json", 200},
+        {"application/yaml", 200},
+        {"text/html, application/yaml;as=Table;v=v1;g=meta.k8s.io", 200},
         {"application/vnd.kubernetes.protobuf", 406},
         {"text/html", 406},
         {"application/json;as=Chair;v=v1;g=meta.k8s.io", 406},
@@ -321,6 +323,7 @@ static void test_what_can_be_accepted(void **state)
 
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
         expect(f, rows[i].status, "GET", VMS, NULL, NULL, rows[i].accept);
+    expect(f, 406, "GET", VMS "?watch=1", NULL, NULL, "application/yaml"); /* has no streams */
 }
 
 #define TEST(t) cmocka_unit_test_setup_teardown(t, fixture_set_up, fixture_tear_down)

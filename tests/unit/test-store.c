@@ -1,92 +1,17 @@
+/* Values, lists, preconditions, compaction, files of a store. Its events: test-store-watch.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <errno.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <string.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 
-#include "base/alloc.h"
-#include "base/fs.h"
 #include "base/str.h"
-#include "store/store.h"
-
-/* Each test runs on a store in memory and on one in files. */
-struct place {
-    char folder[64];
-    char *path;
-    struct store *s;
-};
-
-static void open_at(struct place *p)
-{
-    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
-
-    if (store_open_sqlite(p->path, &p->s, &err) < 0)
-        fail_msg("%s", gw_error_message(&err));
-}
-
-static int set_up_memory(void **state)
-{
-    struct place *p = xnew(struct place);
-
-    p->path = xstrdup(":memory:");
-    open_at(p);
-    *state = p;
-    return 0;
-}
-
-static int set_up_files(void **state)
-{
-    struct place *p = xnew(struct place);
-
-    strcpy(p->folder, "/tmp/godwit-test-store-XXXXXX");
-    assert_non_null(mkdtemp(p->folder));
-    p->path = xasprintf("%s/store.db", p->folder);
-    open_at(p);
-    *state = p;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct place *p = *state;
-
-    store_close(p->s);
-    if (*p->folder)
-        (void)fs_remove_tree(p->folder, NULL);
-    free(p->path);
-    free(p);
-    return 0;
-}
-
-static int64_t put(struct store *s, const char *key, const char *text, int64_t expected)
-{
-    _cleanup_blob_ struct blob *b = blob_text(text);
-    int64_t revision = 0;
-    int r = store_put(s, key, b, expected, &revision, NULL);
-
-    return r < 0 ? r : revision;
-}
-
-static void assert_value(struct store *s, const char *key, int64_t at, const char *expected)
-{
-    _cleanup_store_item_ struct store_item item = {0};
-    int r = store_get(s, key, at, &item, NULL);
-
-    if (!expected) {
-        assert_int_equal(r, -ENOENT);
-        return;
-    }
-    assert_int_equal(r, 0);
-    assert_string_equal(item.key, key);
-    assert_string_equal(item.value->data, expected);
-}
+#include "store-fixture.h"
 
 /* "key=value key=value +remaining" of a list. */
 static char *list_text(struct store *s, struct store_list_options o)
@@ -272,120 +197,6 @@ static void test_revisions_never_go_back_when_all_is_compacted(void **state)
     assert_int_equal(put(p->s, "/a", "2", STORE_ABSENT), last + 1);
 }
 
-static bool readable(struct store_watch *w)
-{
-    struct pollfd fd = {.fd = store_watch_fd(w), .events = POLLIN};
-
-    return poll(&fd, 1, 0) == 1;
-}
-
-/* "+key=value" created, "~key=value<previous" changed, "-key<previous" removed. */
-static char *next_event(struct store_watch *w, int64_t *ret_revision)
-{
-    _cleanup_store_event_ struct store_event e = {0};
-    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
-    int r = store_watch_next(w, &e, &err);
-
-    if (r <= 0)
-        return xstrdup(r == 0 ? "none" : gw_reason_string(err.reason));
-    assert_true(e.revision > *ret_revision);
-    *ret_revision = e.revision;
-    if (e.is_delete)
-        return xasprintf("-%s<%s", e.key, e.previous->data);
-    if (e.is_create) {
-        assert_null(e.previous);
-        assert_int_equal(e.created, e.revision);
-        return xasprintf("+%s=%s", e.key, e.value->data);
-    }
-    return xasprintf("~%s=%s<%s", e.key, e.value->data, e.previous->data);
-}
-
-#define assert_event(w, revision, expected) \
-    do { \
-        _cleanup_free_ char *_text = next_event(w, revision); \
-        assert_string_equal(_text, expected); \
-    } while (0)
-
-static void test_watch_gets_changes_at_once(void **state)
-{
-    struct place *p = *state;
-    _cleanup_store_watch_ struct store_watch *w = NULL;
-    int64_t seen = 0;
-
-    put(p->s, "/before", "1", STORE_ANY);
-    assert_int_equal(store_watch_open(p->s, 0, &w, NULL), 0);
-    assert_event(w, &seen, "none");
-    assert_false(readable(w));
-    put(p->s, "/a", "1", STORE_ANY);
-    assert_true(readable(w));
-    put(p->s, "/a", "2", STORE_ANY);
-    assert_int_equal(put(p->s, "/a", "x", STORE_ABSENT), -EEXIST);
-    store_delete(p->s, "/a", STORE_ANY, NULL, NULL);
-    assert_event(w, &seen, "+/a=1");
-    assert_event(w, &seen, "~/a=2<1");
-    assert_event(w, &seen, "-/a<2");
-    assert_int_equal(seen, store_revision(p->s, NULL));
-    assert_event(w, &seen, "none");
-    assert_false(readable(w));
-}
-
-static void test_watch_begins_in_the_past(void **state)
-{
-    struct place *p = *state;
-    struct store_watch *w = NULL;
-    int64_t start = put(p->s, "/a", "0", STORE_ANY), seen = start;
-    char value[16], expected[48];
-
-    for (int i = 1; i <= 600; i++) {
-        snprintf(value, sizeof(value), "%d", i);
-        put(p->s, "/a", value, STORE_ANY);
-        if (i == 300 && *p->folder) { /* history of an earlier life of the process */
-            store_close(p->s);
-            open_at(p);
-        }
-    }
-    assert_int_equal(store_watch_open(p->s, start, &w, NULL), 0);
-    put(p->s, "/b", "live", STORE_ANY);
-    assert_true(readable(w));
-    for (int i = 1; i <= 600; i++) {
-        snprintf(expected, sizeof(expected), "~/a=%d<%d", i, i - 1);
-        assert_event(w, &seen, expected);
-    }
-    assert_event(w, &seen, "+/b=live");
-    assert_event(w, &seen, "none");
-    store_watch_close(w);
-}
-
-static void test_watch_of_compacted_and_future_revisions(void **state)
-{
-    struct place *p = *state;
-    _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
-    struct store_watch *w = NULL;
-    int64_t r1 = put(p->s, "/a", "1", STORE_ANY), r2 = put(p->s, "/a", "2", STORE_ANY), seen = 0;
-
-    put(p->s, "/a", "3", STORE_ANY);
-    assert_int_equal(store_compact(p->s, r2, NULL), 0);
-    assert_true(store_watch_open(p->s, r1, &w, &err) < 0);
-    assert_int_equal(err.reason, GW_EXPIRED);
-    assert_true(store_watch_open(p->s, r2 + 10, &w, &err) < 0);
-    assert_int_equal(err.reason, GW_TIMEOUT);
-    assert_int_equal(store_watch_open(p->s, r2, &w, NULL), 0);
-    assert_event(w, &seen, "~/a=3<2");
-    store_watch_close(w);
-}
-
-static void test_watch_that_falls_behind_compaction(void **state)
-{
-    struct place *p = *state;
-    _cleanup_store_watch_ struct store_watch *w = NULL;
-    int64_t start = put(p->s, "/a", "1", STORE_ANY), seen = 0;
-
-    put(p->s, "/a", "2", STORE_ANY);
-    assert_int_equal(store_watch_open(p->s, start, &w, NULL), 0);
-    assert_int_equal(store_compact(p->s, store_revision(p->s, NULL), NULL), 0);
-    assert_event(w, &seen, "Expired");
-}
-
 static void test_values_are_shared(void **state)
 {
     struct place *p = *state;
@@ -542,12 +353,6 @@ static void test_retention(void **state)
     assert_in_range(store_retention_note(&r, 21000000, 20000), 16800, 17000);
 }
 
-#define EVERYWHERE(t) \
-    {"memory: " #t, t, set_up_memory, tear_down, NULL}, \
-    { \
-        "files: " #t, t, set_up_files, tear_down, NULL \
-    }
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -561,10 +366,6 @@ int main(void)
         EVERYWHERE(test_pages_come_from_one_snapshot),
         EVERYWHERE(test_compaction_keeps_the_newest_versions),
         EVERYWHERE(test_revisions_never_go_back_when_all_is_compacted),
-        EVERYWHERE(test_watch_gets_changes_at_once),
-        EVERYWHERE(test_watch_begins_in_the_past),
-        EVERYWHERE(test_watch_of_compacted_and_future_revisions),
-        EVERYWHERE(test_watch_that_falls_behind_compaction),
         EVERYWHERE(test_values_are_shared),
         EVERYWHERE(test_concurrent_writers_lose_nothing),
         cmocka_unit_test_setup_teardown(test_reopening_finds_all, set_up_files, tear_down),

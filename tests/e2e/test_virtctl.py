@@ -4,7 +4,8 @@ import pathlib
 import re
 
 import pytest
-from cluster import GODWIT, CommandError, run, vm_manifest, wait_for
+import yaml
+from cluster import GODWIT, CommandError, Vm, run, vm_manifest, wait_for
 
 
 @pytest.fixture
@@ -93,6 +94,35 @@ COMPLAINTS = [
     ("scp a b", 'none of the two provided locations seems to be a remote location: "a" to "b"'),
     ("scp vm/a:b vm/c:d", "copying from a remote location to another remote location is not supported: "
                           '"vm/a:b" to "vm/c:d"'),
+    ("create vm more", 'unknown command "more" for "virtctl create vm"'),
+    ("create vm --cloud-init-user-data a --user b", "if any flags in the group [cloud-init-user-data user] are set none of the "
+                                                    "others can be; [cloud-init-user-data user] were all set"),
+    ("create vm --run-strategy x", 'failed to parse "--run-strategy" flag: invalid run strategy "x", supported values are: '
+                                   "Always, Manual, Halted, Once, RerunOnFailure"),
+    ("create vm --memory x", 'failed to parse "--memory" flag: quantities must match the regular expression '
+                             "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"),
+    ("create vm --volume-containerdisk foo", 'failed to parse "--volume-containerdisk" flag: params need to have at least one '
+                                             "colon: foo"),
+    ("create vm --volume-containerdisk src:", 'failed to parse "--volume-containerdisk" flag: src must be specified'),
+    ("create vm --volume-pvc src:q,name:n,foo:y", 'failed to parse "--volume-pvc" flag: unknown param(s): foo:y'),
+    ("create vm --volume-pvc src:a/q", 'failed to parse "--volume-pvc" flag: not allowed to specify namespace of pvc "q"'),
+    ("create vm --volume-pvc src:q --volume-pvc src:q", 'failed to parse "--volume-pvc" flag: there is already a volume with '
+                                                        'name "q"'),
+    ("create vm --volume-pvc src:q,bootorder:0", 'failed to parse "--volume-pvc" flag: bootorder must be greater than 0'),
+    ("create vm --volume-containerdisk src:a,bootorder:1 --volume-pvc src:b,bootorder:1",
+     'failed to parse "--volume-pvc" flag: bootorder 1 was specified multiple times'),
+    ("create vm --volume-pvc src:cloudinitdisk --user u", 'there is already a volume with name "cloudinitdisk"'),
+    ("create vm --instancetype=big", 'failed to parse "--instancetype" flag: Godwit has no instance types and no preferences, '
+                                     "--memory says what the VM needs"),
+    ("credentials set-password vm1 -u a -p b", "virtctl credentials set-password: Godwit puts no keys and no passwords into "
+                                               "guests that run; cloud-init does at their first start"),
+    ("expose vm vm1", 'required flag(s) "name" not set'),
+    ("expose pod a --name=s", "unsupported resource type: pod"),
+    ("expose vm a --name=s --type=x", "unknown service type: x"),
+    ("expose vm a --name=s --port=1", 'error fetching VirtualMachine: virtualmachines.kubevirt.io "a" not found'),
+    ("adm log-verbosity --all 3", 'unknown command "3" for "virtctl adm log-verbosity"'),
+    ("adm log-verbosity --all --virt-api=3", "only show or set is allowed"),
+    ("adm log-verbosity --virt-api=12", "virt-api: log verbosity must be 0-9"),
     ("create instancetype --cpu 2", "virtctl create instancetype: Godwit has no instance types and no preferences; a VM's spec "
                                     "says what it needs"),
     ("vmexport create a --vm=vm1", "virtctl vmexport: Godwit does not export disks; they are files, and can be copied at the "
@@ -112,6 +142,9 @@ def listed(text):
     return [line.split()[0] for line in part.splitlines()]
 
 
+GROUPS = {"adm", "completion", "create", "credentials", "help"}
+
+
 def test_each_verb_has_help(virtctl):
     top = virtctl().stdout
     assert virtctl("help").stdout.endswith(top) and listed(top) == sorted(listed(top))
@@ -121,7 +154,7 @@ def test_each_verb_has_help(virtctl):
         paths += [path + [verb] for verb in listed(done.stdout)]
         assert f"Usage:\n  virtctl {' '.join(path)}" in done.stdout and "  -h, --help" in done.stdout
         assert virtctl("help", *path).stdout == done.stdout and done.stderr == ""
-        assert "Examples:" in done.stdout or done.stdout.startswith("Refused") or path[0] in {"help", "completion", "create"}
+        assert "Examples:" in done.stdout or done.stdout.startswith("Refused") or path[0] in GROUPS
     assert {"ssh", "scp", "create", "port-forward", "usbredir"} <= set(listed(top)) and ["vnc", "screenshot"] in paths
     assert virtctl("help", "dance").stdout == "Unknown help topic [`dance`]\n" + top
     assert "  -n, --namespace string   " in virtctl("options").stdout
@@ -136,7 +169,7 @@ def test_completion_of_bash(virtctl, tmp_path):
                    'eval "$(complete -p virtctl | sed "s/.*-F \\([^ ]*\\) .*/\\1/")"; echo "${COMPREPLY[*]}"').stdout.strip()
 
     assert complete("st") == "start stop"
-    assert complete("-n", "x", "create", "c") == "clone"
+    assert complete("-n", "x", "create", "") == "clone instancetype preference vm"
     assert complete("stop", "vm1", "--gr") == "--grace-period"
     assert complete("dance", "x") == ""
 
@@ -189,3 +222,50 @@ def test_ssh_reaches_the_guest(vm, virtctl):
     assert done.returncode == 1 and done.stderr.endswith("\nexit status 255\n")
     assert "remote software version guest" in done.stderr
     assert re.match(r"SSH-2.0-OpenSSH_\S+", guest.ask("sh cat /tmp/client"))
+
+
+def test_a_manifest_of_each_option(virtctl, tmp_path):
+    """The same that virtctl 1.8.4 makes of these, but for its empty objects and what it infers for instance types."""
+    (tmp_path / "password").write_text(" it's: #1 \n")
+    done = virtctl("create", "vm", "--name=x", "--run-strategy=halted", "--memory=0.5Gi", "--termination-grace-period=5",
+                   "--volume-pvc=src:data,bootorder:2", "--volume-containerdisk=src:a/b:c",
+                   "--volume-containerdisk=name:root,src:d,bootorder:1", "--user=jdoe", f"--password-file={tmp_path}/password",
+                   "--ssh-key=k1,k2", "--ssh-key", "k3", "--cloud-init-network-data=YQ==")
+    assert done.stderr.startswith("WARNING: --password-file")
+    vm = yaml.safe_load(done.stdout)
+    spec = vm["spec"]["template"]["spec"]
+    *volumes, cloud_init = spec["volumes"]
+    assert vm["apiVersion"] == "kubevirt.io/v1" and vm["kind"] == "VirtualMachine" and vm["metadata"]["name"] == "x"
+    assert vm["spec"]["runStrategy"] == "Halted" and spec["terminationGracePeriodSeconds"] == 5
+    assert spec["domain"] == {"memory": {"guest": "512Mi"}, "devices": {"disks": [{"name": "root", "bootOrder": 1},
+                                                                                  {"name": "data", "bootOrder": 2}]}}
+    assert volumes == [{"name": "x-containerdisk-0", "containerDisk": {"image": "a/b:c"}},
+                       {"name": "root", "containerDisk": {"image": "d"}},
+                       {"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]
+    assert cloud_init["name"] == "cloudinitdisk" and cloud_init["cloudInitNoCloud"]["networkDataBase64"] == "YQ=="
+    head, config = cloud_init["cloudInitNoCloud"]["userData"].split("\n", 1)
+    assert head == "#cloud-config"
+    assert yaml.safe_load(config) == {"user": "jdoe", "password": "it's: #1", "chpasswd": {"expire": False},
+                                      "ssh_authorized_keys": ["k1", "k2", "k3"]}
+
+
+def test_a_created_vm_runs(cluster, ns, virtctl):
+    cluster.create(virtctl("create", "vm", "--name=made", "--memory=128Mi", "--termination-grace-period=1", "--user=jdoe",
+                           "--volume-containerdisk=src:testguest").stdout, ns)
+    machine = Vm(cluster, "made", ns)
+    machine.wait_guest()
+    assert machine.vmi["spec"]["volumes"][1]["cloudInitNoCloud"] == {"userData": "#cloud-config\nuser: jdoe\n"}
+
+
+def test_what_the_server_refuses(cluster, ns, virtctl):
+    cluster.create(vm_manifest("vm1", run_strategy="Halted", ports=[("TCP", 80)]), ns)
+    for line in ("expose vm vm1 --name=web", "expose vm vm1 --name=web --port=8080 --target-port=80 --ip-family=IPv4"):
+        done = virtctl(*line.split(), check=False)
+        assert done.returncode == 1 and re.match(r'service creation failed: services "web" is forbidden: .*port-forward', done.stderr)
+    assert virtctl("adm", "log-verbosity", "--virt-api", "--virt-handler").stdout == "virt-api=2\nvirt-handler=2\n"
+    assert len(virtctl("adm", "log-verbosity", "--all").stdout.splitlines()) == 5
+    assert virtctl("adm", "log-verbosity", "--reset").stdout == ""
+    done = virtctl("adm", "log-verbosity", "--virt-api=3", check=False)
+    assert done.returncode == 1 and "logVerbosity" in done.stderr and "logs have one level" in done.stderr
+    done = virtctl("adm", "log-verbosity", check=False)
+    assert done.returncode == 1 and done.stderr == "no flag specified - expecting at least one flag\n" and "Usage:" in done.stdout

@@ -2,9 +2,11 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/str.h"
 #include "base/strv.h"
 
@@ -88,6 +90,8 @@ static int add(struct command_line *l, const struct flag *f, const char *value, 
     long long number;
     bool fits = f->kind == FLAG_BOOL ? read_bool(value, &yes) : f->kind != FLAG_INT || read_int(value, &number);
 
+    if (f->refused)
+        return flag_fault(err, f->name, "%s", f->refused);
     if (!fits && f->letter)
         return gw_error_set(err, GW_BAD_REQUEST,
                             "invalid argument \"%s\" for \"-%c, --%s\" flag: parsing \"%s\": invalid syntax", value,
@@ -194,6 +198,16 @@ int command_line_exclusive(const struct command_line *l, const char *names, stru
     return gw_error_set(err, GW_BAD_REQUEST,
                         "if any flags in the group [%s] are set none of the others can be; [%s] were all set", names,
                         both);
+}
+
+int flag_fault(struct gw_error *err, const char *name, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    _cleanup_free_ char *text = xvasprintf(fmt, ap);
+    va_end(ap);
+    return gw_error_set(err, GW_BAD_REQUEST, "failed to parse \"--%s\" flag: %s", name, text);
 }
 
 static const struct flag *named(const struct command_line *l, const char *name)

@@ -21,6 +21,7 @@ struct flag {
     const char *name; /* NULL ends a table */
     const char *help;
     const char *fallback; /* counts when it is not given; NULL: nothing */
+    const char *refused;  /* why it can't be given, though it is known; NULL: it can */
     const char *bare;     /* the value of "--x" without "=", which takes no further word then; NULL: it needs one */
     enum flag_kind kind;
     bool required;
@@ -54,6 +55,9 @@ int command_line_read(struct command_line *l, int argc, char **argv, struct gw_e
 int command_line_complete(const struct command_line *l, struct gw_error *err);
 /* names: options by their names with blanks between them, of which no two may be given. */
 int command_line_exclusive(const struct command_line *l, const char *names, struct gw_error *err);
+
+/* What is wrong with the value of an option: fills err with what and the option in front. */
+int flag_fault(struct gw_error *err, const char *name, const char *fmt, ...) _printf_(3, 4);
 
 /* Options by name, which must be one of the tables'. The value, or the fallback (which may be NULL). */
 const char *flag_text(const struct command_line *l, const char *name);

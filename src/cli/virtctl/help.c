@@ -47,11 +47,12 @@ static void print_flag(const struct flag *f, const char *help, size_t width)
 {
     _cleanup_free_ char *words = flag_words(f);
 
-    printf("  %-*s   ", (int)width, words);
+    printf("  %-*s   %s", (int)width, words, f->refused ? "refused: " : "");
     for (const char *end; (end = strchr(help, '\n')); help = end + 1)
         printf("%.*s\n%*s", (int)(end - help), help, (int)width + 5, "");
     fputs(help, stdout);
-    printf(f->kind == FLAG_TEXT && f->fallback ? " (default \"%s\")" : f->fallback ? " (default %s)" : "", f->fallback);
+    if (f->fallback && *f->fallback)
+        printf(f->kind == FLAG_TEXT ? " (default \"%s\")" : " (default %s)", f->fallback);
     putchar('\n');
 }
 
@@ -63,7 +64,7 @@ static void print_flags(const struct verb *verb)
 
     printf("\nFlags:\n");
     for (const struct flag *f = verb->flags; f && f->name; f++)
-        print_flag(f, f->help, width);
+        print_flag(f, f->refused ? f->refused : f->help, width);
     print_flag(&help, of, width);
 }
 

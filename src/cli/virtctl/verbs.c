@@ -9,9 +9,9 @@
 
 #define ALIKE 2 /* how many letters may differ, as in cobra */
 
-static const struct verb *const tables[] = {vm_verbs,      guest_verbs,      volume_verbs,       info_verbs,
-                                            console_verbs, vnc_verbs,        port_forward_verbs, ssh_verbs,
-                                            help_verbs,    completion_verbs, absent_verbs};
+static const struct verb *const tables[] = {
+    vm_verbs,  guest_verbs, volume_verbs, info_verbs,   console_verbs, vnc_verbs,        port_forward_verbs,
+    ssh_verbs, adm_verbs,   expose_verbs, create_verbs, help_verbs,    completion_verbs, absent_verbs};
 
 const struct verb *verb_find(const char *name)
 {

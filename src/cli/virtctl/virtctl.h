@@ -34,7 +34,8 @@ struct verb {
 
 /* Each next to its functions. */
 extern const struct verb vm_verbs[], guest_verbs[], volume_verbs[], info_verbs[], console_verbs[], vnc_verbs[],
-    port_forward_verbs[], ssh_verbs[], help_verbs[], completion_verbs[], absent_verbs[];
+    port_forward_verbs[], ssh_verbs[], adm_verbs[], expose_verbs[], create_verbs[], help_verbs[], completion_verbs[],
+    absent_verbs[];
 
 /* What all verbs take besides. */
 extern const struct flag virtctl_common[];

@@ -233,11 +233,13 @@ void crd_validate(yyjson_val *crd, struct gw_error *err)
 int crd_register(struct kinds *kinds, yyjson_val *crd, struct gw_error *err)
 {
     const char *group = json_str_or(crd, "/spec/group", ""), *plural = json_str_or(crd, "/spec/names/plural", "");
-    const struct kind *old = kinds_find(kinds, group, NULL, plural);
+    const struct kind *old = kinds_find(kinds, group, NULL, plural),
+                      *same = kinds_find_kind(kinds, group, NULL, json_str_or(crd, "/spec/names/kind", ""));
     _cleanup_free_ char *origin = origin_of(crd);
 
-    if (old && !old->origin)
-        return gw_error_set(err, GW_FORBIDDEN, "%s is built in and can't be defined anew", old->resource);
+    if ((old && !old->origin) || (same && !same->origin))
+        return gw_error_set(err, GW_FORBIDDEN, "%s is built in and can't be defined anew",
+                            (old ? old : same)->resource);
     if (old && streq(old->origin, origin))
         return 0;
     return compile(kinds, crd, err);

@@ -7,6 +7,10 @@
  * structural schema. What Godwit can't do is refused with a cause (x-kubernetes-validations, conversion webhooks). */
 void crd_validate(yyjson_val *crd, struct gw_error *err);
 
+/* Conflict when crd has a name that other, of the same group, has already; the cause's type is the reason for the
+ * condition NamesAccepted. */
+int crd_check_names(yyjson_val *crd, yyjson_val *other, struct gw_error *err);
+
 /* Registers the kind that crd defines. A built-in kind is never replaced: Forbidden. */
 int crd_register(struct kinds *kinds, yyjson_val *crd, struct gw_error *err);
 void crd_unregister(struct kinds *kinds, yyjson_val *crd);

@@ -50,7 +50,8 @@ void render_answer(const struct api_request *request, struct api_response *respo
     if (json_parse(body->data, body->len, &doc, NULL) < 0)
         return;
     text = yaml ? yaml_write(yyjson_doc_get_root(doc))
-                : yyjson_val_write(yyjson_doc_get_root(doc), YYJSON_WRITE_PRETTY_TWO_SPACES | YYJSON_WRITE_NEWLINE_AT_END, NULL);
+                : yyjson_val_write(yyjson_doc_get_root(doc),
+                                   YYJSON_WRITE_PRETTY_TWO_SPACES | YYJSON_WRITE_NEWLINE_AT_END, NULL);
     if (!text)
         return;
     api_parts_clear(&response->body);

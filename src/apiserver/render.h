@@ -4,6 +4,6 @@
 #include "apiserver/request.h"
 
 /* Rewrites the body of an answer that is JSON and whole (no stream, and without an ETag, which stands for its bytes):
- * as YAML if the first type of Accept that can be given is application/yaml; indented if ?pretty says so or, where it says
- * nothing, if curl, Wget or a browser asks (k8s.io/apiserver, endpoints/handlers/negotiation). */
+ * as YAML if the first type of Accept that can be given is application/yaml; indented if ?pretty says so or, where it
+ * says nothing, if curl, Wget or a browser asks (k8s.io/apiserver, endpoints/handlers/negotiation). */
 void render_answer(const struct api_request *request, struct api_response *response);

@@ -414,3 +414,35 @@ def test_custom_resource_definitions_are_served(make_server):
     server.kubectl("wait", "crd", "birds.example.com", "--for=delete", "--timeout=20s")
     time.sleep(0.5)
     assert server.curl("/apis/example.com/v1/namespaces/default/birds", *server.credentials())[0] == 404
+
+
+def definition(plural, kind) -> str:
+    return json.dumps({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": f"{plural}.example.com"},
+        "spec": {"group": "example.com", "scope": "Namespaced", "names": {"plural": plural, "kind": kind},
+                 "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object"}}}]}})
+
+
+def test_two_definitions_of_one_kind(make_server):
+    """The second has to wait; that it goes is nothing to the objects of the first."""
+    server = make_server()
+
+    def waits(plural, condition):
+        server.kubectl("wait", "crd", f"{plural}.example.com", f"--for=condition={condition}", "--timeout=20s")
+
+    server.kubectl("create", "-f", "-", text=definition("fowls", "Bird"))
+    waits("fowls", "Established")
+    server.kubectl("create", "-f", "-", text=json.dumps({"apiVersion": "example.com/v1", "kind": "Bird", "metadata": {"name": "godwit"}}))
+    for _ in range(2):
+        server.kubectl("create", "-f", "-", text=definition("birds", "Bird"))  # which is listed before the other
+        waits("birds", "NamesAccepted=False")
+        assert server.stop() == 0
+        server.start()
+        waits("birds", "Established=False")
+        assert "fowls.example.com" in server.kubectl("get", "crd", "birds.example.com", "-o", "jsonpath={.status.conditions[*].message}")
+        server.kubectl("delete", "crd", "birds.example.com", "--timeout=20s")
+        assert "godwit" in server.kubectl("get", "fowls")
+    server.kubectl("create", "-f", "-", text=definition("birds", "Bird"))
+    waits("birds", "NamesAccepted=False")
+    server.kubectl("delete", "crd", "fowls.example.com", "--timeout=20s")
+    waits("birds", "Established")

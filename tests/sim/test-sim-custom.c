@@ -167,6 +167,26 @@ static void test_definition_takes_its_objects_along(void **state)
     assert_true(there(MAPS "/stranger"));
 }
 
+/* A second definition of the same kind, which was never served, has no objects to take along. */
+static void test_definition_leaves_the_objects_of_another(void **state)
+{
+    static const char crds[] = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+                      crd[] = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/gadgets.example.com";
+
+    sim_define(test.s, definition);
+    sim_run(test.s, 1000);
+    sim_post(test.s, WIDGETS, "{\"metadata\":{\"name\":\"stays\"}}");
+    sim_post(test.s, crds,
+             "{\"metadata\":{\"name\":\"gadgets.example.com\"},\"spec\":{\"group\":\"example.com\",\"scope\":\"Namespaced\","
+             "\"names\":{\"plural\":\"gadgets\",\"kind\":\"Widget\"},\"versions\":[{\"name\":\"v1\",\"served\":true,"
+             "\"storage\":true,\"schema\":{\"openAPIV3Schema\":{\"type\":\"object\"}}}]}}");
+    sim_run(test.s, 1000);
+    sim_delete(test.s, crd);
+    sim_run(test.s, 5000);
+    assert_false(there(crd));
+    assert_true(there(WIDGETS "/stays"));
+}
+
 static void test_namespace_takes_them_along(void **state)
 {
     static const char ns[] = "/api/v1/namespaces/lab", widgets[] = "/apis/example.com/v1/namespaces/lab/widgets";
@@ -194,6 +214,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_foreground_deletion, start, stop),
         cmocka_unit_test_setup_teardown(test_definition_goes_and_comes_back, start, stop),
         cmocka_unit_test_setup_teardown(test_definition_takes_its_objects_along, start, stop),
+        cmocka_unit_test_setup_teardown(test_definition_leaves_the_objects_of_another, start, stop),
         cmocka_unit_test_setup_teardown(test_namespace_takes_them_along, start, stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -134,6 +134,33 @@ static void test_built_in_kinds_stay(void **state)
     assert_non_null(kinds_find(kinds, "kubevirt.io", "v1", "virtualmachines"));
 }
 
+static void test_names_are_taken_once_in_a_group(void **state)
+{
+    static const struct {
+        const char *group, *names, *reason; /* reason NULL: no conflict */
+    } rows[] = {
+        {"x.io", "plural: gadgets, kind: Gadget", NULL},
+        {"y.io", "plural: widgets, kind: Widget", NULL},
+        {"x.io", "plural: gadgets, kind: Widget", "KindConflict"},
+        {"x.io", "plural: gadgets, kind: Gadget, listKind: Widget", "ListKindConflict"},
+        {"x.io", "plural: wd, kind: Gadget", "PluralConflict"},
+        {"x.io", "plural: gadgets, singular: widgets, kind: Gadget", "SingularConflict"},
+        {"x.io", "plural: gadgets, kind: Gadget, shortNames: [g, wd]", "ShortNamesConflict"},
+    };
+    _cleanup_doc_ yyjson_doc *first = parse(CRD("widgets.x.io", "x.io", V1(SCHEMA(""))));
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        _cleanup_free_ char *text = xasprintf("{metadata: {name: other}, spec: {group: %s, names: {%s}}}", rows[i].group, rows[i].names);
+        _cleanup_doc_ yyjson_doc *doc = parse(text);
+        _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+
+        assert_int_equal(crd_check_names(yyjson_doc_get_root(doc), yyjson_doc_get_root(first), &err) < 0, rows[i].reason != NULL);
+        if (rows[i].reason)
+            assert_string_equal(err.causes[0].type, rows[i].reason);
+    }
+    assert_int_equal(crd_check_names(yyjson_doc_get_root(first), yyjson_doc_get_root(first), NULL), 0);
+}
+
 /* What is printed is a definition that another API server, and this one, could take. */
 static void test_kinds_print_as_definitions(void **state)
 {
@@ -193,6 +220,7 @@ int main(void)
         cmocka_unit_test(test_validation),
         cmocka_unit_test(test_what_is_not_evaluated_is_refused),
         cmocka_unit_test(test_registration),
+        cmocka_unit_test(test_names_are_taken_once_in_a_group),
         cmocka_unit_test(test_built_in_kinds_stay),
         cmocka_unit_test(test_kinds_print_as_definitions),
         cmocka_unit_test(test_patterns),

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/duration.h"
 #include "base/log.h"
 #include "base/strv.h"
 #include "base/vec.h"
@@ -75,6 +76,16 @@ static int set_audit_log(struct options *o, const char *value)
     return 0;
 }
 
+static int set_certificate_lifetime(struct options *o, const char *value)
+{
+    int64_t ms;
+
+    if (duration_parse(value, &ms, NULL) < 0 || ms < 60000)
+        return -EINVAL;
+    o->config.certificate_life_s = ms / 1000;
+    return 0;
+}
+
 static int set_encryption_keys(struct options *o, const char *value)
 {
     o->config.encryption_keys = value;
@@ -136,6 +147,8 @@ static const struct {
     {"kubeconfig", "FILE", set_kubeconfig, "where to write the administrator's kubeconfig [DIR/admin.kubeconfig]"},
     {"token-file", "FILE", set_token_file, "static bearer tokens: lines TOKEN,USER,UID[,\"GROUP,GROUP\"]"},
     {"audit-log", "FILE", set_audit_log, "record every write: who, what, when; one line of JSON each"},
+    {"certificate-lifetime", "DURATION", set_certificate_lifetime,
+     "no certificate that it issues lives longer than this, such as 24h; at least 1m [a year]"},
     {"encryption-key-file", "FILE", set_encryption_keys,
      "encrypt Secrets on disk: lines of 32 random bytes in base64; the first encrypts"},
     {"oidc-issuer-url", "URL", set_oidc_issuer_url, "believe ID tokens of this OpenID Connect issuer: https://..."},

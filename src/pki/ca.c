@@ -6,7 +6,7 @@
 #include "base/str.h"
 #include "pki/pki_internal.h"
 
-#define BACKDATE_S 300 /* clocks of nodes may be this far apart */
+#define BACKDATE_S 300 /* clocks of nodes may be this far apart; less where that would be most of a short life */
 
 /* The first failure of a row of GnuTLS calls: `TRY(r, call)` does nothing once r is negative. */
 #define TRY(r, call) \
@@ -59,7 +59,8 @@ static int set_usages(gnutls_x509_crt_t crt, unsigned usages)
 static int set_times(gnutls_x509_crt_t crt, int64_t lifetime_s, time_t earliest, time_t latest)
 {
     time_t now = (time_t)(clock_wall_ms() / 1000), end = now + (time_t)lifetime_s;
-    int r = gnutls_x509_crt_set_activation_time(crt, MAX(now - BACKDATE_S, earliest));
+    time_t backdate = MIN(BACKDATE_S, (time_t)lifetime_s / 4);
+    int r = gnutls_x509_crt_set_activation_time(crt, MAX(now - backdate, earliest));
 
     TRY(r, gnutls_x509_crt_set_expiration_time(crt, latest && end > latest ? latest : end));
     return r;

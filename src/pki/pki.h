@@ -73,6 +73,12 @@ int64_t pki_renew_wait_ms(const char *cert_pem, int64_t wall_ms);
 /* True if key and (first) certificate belong together. */
 bool pki_cert_matches_key(const char *cert_pem, const char *key_pem);
 
+/* How long a certificate lives whose kind has normal_s, where none may live longer than longest_s (0: no limit). */
+static inline int64_t pki_life(int64_t longest_s, int64_t normal_s)
+{
+    return longest_s && longest_s < normal_s ? longest_s : normal_s;
+}
+
 /* --- An authority --- */
 
 struct pki_ca;
@@ -86,8 +92,8 @@ const char *pki_ca_cert_pem(const struct pki_ca *ca);
 const char *pki_ca_key_pem(const struct pki_ca *ca);
 
 /* Issues a certificate for the public key in csr_pem. Names and usages are those given here, nothing is taken over from
- * the request. Valid from five minutes ago (clocks differ) for lifetime_s, never longer than the authority itself.
- * Safe on any thread. */
+ * the request. Valid from five minutes or a quarter of lifetime_s ago (clocks differ) for lifetime_s, never longer than
+ * the authority itself. Safe on any thread. */
 int pki_issue(const struct pki_ca *ca, const char *csr_pem, const struct pki_subject *subject, unsigned usages,
               int64_t lifetime_s, char **ret_cert_pem, struct gw_error *err);
 

@@ -14,7 +14,8 @@ struct agents;
 struct agent_link;
 
 /* loop is the one that http_server runs on. Free it after that. */
-int agents_new(const struct pki_authority *authority, sd_event *loop, struct agents **ret, struct gw_error *err);
+int agents_new(const struct pki_authority *authority, int64_t longest_s, sd_event *loop, struct agents **ret,
+               struct gw_error *err);
 struct agents *agents_free(struct agents *a);
 
 sd_event *agents_loop(struct agents *a);

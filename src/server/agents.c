@@ -9,7 +9,7 @@
 
 #define UNDER_WAY_MAX 6
 #define LIFETIME_S (7 * 86400)
-#define RENEW_MS (86400 * 1000LL)
+#define LIVES 7                            /* it is renewed so many times within its life: daily */
 #define OWN_NAME "system:godwit:apiserver" /* agent/endpoint/endpoint.h admits it */
 
 /* --- Our certificate --- */
@@ -24,7 +24,7 @@ static int renew(struct agents *a, const struct pki_authority_state *authority, 
 {
     const struct pki_subject subject = {.cn = OWN_NAME};
     char *cert, *key;
-    int r = pki_issue_with_key(authority->issuer, &subject, PKI_CLIENT, LIFETIME_S, &cert, &key, err);
+    int r = pki_issue_with_key(authority->issuer, &subject, PKI_CLIENT, a->life_s, &cert, &key, err);
 
     if (r < 0)
         return r;
@@ -45,7 +45,7 @@ int agents_identity(struct agents *a, struct agent_identity *ret, struct gw_erro
 
     pthread_mutex_lock(&a->lock);
     age = clock_wall_ms() - a->made_ms;
-    if (!a->cert || age > RENEW_MS || age < 0 || a->made_by != authority->number)
+    if (!a->cert || age > a->life_s * 1000 / LIVES || age < 0 || a->made_by != authority->number)
         r = renew(a, authority, err);
     if (r == 0)
         *ret = (struct agent_identity){xstrdup(a->cert), xstrdup(a->key)};
@@ -135,12 +135,14 @@ sd_event *agents_loop(struct agents *a)
 
 /* --- Life --- */
 
-int agents_new(const struct pki_authority *authority, sd_event *loop, struct agents **ret, struct gw_error *err)
+int agents_new(const struct pki_authority *authority, int64_t longest_s, sd_event *loop, struct agents **ret,
+               struct gw_error *err)
 {
     struct agents *a = xnew(struct agents);
     int r;
 
     a->authority = authority;
+    a->life_s = pki_life(longest_s, LIFETIME_S);
     a->loop = loop;
     pthread_mutex_init(&a->lock, NULL);
     a->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -23,6 +23,7 @@ struct agents {
     unsigned under_way;
     unsigned patient; /* of those: who waits for a guest */
     char *cert, *key; /* CN=system:godwit:apiserver, in memory only */
+    int64_t life_s;   /* of each */
     int64_t made_ms;
     unsigned made_by; /* state of the authority */
 };

@@ -105,10 +105,18 @@ static void renew(struct server *s)
         log_failure(r, &err, "renewing certificates");
 }
 
+/* Often enough that none ends between two looks. */
+static uint64_t renew_us(const struct server *s)
+{
+    int64_t life_s = s->state.config->certificate_life_s;
+
+    return life_s ? MIN((uint64_t)life_s * 100000, RENEW_US) : RENEW_US;
+}
+
 static int on_renew(sd_event_source *source, uint64_t usec, void *userdata)
 {
     renew(userdata);
-    (void)sd_event_source_set_time_relative(source, RENEW_US);
+    (void)sd_event_source_set_time_relative(source, renew_us(userdata));
     return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
@@ -213,7 +221,7 @@ static int open_core(struct server *s, struct gw_error *err)
 
     r = r < 0 ? r : kinds_new(&s->kinds, err);
     r = r < 0 ? r : watch_hub_new(s->store, s->kinds, &s->hub, err);
-    r = r < 0 ? r : agents_new(s->state.cluster, s->loop, &s->agents, err);
+    r = r < 0 ? r : agents_new(s->state.cluster, s->config->certificate_life_s, s->loop, &s->agents, err);
     s->authorities = authorities_new(&s->rest, s->state.cluster, s->state.migration, authorities_changed, s);
     s->rest = (struct rest_server){
         .store = s->store,
@@ -275,7 +283,7 @@ static int add_sources(struct server *s, struct gw_error *err)
     int r = sd_event_add_io(s->loop, NULL, watch_hub_fd(s->hub), EPOLLIN, on_hub_event, s);
 
     r = r < 0 ? r : sd_event_add_time_relative(s->loop, &s->hub_timer, CLOCK_MONOTONIC, 0, 1000, on_hub_timer, s);
-    r = r < 0 ? r : sd_event_add_time_relative(s->loop, NULL, CLOCK_MONOTONIC, RENEW_US, 0, on_renew, s);
+    r = r < 0 ? r : sd_event_add_time_relative(s->loop, NULL, CLOCK_MONOTONIC, renew_us(s), 0, on_renew, s);
     r = r < 0 ? r : sd_event_add_signal(s->loop, NULL, SIGTERM, on_signal, s);
     r = r < 0 ? r : sd_event_add_signal(s->loop, NULL, SIGINT, on_signal, s);
     return r < 0 ? gw_error_errno(err, r, "cannot set up the event loop") : 0;
@@ -284,7 +292,7 @@ static int add_sources(struct server *s, struct gw_error *err)
 static int start(struct server *s, struct gw_error *err)
 {
     int r = open_core(s, err);
-    const struct signer signer = {&s->rest, s->authorities};
+    const struct signer signer = {&s->rest, s->authorities, s->state.config->certificate_life_s};
 
     r = r < 0 ? r : objects_make_initial(&s->rest, err);
     r = r < 0 ? r : authorities_publish(s->authorities, err);

@@ -16,6 +16,7 @@ struct server_config {
     const char *static_tokens; /* file of static tokens, or NULL */
     const char *audit_log;     /* file that writes are recorded in (audit.h), or NULL */
     const char *encryption_keys; /* file of keys for Secrets at rest, or NULL */
+    int64_t certificate_life_s;  /* no certificate that it issues lives longer; 0: each as long as its kind */
     struct oidc_config oidc;     /* issuer_url NULL: no issuer */
 };
 

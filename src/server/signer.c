@@ -297,7 +297,7 @@ static int64_t lifetime(const struct csr *c, const struct rule *rule)
 {
     int64_t wanted = json_int(c->object, "/spec/expirationSeconds", rule->lifetime_s);
 
-    return MIN(MAX(wanted, MIN_LIFETIME_S), rule->lifetime_s);
+    return pki_life(c->s->longest_s, MIN(MAX(wanted, MIN_LIFETIME_S), rule->lifetime_s));
 }
 
 static int sign_migration(const struct csr *c, const struct rule *rule, const struct pki_subject *subject, char **ret,

@@ -9,6 +9,7 @@
 struct signer {
     struct rest_server *rest;
     struct authorities *authorities;
+    int64_t longest_s; /* server_config.certificate_life_s */
 };
 
 /* Looks at one request (its whole object) and does what is due; nothing for those that are done or not ours.

@@ -129,6 +129,11 @@ static bool is_good(const struct pki_ca *ca, const char *cert, const char *key, 
     return good;
 }
 
+static int64_t leaf_life(const struct server_config *config)
+{
+    return pki_life(config->certificate_life_s, LEAF_LIFETIME_S);
+}
+
 struct pair_paths {
     char *cert, *key;
 };
@@ -169,7 +174,7 @@ int state_renew(struct server_state *s, struct gw_error *err)
     if (s->cert && s->key && is_good(ca, s->cert, s->key, PKI_SERVER, &info) && has_all(&info, &names))
         return 0;
     subject.sans = (const char *const *)names.items;
-    r = pki_issue_with_key(ca, &subject, PKI_SERVER, LEAF_LIFETIME_S, &cert, &key, err);
+    r = pki_issue_with_key(ca, &subject, PKI_SERVER, leaf_life(s->config), &cert, &key, err);
     r = r < 0 ? r : pki_store(p.cert, cert, p.key, key, err);
     if (r < 0)
         return r;
@@ -297,7 +302,7 @@ int state_write_admin(struct server_state *s, uint16_t port, struct gw_error *er
 
     if (kubeconfig_is_good(s, path, url))
         return 0;
-    r = user_config(s, url, "kubernetes-admin", GROUP_MASTERS, LEAF_LIFETIME_S, &config, err);
+    r = user_config(s, url, "kubernetes-admin", GROUP_MASTERS, leaf_life(s->config), &config, err);
     if (r < 0)
         return r;
     text = kubeconfig_write(&config, "godwit", "kubernetes-admin");

@@ -48,8 +48,10 @@ def wait_for(what: str, look, seconds: float = 30, interval: float = 0.1):
 
 
 class Cluster:
-    def __init__(self, folder: pathlib.Path, nodes: int = 2, link_rate: str | None = None, encrypt: bool = False):
+    def __init__(self, folder: pathlib.Path, nodes: int = 2, link_rate: str | None = None, encrypt: bool = False,
+                 certificate_lifetime: str | None = None):
         self.dir, self.n, self.link_rate, self.encrypt = pathlib.Path(folder), nodes, link_rate, encrypt
+        self.certificate_lifetime = certificate_lifetime
         self.kubeconfig = self.dir / "kubeconfig"
 
     # The cluster itself
@@ -57,7 +59,8 @@ class Cluster:
     def up(self):
         rate = ["--link-rate", self.link_rate] if self.link_rate else []
         encrypt = ["--encrypt-secrets"] if self.encrypt else []
-        return run(GODWIT, "cluster", "up", "--dir", self.dir, "--nodes", self.n, *rate, *encrypt, timeout=180)
+        life = ["--certificate-lifetime", self.certificate_lifetime] if self.certificate_lifetime else []
+        return run(GODWIT, "cluster", "up", "--dir", self.dir, "--nodes", self.n, *rate, *encrypt, *life, timeout=180)
 
     def down(self, purge=False):
         return run(GODWIT, "cluster", "down", "--dir", self.dir, *(["--purge"] if purge else []), timeout=120)

@@ -15,7 +15,7 @@ static void test_who_waits_for_guests_leaves_places(void **state)
     sd_event *loop = NULL;
 
     assert_return_code(sd_event_new(&loop), 0);
-    assert_return_code(agents_new(NULL, loop, &a, NULL), 0); /* no connection is made */
+    assert_return_code(agents_new(NULL, 0, loop, &a, NULL), 0); /* no connection is made */
     for (int i = 0; i < 3; i++) {
         assert_return_code(agents_be_patient(a, &err), 0);
         assert_return_code(agents_enter(a, &err), 0);

@@ -72,6 +72,7 @@ static void plan_survives_its_file(void **state)
 
     cluster_plan_make(&p, "/srv/a", 3, "100mbit", 2);
     p.encrypted = true;
+    p.certificate_lifetime = xstrdup("24h");
     _cleanup_free_ char *text = cluster_plan_encode(&p);
     assert_int_equal(cluster_plan_decode(&back, "/moved", text, strlen(text), NULL), 0);
     assert_string_equal(back.dir, "/moved");
@@ -80,6 +81,7 @@ static void plan_survives_its_file(void **state)
     assert_int_equal(back.subnet, p.subnet);
     assert_string_equal(back.link_rate, "100mbit");
     assert_true(back.encrypted);
+    assert_string_equal(back.certificate_lifetime, "24h");
 
     static const char *const damaged[] = {"", "{}", "[1]", "{\"id\":\"abcdef\",\"nodes\":0,\"subnet\":1}",
                                           "{\"id\":\"abc\",\"nodes\":1,\"subnet\":1}",

@@ -274,8 +274,8 @@ static void certificates_are_renewed_at_two_thirds(void **state)
     }
 }
 
-/* A life of 305 s, since certificates count from five minutes ago: it is due at once, and one of a day later. */
-static void short_lived_ones_are_due_at_once(void **state)
+/* Certificates count from five minutes ago, short ones from a quarter of their life: so none is due when it is issued. */
+static void short_lived_ones_are_due_in_their_own_time(void **state)
 {
     int64_t now = clock_wall_ms();
 
@@ -288,7 +288,7 @@ static void short_lived_ones_are_due_at_once(void **state)
                                             NULL), 0);
         assert_int_equal(pki_cert_read(cert, &info, NULL), 0);
         if (i == 0) {
-            assert_int_equal(pki_renew_wait_ms(cert, now), 0);
+            assert_in_range(pki_renew_wait_ms(cert, now), 500, 4000);
             continue;
         }
         int64_t at = pki_renew_at_ms(&info);
@@ -314,7 +314,7 @@ int main(void)
         cmocka_unit_test(a_leaf_can_not_issue),
         cmocka_unit_test(nothing_outlives_the_authority),
         cmocka_unit_test(certificates_are_renewed_at_two_thirds),
-        cmocka_unit_test(short_lived_ones_are_due_at_once),
+        cmocka_unit_test(short_lived_ones_are_due_in_their_own_time),
         cmocka_unit_test(signatures_bind_message_and_key),
         cmocka_unit_test(tokens_are_read_back),
         cmocka_unit_test(tampered_tokens_are_refused),

@@ -46,7 +46,7 @@ static int setup(void **state)
     assert_int_equal(pki_authority_open(NULL, "ca", "cluster", 3650 * 86400, &b->cluster, NULL), 0);
     assert_int_equal(pki_authority_open(NULL, "migration-ca", "migration", 3650 * 86400, &b->migration, NULL), 0);
     assert_int_equal(pki_key_new(&b->key, NULL), 0);
-    b->signer = (struct signer){&b->f->rest, authorities_new(&b->f->rest, b->cluster, b->migration, NULL, NULL)};
+    b->signer = (struct signer){&b->f->rest, authorities_new(&b->f->rest, b->cluster, b->migration, NULL, NULL), 0};
     *state = b;
     return 0;
 }
@@ -278,6 +278,15 @@ static void migrations_certify_the_two_agents_concerned(void **state)
     ask(b, "t", NODE_B, "system:nodes", MIGRATION, &(struct pki_subject){"mig-1:target", NULL, target});
     info = issued(b, "t", b->migration, PKI_SERVER);
     pki_info_done(&info);
+
+    b->signer.longest_s = 60; /* no certificate lives longer, and its life begins near its issue */
+    ask(b, "short", NODE_B, "system:nodes", MIGRATION, &(struct pki_subject){"mig-1:target", NULL, target});
+    info = issued(b, "short", b->migration, PKI_SERVER);
+    assert_in_range(info.not_after_ms, clock_wall_ms() + 50000, clock_wall_ms() + 60000);
+    assert_in_range(info.not_before_ms, clock_wall_ms() - 25000, clock_wall_ms() - 14000);
+    assert_in_range(pki_renew_at_ms(&info), clock_wall_ms() + 15000, clock_wall_ms() + 40000);
+    pki_info_done(&info);
+    b->signer.longest_s = 0;
 
     ask(b, "wrong-side", NODE_B, "system:nodes", MIGRATION, &(struct pki_subject){"mig-1:source", NULL, source});
     assert_condition(b, "wrong-side", "Denied", "only the agent");

@@ -20,32 +20,40 @@
 
 struct options {
     const char *dir;
-    const char *link_rate;
+    const char *link_rate, *certificate_lifetime;
     unsigned nodes; /* 0: as it is, or DEFAULT_NODES */
     bool purge, encrypt;
 };
 
 void usage_cluster(FILE *out)
 {
-    fputs("usage: godwit cluster up     [--dir DIR] [--nodes N] [--link-rate RATE] [--encrypt-secrets]\n"
-          "       godwit cluster status [--dir DIR]\n"
-          "       godwit cluster down   [--dir DIR] [--purge]\n\n"
-          "A whole cluster on this machine: the server, and N nodes that are network namespaces joined by a bridge.\n\n"
-          "  --dir DIR         its folder, with kubeconfig, logs and data (default " DEFAULT_DIR ")\n"
-          "  --nodes N         1 to 64 (default 2); a cluster that is up can get more\n"
-          "  --link-rate RATE  of each node's link in each direction, such as 1gbit or 100mbit (default: no limit)\n"
-          "  --encrypt-secrets encrypt Secrets on disk, from the server's next start on and for good, with keys in\n"
-          "                    DIR/" CLUSTER_KEYS "\n"
-          "  --purge           remove the cluster's data as well\n",
-          out);
+    fputs(
+        "usage: godwit cluster up     [--dir DIR] [--nodes N] [--link-rate RATE] [--encrypt-secrets]\n"
+        "                            [--certificate-lifetime DURATION]\n"
+        "       godwit cluster status [--dir DIR]\n"
+        "       godwit cluster down   [--dir DIR] [--purge]\n\n"
+        "A whole cluster on this machine: the server, and N nodes that are network namespaces joined by a bridge.\n\n"
+        "  --dir DIR         its folder, with kubeconfig, logs and data (default " DEFAULT_DIR ")\n"
+        "  --nodes N         1 to 64 (default 2); a cluster that is up can get more\n"
+        "  --link-rate RATE  of each node's link in each direction, such as 1gbit or 100mbit (default: no limit)\n"
+        "  --encrypt-secrets encrypt Secrets on disk, from the server's next start on and for good, with keys in\n"
+        "                    DIR/" CLUSTER_KEYS "\n"
+        "  --certificate-lifetime DURATION\n"
+        "                    no certificate that it issues lives longer, from the server's next start on, such as 24h\n"
+        "                    (default: a year)\n"
+        "  --purge           remove the cluster's data as well\n",
+        out);
 }
 
 static int parse(int argc, char **argv, struct options *o, struct gw_error *err)
 {
-    static const struct option options[] = {
-        {"dir", required_argument, NULL, 'd'},       {"nodes", required_argument, NULL, 'n'},
-        {"link-rate", required_argument, NULL, 'r'}, {"encrypt-secrets", no_argument, NULL, 'e'},
-        {"purge", no_argument, NULL, 'p'},           {0}};
+    static const struct option options[] = {{"dir", required_argument, NULL, 'd'},
+                                            {"nodes", required_argument, NULL, 'n'},
+                                            {"link-rate", required_argument, NULL, 'r'},
+                                            {"encrypt-secrets", no_argument, NULL, 'e'},
+                                            {"purge", no_argument, NULL, 'p'},
+                                            {"certificate-lifetime", required_argument, NULL, 'c'},
+                                            {0}};
     uint64_t rate;
     int c;
 
@@ -66,6 +74,9 @@ static int parse(int argc, char **argv, struct options *o, struct gw_error *err)
             break;
         case 'e':
             o->encrypt = true;
+            break;
+        case 'c':
+            o->certificate_lifetime = optarg;
             break;
         case 'p':
             o->purge = true;
@@ -139,6 +150,10 @@ static int up(const struct options *o, struct gw_error *err)
     if (o->link_rate) {
         free(plan.link_rate);
         plan.link_rate = xstrdup(o->link_rate);
+    }
+    if (o->certificate_lifetime) {
+        free(plan.certificate_lifetime);
+        plan.certificate_lifetime = xstrdup(o->certificate_lifetime);
     }
     plan.encrypted = plan.encrypted || o->encrypt;
     r = cluster_prepare(&plan, err);

@@ -16,6 +16,7 @@ void cluster_plan_done(struct cluster_plan *p)
 {
     free(p->dir);
     free(p->link_rate);
+    free(p->certificate_lifetime);
     *p = (struct cluster_plan){0};
 }
 
@@ -49,6 +50,8 @@ char *cluster_plan_encode(const struct cluster_plan *p)
     json_set_int(d, "/subnet", p->subnet);
     if (p->link_rate)
         json_set_str(d, "/linkRate", p->link_rate);
+    if (p->certificate_lifetime)
+        json_set_str(d, "/certificateLifetime", p->certificate_lifetime);
     if (p->encrypted)
         json_set(d, "/encryptedSecrets", yyjson_mut_true(d));
     return json_text(yyjson_mut_doc_get_root(d));
@@ -71,6 +74,7 @@ int cluster_plan_decode(struct cluster_plan *p, const char *dir, const char *tex
                                .nodes = (unsigned)nodes,
                                .subnet = (unsigned)subnet,
                                .link_rate = xstrdup(json_str(root, "/linkRate")),
+                               .certificate_lifetime = xstrdup(json_str(root, "/certificateLifetime")),
                                .encrypted = json_bool(root, "/encryptedSecrets", false)};
     memcpy(p->id, id, sizeof(p->id));
     return 0;
@@ -137,6 +141,8 @@ void cluster_server_argv(const struct cluster_plan *p, const char *program, stru
     strv_printf(argv, "--data-dir=%s/server", p->dir);
     strv_printf(argv, "--listen=%s:%d", cluster_host_address(p, host), CLUSTER_PORT);
     strv_printf(argv, "--kubeconfig=%s/kubeconfig", p->dir);
+    if (p->certificate_lifetime)
+        strv_printf(argv, "--certificate-lifetime=%s", p->certificate_lifetime);
     if (p->encrypted)
         strv_printf(argv, "--encryption-key-file=%s/" CLUSTER_KEYS, p->dir);
 }

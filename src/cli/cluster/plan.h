@@ -29,9 +29,10 @@ struct cluster_plan {
     char *dir;                   /* absolute, without symbolic links */
     char id[CLUSTER_ID_LEN + 1]; /* hexadecimal: what sets this cluster's names apart */
     unsigned nodes;
-    unsigned subnet; /* below CLUSTER_SUBNETS */
-    char *link_rate; /* as tc(8) writes rates, "1gbit"; NULL: unlimited */
-    bool encrypted;  /* Secrets on disk are, with the keys in DIR/encryption-keys */
+    unsigned subnet;            /* below CLUSTER_SUBNETS */
+    char *link_rate;            /* as tc(8) writes rates, "1gbit"; NULL: unlimited */
+    char *certificate_lifetime; /* the server's option, or NULL */
+    bool encrypted;             /* Secrets on disk are, with the keys in DIR/encryption-keys */
 };
 
 void cluster_plan_done(struct cluster_plan *p);

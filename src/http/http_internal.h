@@ -164,9 +164,9 @@ void workers_stop(struct http_workers *w); /* waits for handlers that run; what 
 void server_wake(struct http_server *s);
 void server_post(struct http_server *s, struct http_request *r);
 void server_kick(struct http_server *s, struct http_stream *st); /* with st->lock held */
-/* On the loop's thread: sends the answers, and serves at most so many streams. */
-void post_read(struct http_server *s, unsigned max_kicks);
-struct http_stream *post_take_kicked(struct http_server *s); /* NULL: there is none */
+/* On the loop's thread: all answers, by their next; one stream, NULL if there is none. */
+struct http_request *post_take_answers(struct http_server *s);
+struct http_stream *post_take_kicked(struct http_server *s);
 
 /* daemon.c */
 int http_daemon_start(struct http_server *s, const char *address, struct gw_error *err);

@@ -35,6 +35,30 @@
 
 /* --- Turns of the loop --- */
 
+static void send_answers(struct http_server *s)
+{
+    for (struct http_request *r = post_take_answers(s), *next; r; r = next) {
+        next = r->next;
+        if (r->upgrade) {
+            upgrade_start(r->upgrade);
+            continue;
+        }
+        r->phase = REQUEST_ANSWERED;
+        MHD_resume_connection(r->c->mhd);
+    }
+}
+
+static void read_post(struct http_server *s, unsigned max_kicks)
+{
+    struct http_stream *st = NULL;
+
+    send_answers(s);
+    for (unsigned i = 0; i < max_kicks && (st = post_take_kicked(s)); i++)
+        stream_kick(st);
+    if (st)
+        server_wake(s); /* perhaps there are more */
+}
+
 static void finish_drain(struct http_server *s)
 {
     void (*drained)(void *) = s->drained;
@@ -111,7 +135,7 @@ static int on_wake(sd_event_source *source, int fd, uint32_t events, void *userd
 
     (void)eventfd_read(fd, &n);
     ((struct http_server *)userdata)->idle_turns = 0;
-    post_read(userdata, KICKS_A_TURN);
+    read_post(userdata, KICKS_A_TURN);
     turn(userdata);
     return 0;
 }
@@ -218,7 +242,7 @@ void http_server_drain(struct http_server *s, unsigned timeout_ms, void (*done)(
 /* MHD must not be stopped while connections are suspended. */
 static void resume_all(struct http_server *s)
 {
-    post_read(s, UINT_MAX);
+    read_post(s, UINT_MAX);
     for (struct http_connection *c = s->connections; c; c = c->next) {
         if (!c->request)
             continue;

@@ -36,9 +36,9 @@ void server_kick(struct http_server *s, struct http_stream *st)
     pthread_mutex_unlock(&s->post_lock);
 }
 
-static void take_answers(struct http_server *s)
+struct http_request *post_take_answers(struct http_server *s)
 {
-    struct http_request *r, *next;
+    struct http_request *r;
 
     pthread_mutex_lock(&s->post_lock);
     s->post_told = false;
@@ -46,15 +46,7 @@ static void take_answers(struct http_server *s)
     s->posted = NULL;
     s->posted_end = &s->posted;
     pthread_mutex_unlock(&s->post_lock);
-    for (; r; r = next) {
-        next = r->next;
-        if (r->upgrade) {
-            upgrade_start(r->upgrade);
-            continue;
-        }
-        r->phase = REQUEST_ANSWERED;
-        MHD_resume_connection(r->c->mhd);
-    }
+    return r;
 }
 
 struct http_stream *post_take_kicked(struct http_server *s)
@@ -67,15 +59,4 @@ struct http_stream *post_take_kicked(struct http_server *s)
         s->kicked_end = &s->kicked;
     pthread_mutex_unlock(&s->post_lock);
     return st;
-}
-
-void post_read(struct http_server *s, unsigned max_kicks)
-{
-    struct http_stream *st = NULL;
-
-    take_answers(s);
-    for (unsigned i = 0; i < max_kicks && (st = post_take_kicked(s)); i++)
-        stream_kick(st);
-    if (st)
-        server_wake(s); /* perhaps there are more */
 }

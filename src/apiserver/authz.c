@@ -47,7 +47,7 @@ static bool has_role(struct rest_server *s, const struct api_user *user, const s
         .name = fs ? field_selector_exact(fs, "metadata.name") : t->name,
         .path = t->path,
     };
-    const struct rbac_user who = authz_rbac_user(user);
+    const struct rbac_user who = roles_user(user);
     struct rbac_grant grant;
     bool found;
 

@@ -4,7 +4,6 @@
 
 #include "apiserver/identity.h"
 #include "apiserver/rest.h"
-#include "rbac/rbac.h"
 
 #define GROUP_MASTERS "system:masters"
 #define GROUP_CONTROLLERS "system:godwit:controllers"
@@ -21,11 +20,6 @@ void authz_why(struct rest_server *s, const struct api_user *user, const struct 
 
 /* Whether one has all rights by a group of his, not by roles: administrators and controllers. */
 bool authz_is_master(const struct api_user *user);
-
-static inline struct rbac_user authz_rbac_user(const struct api_user *u)
-{
-    return (struct rbac_user){u->name, u->groups, u->n_groups};
-}
 
 /* escalation.c: whether user, who may write this role or binding, gives nobody a right by it that he lacks himself. */
 int authz_check_escalation(struct rest_server *s, const struct api_user *user, const struct rest_target *target,

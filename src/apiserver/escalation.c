@@ -97,7 +97,7 @@ int authz_check_escalation(struct rest_server *s, const struct api_user *user, c
                            yyjson_val *old, yyjson_val *object, struct gw_error *err)
 {
     struct writer w = {
-        .user = user, .who = authz_rbac_user(user), .target = target, .namespace = target->namespace, .object = object};
+        .user = user, .who = roles_user(user), .target = target, .namespace = target->namespace, .object = object};
     int r;
 
     w.policy = roles_lock(s->roles);

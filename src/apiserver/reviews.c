@@ -144,7 +144,7 @@ static bool collect(void *data, const struct rbac_grant *grant)
 static int review_rules(struct review *v, struct gw_error *err)
 {
     const struct api_user *user = &v->request->user;
-    const struct rbac_user who = authz_rbac_user(user);
+    const struct rbac_user who = roles_user(user);
     struct collection c = {v->d, yyjson_mut_arr(v->d), yyjson_mut_arr(v->d)};
     bool agent = *authz_node_of(user) != '\0';
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "api/kind.h"
+#include "apiserver/request.h"
 #include "rbac/rbac.h"
 #include "store/store.h"
 
@@ -11,6 +12,12 @@ struct roles;
 
 int roles_new(struct store *store, struct kinds *kinds, struct roles **ret, struct gw_error *err);
 struct roles *roles_free(struct roles *r); /* before store_close */
+
+/* A user, as rbac/ knows him. */
+static inline struct rbac_user roles_user(const struct api_user *u)
+{
+    return (struct rbac_user){u->name, u->groups, u->n_groups};
+}
 
 /* The policy of now, held still until roles_unlock. While the store can't be read it is empty: nobody has a role. Any
  * thread; hold it for questions only. */

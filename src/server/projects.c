@@ -5,6 +5,7 @@
 #include "apiserver/local.h"
 #include "base/alloc.h"
 #include "base/str.h"
+#include "rbac/rbac.h"
 #include "server/openshift.h"
 
 #define GROUP "project.openshift.io"

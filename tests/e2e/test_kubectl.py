@@ -9,23 +9,9 @@ import subprocess
 
 import pytest
 
-from server import KUBECTLS, Server, Watch
+from server import KUBECTLS, VM, Server, Watch
 
 EDITOR = "#!/bin/sh\nsed -i 's/a: .*/a: edited/' \"$1\"\n"
-
-VM = """
-apiVersion: kubevirt.io/v1
-kind: VirtualMachine
-metadata: {name: %s, labels: {app: demo}}
-spec:
-  runStrategy: Halted
-  template:
-    spec:
-      domain:
-        devices: {disks: [{name: system, disk: {bus: virtio}}]}
-        memory: {guest: 128Mi}
-      volumes: [{name: system, containerDisk: {image: testguest}}]
-"""
 
 
 def manifest(kind, name, version="v1", **rest) -> str:

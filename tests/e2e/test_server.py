@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from server import KUBECTL, Server, Watch
+from server import KUBECTL, VM, Server, Watch
 
 
 @pytest.fixture
@@ -297,25 +297,11 @@ def test_writes_are_audited(make_server, tmp_path):
 
 # --- kubectl's verbs ---
 
-VM = """
-apiVersion: kubevirt.io/v1
-kind: VirtualMachine
-metadata: {name: vm1, labels: {app: demo}}
-spec:
-  runStrategy: Halted
-  template:
-    spec:
-      domain:
-        devices: {disks: [{name: system, disk: {bus: virtio}}]}
-        memory: {guest: 128Mi}
-      volumes: [{name: system, containerDisk: {image: testguest}}]
-"""
-
 
 def test_kubectl_creates_shows_changes_and_deletes(server):
     kubectl = server.kubectl
-    assert "created" in kubectl("create", "-f", "-", text=VM)
-    assert "AlreadyExists" in kubectl("create", "-f", "-", text=VM, ok=False)
+    assert "created" in kubectl("create", "-f", "-", text=VM % "vm1")
+    assert "AlreadyExists" in kubectl("create", "-f", "-", text=VM % "vm1", ok=False)
     assert kubectl("get", "vm").split()[:4] == ["NAME", "AGE", "STATUS", "READY"]
     assert "vm1" in kubectl("get", "vm", "-l", "app=demo", "-o", "name")
     assert "runStrategy: Halted" in kubectl("get", "vm", "vm1", "-o", "yaml")

@@ -22,6 +22,21 @@ def versions_of(name):
 KUBECTLS = {"1.32": KUBECTL} | versions_of("kubectl")
 HELMS = versions_of("helm")
 
+# A VM that is not started, by its name.
+VM = """
+apiVersion: kubevirt.io/v1
+kind: VirtualMachine
+metadata: {name: %s, labels: {app: demo}}
+spec:
+  runStrategy: Halted
+  template:
+    spec:
+      domain:
+        devices: {disks: [{name: system, disk: {bus: virtio}}]}
+        memory: {guest: 128Mi}
+      volumes: [{name: system, containerDisk: {image: testguest}}]
+"""
+
 
 def free_port() -> int:
     with socket.socket() as s:

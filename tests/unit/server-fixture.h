@@ -121,3 +121,19 @@ static _unused_ void fixture_fail_migration(struct fixture *f)
                                   "{\"status\":{\"migrationState\":{\"completed\":true,\"failed\":true}}}", NULL),
                      200);
 }
+
+/* For cmocka: one that is populated. */
+static _unused_ int fixture_set_up(void **state)
+{
+    struct fixture *f = fixture_new();
+
+    fixture_populate(f);
+    *state = f;
+    return 0;
+}
+
+static _unused_ int fixture_tear_down(void **state)
+{
+    fixture_free(*state);
+    return 0;
+}

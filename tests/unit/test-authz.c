@@ -16,21 +16,6 @@
 #define PODS "/api/v1/namespaces/default/pods"
 #define SECRETS "/api/v1/namespaces/default/secrets"
 
-static int setup(void **state)
-{
-    struct fixture *f = fixture_new();
-
-    fixture_populate(f);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fixture_free(*state);
-    return 0;
-}
-
 struct row {
     const char *user, *method, *target, *body;
     int status;
@@ -342,20 +327,20 @@ static void joining_nodes_ask_for_a_certificate(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(strangers_may_do_nothing, setup, teardown),
-        cmocka_unit_test_setup_teardown(refusals_are_worded_as_in_kubernetes, setup, teardown),
-        cmocka_unit_test_setup_teardown(masters_and_controllers_may_do_all, setup, teardown),
-        cmocka_unit_test_setup_teardown(controllers_stand_in_for_the_dead_only, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_claim_in_use_is_given_to_nobody_else, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_a_write_rests_on_holds_when_it_is_made, setup, teardown),
-        cmocka_unit_test_setup_teardown(an_agent_sees_to_its_own_node, setup, teardown),
-        cmocka_unit_test_setup_teardown(an_agent_keeps_its_own_lease, setup, teardown),
-        cmocka_unit_test_setup_teardown(an_agent_sees_pods_bound_to_its_node, setup, teardown),
-        cmocka_unit_test_setup_teardown(an_agent_sees_vmis_that_concern_it, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_launcher_pod_makes_a_vmi_concern_its_node, setup, teardown),
-        cmocka_unit_test_setup_teardown(an_agent_reads_secrets_that_its_vmis_name, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_json_patch_is_no_oracle, setup, teardown),
-        cmocka_unit_test_setup_teardown(joining_nodes_ask_for_a_certificate, setup, teardown),
+        cmocka_unit_test_setup_teardown(strangers_may_do_nothing, fixture_set_up, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(refusals_are_worded_as_in_kubernetes, fixture_set_up, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(masters_and_controllers_may_do_all, fixture_set_up, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(controllers_stand_in_for_the_dead_only, fixture_set_up, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(a_claim_in_use_is_given_to_nobody_else, fixture_set_up, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(what_a_write_rests_on_holds_when_it_is_made, fixture_set_up, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(an_agent_sees_to_its_own_node, fixture_set_up, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(an_agent_keeps_its_own_lease, fixture_set_up, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(an_agent_sees_pods_bound_to_its_node, fixture_set_up, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(an_agent_sees_vmis_that_concern_it, fixture_set_up, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(a_launcher_pod_makes_a_vmi_concern_its_node, fixture_set_up, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(an_agent_reads_secrets_that_its_vmis_name, fixture_set_up, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(a_json_patch_is_no_oracle, fixture_set_up, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(joining_nodes_ask_for_a_certificate, fixture_set_up, fixture_tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

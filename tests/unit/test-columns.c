@@ -9,19 +9,7 @@
 #include "api/columns.h"
 #include "base/alloc.h"
 #include "base/clock.h"
-
-static struct kinds *kinds;
-
-static int load(void **state)
-{
-    return kinds_new(&kinds, NULL);
-}
-
-static int unload(void **state)
-{
-    kinds_free(kinds);
-    return 0;
-}
+#include "kinds-fixture.h"
 
 static void test_ages(void **state)
 {

@@ -12,19 +12,7 @@
 #include "api/yaml.h"
 #include "base/alloc.h"
 #include "base/str.h"
-
-static struct kinds *kinds;
-
-static int load(void **state)
-{
-    return kinds_new(&kinds, NULL);
-}
-
-static int unload(void **state)
-{
-    kinds_free(kinds);
-    return 0;
-}
+#include "kinds-fixture.h"
 
 #define CRD(name, group, versions) \
     "{metadata: {name: " name ", uid: u1}, spec: {group: " group \

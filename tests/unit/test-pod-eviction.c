@@ -41,21 +41,6 @@ static void add_vmi(struct fixture *f, const char *strategy, const char *able)
     assert_int_equal(fixture_admin(f, "POST", POD_LIST, pod), 201);
 }
 
-static int setup(void **state)
-{
-    struct fixture *f = fixture_new();
-
-    fixture_populate(f);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fixture_free(*state);
-    return 0;
-}
-
 /* The status, and text in *ret (freed by the caller). */
 static int evict(struct fixture *f, const char *query, const char *body, char **ret)
 {
@@ -199,7 +184,7 @@ static void bad_requests(void **state)
     assert_false(has(*state, POD_LIST "/p2", "deletionTimestamp"));
 }
 
-#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_set_up, fixture_tear_down)
 
 int main(void)
 {

@@ -10,19 +10,7 @@
 #include "api/protobuf.h"
 #include "base/alloc.h"
 #include "base/str.h"
-
-static struct kinds *kinds;
-
-static int set_up(void **state)
-{
-    return kinds_new(&kinds, NULL);
-}
-
-static int tear_down(void **state)
-{
-    kinds_free(kinds);
-    return 0;
-}
+#include "kinds-fixture.h"
 
 /* A field of bytes: tag, length, bytes. Numbers below 16 and lengths below 128, so one byte each. */
 static void add_bytes(struct str *s, unsigned number, const void *data, size_t len)
@@ -254,5 +242,5 @@ int main(void)
         cmocka_unit_test(test_kinds_without_protobuf),
     };
 
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, load, unload);
 }

@@ -31,18 +31,10 @@ static const struct rest_extra *const extras[] = {account_token_extras, guest_ex
 
 static int setup(void **state)
 {
-    struct fixture *f = fixture_new();
+    int r = fixture_set_up(state);
 
-    f->rest.extras = extras;
-    fixture_populate(f);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fixture_free(*state);
-    return 0;
+    ((struct fixture *)*state)->rest.extras = extras;
+    return r;
 }
 
 static int as_node(struct fixture *f, char node, const char *method, const char *target, const char *body,
@@ -131,7 +123,7 @@ static void nobody_claims_out_of_turn(void **state)
                 *at = node;
             must_be(fresh, node, "PATCH", VM "?dryRun=All", write, attempts[i].allowed & IN(phase) ? 200 : 403);
         }
-        teardown(&fresh);
+        fixture_tear_down(&fresh);
     }
 }
 
@@ -358,13 +350,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nobody_claims_out_of_turn),
-        cmocka_unit_test_setup_teardown(no_writes_to_what_is_others, setup, teardown),
-        cmocka_unit_test_setup_teardown(nothing_is_read_that_its_vms_do_not_use, setup, teardown),
-        cmocka_unit_test_setup_teardown(claims_and_volumes_are_those_of_its_vms, setup, teardown),
-        cmocka_unit_test_setup_teardown(events_are_told_in_its_own_name, setup, teardown),
-        cmocka_unit_test_setup_teardown(no_reading_by_a_detour, setup, teardown),
-        cmocka_unit_test_setup_teardown(no_standing_in_for_others, setup, teardown),
-        cmocka_unit_test_setup_teardown(no_making_by_apply, setup, teardown),
+        cmocka_unit_test_setup_teardown(no_writes_to_what_is_others, setup, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(nothing_is_read_that_its_vms_do_not_use, setup, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(claims_and_volumes_are_those_of_its_vms, setup, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(events_are_told_in_its_own_name, setup, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(no_reading_by_a_detour, setup, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(no_standing_in_for_others, setup, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(no_making_by_apply, setup, fixture_tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

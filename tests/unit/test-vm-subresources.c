@@ -24,18 +24,10 @@ static const struct rest_extra *const extras[] = {vm_extras, vm_refused_extras, 
 
 static int setup(void **state)
 {
-    struct fixture *f = fixture_new();
+    int r = fixture_set_up(state);
 
-    f->rest.extras = extras;
-    fixture_populate(f);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fixture_free(*state);
-    return 0;
+    ((struct fixture *)*state)->rest.extras = extras;
+    return r;
 }
 
 static yyjson_doc *get(struct fixture *f, const char *target)
@@ -396,7 +388,7 @@ static void test_authorization(void **state)
     expect_state(*state, "Halted", "");
 }
 
-#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, fixture_tear_down)
 
 int main(void)
 {

@@ -22,17 +22,21 @@
 #define KEY "pods"
 #define BATCH 64
 
-#define INDEX_WAITING "waiting"
-
 /* Pods on nodes that want others far, by the label that these must have at least: "key=value", or this. */
 #define INDEX_WARY "wary"
 #define WARY_OF_ANY "*"
 
 /* --- which pods, and when --- */
 
+/* A pod that waits for its node. */
+struct waiting {
+    unsigned tried; /* the epoch in which it was last tried; 0 = never */
+    int64_t created;
+};
+
 struct scheduler {
-    intptr_t epoch;
-    struct map *tried; /* uid -> epoch in which the pod was last tried */
+    unsigned epoch;
+    struct map *waiting; /* by the pod's key; thousands may wait, so those of a batch alone are decoded */
     struct sched_ledger *ledger;
 };
 
@@ -41,7 +45,7 @@ static void *start(_unused_ struct env *env)
     struct scheduler *s = xnew(struct scheduler);
 
     s->epoch = 1;
-    s->tried = map_new(NULL);
+    s->waiting = map_new(free);
     s->ledger = sched_ledger_new();
     return s;
 }
@@ -50,7 +54,7 @@ static void stop(void *state)
 {
     struct scheduler *s = state;
 
-    map_free(s->tried);
+    map_free(s->waiting);
     sched_ledger_free(s->ledger);
     free(s);
 }
@@ -59,11 +63,6 @@ static void begin_epoch(struct keys *out)
 {
     ((struct scheduler *)keys_state(out))->epoch++;
     keys_add(out, KEY);
-}
-
-static intptr_t tried(const struct scheduler *s, yyjson_val *pod)
-{
-    return (intptr_t)map_get(s->tried, meta_uid(pod));
 }
 
 static bool is_waiting(yyjson_val *pod)
@@ -75,10 +74,23 @@ static bool is_waiting(yyjson_val *pod)
            (!*scheduler || streq(scheduler, "default-scheduler"));
 }
 
-static void by_waiting(yyjson_val *pod, struct index_values *out)
+/* True if pod waits, and was not known to. */
+static bool note_waiting(struct scheduler *s, yyjson_val *old, yyjson_val *pod)
 {
-    if (is_waiting(pod))
-        index_value(out, "yes");
+    char key[OBJECT_KEY_MAX];
+    struct waiting *w;
+
+    object_key(pod ? pod : old, key);
+    if (!is_waiting(pod)) {
+        (void)map_remove(s->waiting, key);
+        return false;
+    }
+    if (is_waiting(old) && streq(meta_uid(old), meta_uid(pod)))
+        return false;
+    w = xnew(struct waiting);
+    w->created = meta_created(pod);
+    map_put(s->waiting, key, w);
+    return true;
 }
 
 static void by_wary(yyjson_val *pod, struct index_values *out)
@@ -102,12 +114,12 @@ static void map_pod(struct keys *out, yyjson_val *old, yyjson_val *pod)
 {
     struct scheduler *s = keys_state(out);
 
+    bool news = note_waiting(s, old, pod);
+
     sched_ledger_change(s->ledger, old, pod);
-    if (old && !is_waiting(pod))
-        map_remove(s->tried, meta_uid(old));
     if (sched_takes_room(old) && !sched_takes_room(pod))
         begin_epoch(out);
-    else if (is_waiting(pod) && !is_waiting(old))
+    else if (news)
         keys_add(out, KEY);
 }
 
@@ -343,51 +355,66 @@ static void place(struct batch *b, yyjson_val *pod)
     sched_add_pod(&b->state, pod, node);
 }
 
-/* Who was tried longest ago first, then the oldest; names decide among those of one second. */
-static int by_turn(const void *a, const void *b, void *scheduler)
-{
-    yyjson_val *x = *(yyjson_val *const *)a, *y = *(yyjson_val *const *)b;
-    intptr_t d = tried(scheduler, x) - tried(scheduler, y);
-    int64_t age = meta_created(x) - meta_created(y);
+struct turn {
+    const char *key;
+    struct waiting *pod;
+};
+VEC_DEFINE(turn_vec, struct turn);
 
-    if (d || age)
-        return d ? (d > 0 ? 1 : -1) : age > 0 ? 1 : -1;
-    return strcmp(meta_name(x), meta_name(y));
+/* Who was tried longest ago first, then the oldest; names decide among those of one second. */
+static int by_turn(const void *a, const void *b)
+{
+    const struct turn *x = a, *y = b;
+
+    if (x->pod->tried != y->pod->tried)
+        return x->pod->tried > y->pod->tried ? 1 : -1;
+    if (x->pod->created != y->pod->created)
+        return x->pod->created > y->pod->created ? 1 : -1;
+    return strcmp(x->key, y->key);
 }
 
 /* Those that were not tried in this epoch, in their order. */
-static void take_turns(struct task *t, struct val_vec *ret)
+static void take_turns(const struct scheduler *s, struct turn_vec *ret)
 {
-    struct scheduler *s = task_state(t);
-    _cleanup_val_vec_ struct val_vec waiting = {0};
+    const char *key;
+    void *pod;
 
-    task_select(t, &API_PODS, INDEX_WAITING, "yes", &waiting);
-    VEC_EACH(&waiting, pod)
-        if (tried(s, *pod) < s->epoch)
-            val_vec_push(ret, *pod);
+    for (size_t at = 0; map_next(s->waiting, &at, &key, &pod);)
+        if (((struct waiting *)pod)->tried < s->epoch)
+            turn_vec_push(ret, (struct turn){key, pod});
     if (ret->len)
-        qsort_r(ret->items, ret->len, sizeof(*ret->items), by_turn, s);
+        qsort(ret->items, ret->len, sizeof(*ret->items), by_turn);
+}
+
+static void place_batch(struct task *t, struct turn *turns, size_t n)
+{
+    const struct scheduler *s = task_state(t);
+    struct batch b;
+
+    begin_batch(t, &b);
+    for (struct turn *turn = turns; turn < turns + n; turn++) {
+        yyjson_val *pod = task_get(t, &API_PODS, turn->key);
+
+        turn->pod->tried = s->epoch;
+        if (pod)
+            place(&b, pod);
+    }
+    end_batch(&b);
 }
 
 static void reconcile(struct task *t, _unused_ const char *key)
 {
-    struct scheduler *scheduler = task_state(t);
-    _cleanup_val_vec_ struct val_vec pods = {0};
-    struct batch b;
+    struct scheduler *s = task_state(t);
+    struct turn_vec turns = {0};
 
     if (task_failures(t)) /* of a batch that failed nobody knows who was placed */
-        scheduler->epoch++;
-    take_turns(t, &pods);
-    if (!pods.len)
-        return;
-    begin_batch(t, &b);
-    for (size_t i = 0; i < MIN(pods.len, (size_t)BATCH); i++) {
-        map_put(scheduler->tried, meta_uid(pods.items[i]), (void *)scheduler->epoch);
-        place(&b, pods.items[i]);
-    }
-    end_batch(&b);
-    if (pods.len > BATCH)
+        s->epoch++;
+    take_turns(s, &turns);
+    if (turns.len)
+        place_batch(t, turns.items, MIN(turns.len, (size_t)BATCH));
+    if (turns.len > BATCH)
         task_requeue(t, 0);
+    turn_vec_done(&turns);
 }
 
 const struct controller scheduler_controller = {
@@ -399,7 +426,7 @@ const struct controller scheduler_controller = {
         (const struct controller_watch[]){
             {.resource = &API_PODS,
              .map = map_pod,
-             .indexes = (const struct informer_index[]){{INDEX_WAITING, by_waiting}, {INDEX_WARY, by_wary}, {0}},
+             .indexes = (const struct informer_index[]){{INDEX_WARY, by_wary}, {0}},
              .keep =
                  (const char *const[]){"/spec/nodeName", "/spec/nodeSelector", "/spec/affinity", "/spec/tolerations",
                                        "/spec/containers", "/spec/initContainers", "/spec/overhead", "/spec/volumes",

@@ -85,6 +85,7 @@ static void join(struct part_vec *parts, size_t len)
     part_vec_push(parts, (struct http_part){all, 0, len});
 }
 
+/* Each part is let go when it has been read: a large list shrinks while its client takes it. */
 struct body {
     struct part_vec parts;
     size_t part, offset; /* what comes next */
@@ -103,6 +104,7 @@ static ssize_t body_read(void *cls, uint64_t pos, char *buf, size_t max)
         done += n;
         b->offset += n;
         if (b->offset == p->len) {
+            parts_release(p, 1);
             b->part++;
             b->offset = 0;
         }
@@ -114,7 +116,7 @@ static void body_free(void *cls)
 {
     struct body *b = cls;
 
-    parts_release(b->parts.items, b->parts.len);
+    parts_release(b->parts.items + b->part, b->parts.len - b->part);
     part_vec_done(&b->parts);
     free(b);
 }

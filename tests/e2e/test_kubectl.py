@@ -1,4 +1,4 @@
-"""One table of commands, run with each kubectl that is there, "new" ones with all but 1.20; and what is awkward:
+"""One table of commands, run with each kubectl that is there ("1.27+": from that version on); and what is awkward:
 restarts under a watch, applies that conflict, pages while others write, kinds that come while somebody watches."""
 import concurrent.futures
 import contextlib
@@ -42,7 +42,7 @@ TABLE = [
     ("create -f -", VM % "vm1", 0, r"virtualmachine.kubevirt.io/vm1 created"),
     ("create -f -", VM % "vm1", 1, r"AlreadyExists.*\"vm1\" already exists"),
     ("create -f -", UNKNOWN % "vm2", 1, r"unknown field \S*rumStrategy"),
-    ("new create --validate=warn --dry-run=server -f -", (VM % "vm2").replace("spec:\n  run", "spec:\n  wings: 2\n  run", 1), 0,
+    ("1.27+ create --validate=warn --dry-run=server -f -", (VM % "vm2").replace("spec:\n  run", "spec:\n  wings: 2\n  run", 1), 0,
      r"Warning: unknown field \"spec.wings\""),
     ("create --dry-run=server -f -", VM % "vm2", 0, r"vm2 created \(server dry run\)"),
     ("create -f -", manifest("Bird", "b", "example.com/v1"), 1, r"no matches for kind \"Bird\""),
@@ -71,11 +71,11 @@ TABLE = [
     ("apply --server-side --field-manager=other --force-conflicts -f -", config_map("ss", a="9"), 0, r"serverside-applied"),
     ("apply --server-side -f -", config_map("ss", b="2"), 0, r"serverside-applied"),
     ("get cm ss -o jsonpath={.data}", None, 0, r"^\{\"a\":\"9\",\"b\":\"2\"\}$"),
-    ("new apply --server-side -f -", config_map("ap", a="3"), 0, r"serverside-applied"),
-    ("new get cm ap -o yaml --show-managed-fields", None, 0, r"(?s)manager: kubectl\n +operation: Apply"),
-    ("new get cm ap -o yaml", None, 0, r"^(?s:(?!managedFields).)*$"),
-    ("new apply -f -", config_map("ap", a="4"), 0, r"configured"),
-    ("new diff --server-side -f -", config_map("ss", b="3"), 1, r"\+  b: \"3\""),
+    ("1.27+ apply --server-side -f -", config_map("ap", a="3"), 0, r"serverside-applied"),
+    ("1.27+ get cm ap -o yaml --show-managed-fields", None, 0, r"(?s)manager: kubectl\n +operation: Apply"),
+    ("1.27+ get cm ap -o yaml", None, 0, r"^(?s:(?!managedFields).)*$"),
+    ("1.27+ apply -f -", config_map("ap", a="4"), 0, r"configured"),
+    ("1.27+ diff --server-side -f -", config_map("ss", b="3"), 1, r"\+  b: \"3\""),
     ("apply --server-side -f -", VM % "vm4", 0, r"vm4 serverside-applied"),
     # change
     ("replace -f -", config_map("c1", a="2"), 0, r"configmap/c1 replaced"),
@@ -113,42 +113,46 @@ TABLE = [
     ("describe vm vm1", None, 0, r"(?s)Name: +vm1.*Run Strategy: +Halted.*Events:"),
     ("describe cm c1", None, 0, r"(?s)Data\n====.*edited"),
     ("get events", None, 0, r""),
-    ("new events --for vm/vm1", None, 0, r"No events found"),
+    ("1.27+ events --for vm/vm1", None, 0, r"No events found"),
     ("get --raw /version", None, 0, r"\"major\": ?\"1\""),
     ("wait vm vm1 --for=condition=Nonsense --timeout=1s", None, 1, r"timed out"),
-    ("new wait vm vm1 --for=jsonpath={.spec.runStrategy}=Halted --timeout=5s", None, 0, r"condition met"),
-    ("1.32 wait cm kube-root-ca.crt --for=create --timeout=20s", None, 0, r"condition met"),
-    ("1.32 get cm kube-root-ca.crt -o jsonpath={.data}", None, 0, r"^\{\"ca.crt\":\"-----BEGIN CERTIFICATE"),
+    ("1.27+ wait vm vm1 --for=jsonpath={.spec.runStrategy}=Halted --timeout=5s", None, 0, r"condition met"),
+    ("1.31+ wait cm kube-root-ca.crt --for=create --timeout=20s", None, 0, r"condition met"),
+    ("1.31+ get cm kube-root-ca.crt -o jsonpath={.data}", None, 0, r"^\{\"ca.crt\":\"-----BEGIN CERTIFICATE"),
     # of Kubernetes, but not here
     ("cluster-info", None, 0, r"control plane.* is running at .*https://"),
     ("cluster-info dump", None, 0, r"\"kind\": \"ServiceList\""),
     ("get svc,ep -n default", None, 0, r"(?s)service/kubernetes +ClusterIP +None +<none> +\d+/TCP.*endpoints/kubernetes +[0-9.]+:\d+"),
-    ("new get endpointslices -n default", None, 0, r"kubernetes +IPv4 +\d+ +[0-9.]+"),
+    ("1.27+ get endpointslices -n default", None, 0, r"kubernetes +IPv4 +\d+ +[0-9.]+"),
     ("describe svc kubernetes -n default", None, 0, r"Endpoints: +[0-9.]+:\d+"),
     ("delete ep kubernetes -n default", None, 0, r"deleted"),
     ("describe ns default", None, 0, r"No resource quota"),
     ("get deploy,rs,sts,ds,rc,job,cj,ing,netpol,quota,limits,pdb", None, 0, r"No resources found"),
     ("create deployment d --image=i", None, 1, r"\"d\" is forbidden: Godwit runs virtual machines, not containers"),
     ("create -f -", manifest("Service", "s", spec={"ports": [{"port": 1}]}), 1, r"\"s\" is forbidden: .*virtctl port-forward"),
-    ("new create quota q --hard=pods=1", None, 1, r"\"q\" is forbidden"),
+    ("1.27+ create quota q --hard=pods=1", None, 1, r"\"q\" is forbidden"),
     ("label svc kubernetes -n default seen=yes --overwrite", None, 0, r"labeled|not labeled"),
     ("scale deployment d --replicas=2", None, 1, r"deployments.apps \"d\" not found|no objects passed to scale"),
-    ("new apply --prune -l app=pruned -f -", VM.replace("demo", "pruned") % "vm5", 0, r"vm5 created"),
-    ("new apply --prune -l app=pruned -f -", json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {
+    ("1.27+ apply --prune -l app=pruned -f -", VM.replace("demo", "pruned") % "vm5", 0, r"vm5 created"),
+    ("1.27+ apply --prune -l app=pruned -f -", json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {
         "name": "stays", "labels": {"app": "pruned"}}}), 0, r"configmap/stays created"),
-    ("new apply --prune -l app=pruned -f -", json.dumps({"apiVersion": "v1", "kind": "Secret", "metadata": {
+    ("1.27+ apply --prune -l app=pruned -f -", json.dumps({"apiVersion": "v1", "kind": "Secret", "metadata": {
         "name": "stays", "labels": {"app": "pruned"}}}), 0, r"configmap/stays pruned"),
     ("get ep kubernetes -n default", None, 0, r"kubernetes +[0-9.]+:\d+"),
-    ("new delete vm vm5", None, 0, r"\"vm5\" deleted"),
+    ("1.27+ delete vm vm5", None, 0, r"\"vm5\" deleted"),
     # delete
     ("delete cm c1 --dry-run=server", None, 0, r"c1\" deleted .*\(server dry run\)"),
     ("delete cm c1", None, 0, r"\"c1\" deleted"),
     ("delete cm c1", None, 1, r"not found"),
     ("delete cm c1 --ignore-not-found", None, 0, r"^$"),
     ("delete vm -l app=demo --timeout=20s", None, 0, r"(?s)\"vm1\" deleted.*\"vm4\" deleted"),
-    ("new wait vm vm1 --for=delete --timeout=5s", None, 0, r""),
+    ("1.27+ wait vm vm1 --for=delete --timeout=5s", None, 0, r""),
     ("delete cm --all", None, 0, r"\"ss\" deleted"),
 ]
+
+
+def minor(version) -> int:
+    return int(re.match(r"1\.(\d+)", version)[1])
 
 
 class Client:
@@ -171,7 +175,7 @@ class Client:
     def check(self, command, text, code, pattern) -> str | None:
         """What is wrong, if anything is."""
         words = command.split()
-        if words[0] == "new" and words.pop(0) and self.version == "1.20":
+        if words[0].endswith("+") and minor(self.version) < minor(words.pop(0)):
             return None
         done = self.run(*words, text=text)
         if done.returncode == code and re.search(pattern, done.stdout, re.M):

@@ -151,6 +151,26 @@ static void test_claim_gets_the_default_class(void **state)
     assert_string_equal(json_str(yyjson_doc_get_root(stored), "/spec/storageClassName"), "b");
 }
 
+static bool is_held(const char *text, const char *finalizer)
+{
+    _cleanup_free_ char *faults = NULL;
+    _cleanup_doc_ yyjson_doc *stored = store(text, NULL, &faults);
+
+    assert_string_equal(faults, "");
+    return meta_has_finalizer(yyjson_doc_get_root(stored), finalizer);
+}
+
+/* From the first instant: a controller that adds it may come after the delete. */
+static void test_claims_and_definitions_are_made_with_their_finalizer(void **state)
+{
+    static const char crd[] = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: cs.e.org}\n"
+                              "spec: {group: e.org, scope: Cluster, names: {plural: cs, kind: C}, versions: [{name: v1, served: true, "
+                              "storage: true, schema: {openAPIV3Schema: {type: object}}}]}\n";
+
+    assert_true(is_held(crd, "customresourcecleanup.apiextensions.k8s.io"));
+    assert_true(is_held(PVC("{accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}"), "kubernetes.io/pvc-protection"));
+}
+
 static void test_controllers_make_pods(void **state)
 {
     static const char pod[] = "apiVersion: v1\nkind: Pod\nmetadata: {name: virt-launcher-x, namespace: default, labels: "
@@ -240,6 +260,7 @@ int main(void)
         cmocka_unit_test_teardown(test_cases, world_tear_down),
         cmocka_unit_test_teardown(test_secret_text_becomes_data, world_tear_down),
         cmocka_unit_test_teardown(test_claim_gets_the_default_class, world_tear_down),
+        cmocka_unit_test_teardown(test_claims_and_definitions_are_made_with_their_finalizer, world_tear_down),
         cmocka_unit_test_teardown(test_controllers_make_pods, world_tear_down),
         cmocka_unit_test_teardown(test_requests_name_who_asks, world_tear_down),
         cmocka_unit_test_teardown(test_gates_are_warned_of, world_tear_down),

@@ -1,6 +1,16 @@
 /* CustomResourceDefinition: what crd.h checks. */
 #include "api/crd.h"
+#include "api/meta.h"
 #include "api/rules/kinds.h"
+
+#define FINALIZER "customresourcecleanup.apiextensions.k8s.io"
+
+/* From the beginning: a definition that is deleted at once waits for its objects too. */
+static void set_defaults(struct rule_ctx *ctx, yyjson_mut_doc *d, yyjson_val *old)
+{
+    if (!old)
+        meta_add_finalizer(d, FINALIZER);
+}
 
 static void validate(struct rule_ctx *ctx, yyjson_val *object, yyjson_val *old, struct gw_error *err)
 {
@@ -11,5 +21,6 @@ static void validate(struct rule_ctx *ctx, yyjson_val *object, yyjson_val *old, 
 const struct rules crd_rules = {
     .group = "apiextensions.k8s.io",
     .kind = "CustomResourceDefinition",
+    .set_defaults = set_defaults,
     .validate = validate,
 };

@@ -5,6 +5,7 @@
 #include "api/rules/common.h"
 #include "api/rules/kinds.h"
 
+#define FINALIZER_IN_USE "kubernetes.io/pvc-protection"
 #define DEFAULT_CLASS "storageclass.kubernetes.io/is-default-class"
 
 static void check_modes(struct where *w, yyjson_val *modes)
@@ -92,6 +93,7 @@ static void claim_defaults(struct rule_ctx *ctx, yyjson_mut_doc *d, yyjson_val *
     if (old)
         return;
     json_set_str(d, "/status/phase", "Pending");
+    meta_add_finalizer(d, FINALIZER_IN_USE); /* as Kubernetes' admission does: no instant without */
     if (json_mut_at(d, "/spec/storageClassName"))
         return;
     ctx->each(ctx, "storage.k8s.io", "StorageClass", NULL, find_default, &name);

@@ -12,6 +12,7 @@
 
 #include "base/str.h"
 #include "store-fixture.h"
+#include "store/sqlite_store.h"
 
 /* "key=value key=value +remaining" of a list. */
 static char *list_text(struct store *s, struct store_list_options o)
@@ -339,6 +340,36 @@ static void test_files_are_private_and_locked(void **state)
     assert_true(store_open_sqlite("/nonexistent/x.db", &second, NULL) < 0);
 }
 
+static void *put_one(void *store)
+{
+    put(store, "/a", "1", STORE_ABSENT);
+    return NULL;
+}
+
+/* The writer is held between the commit and the acknowledgement: a list has the change already, and whoever watches from
+ * the list's revision on is not told that it lies in the future. */
+static void test_what_can_be_read_has_been_reached(void **state)
+{
+    struct place *p = *state;
+    struct event_log *log = &CONTAINER_OF(p->s, struct sqlite_store, store)->log;
+    int64_t seen = 1;
+    pthread_t thread;
+
+    pthread_mutex_lock(&log->lock);
+    assert_int_equal(pthread_create(&thread, NULL, put_one, p->s), 0);
+    while (seen == 1) {
+        _cleanup_store_list_ struct store_list l = {0};
+
+        assert_int_equal(store_list(p->s, &(struct store_list_options){0}, &l, NULL), 0);
+        seen = l.revision;
+    }
+    assert_int_equal(store_revision(p->s, NULL), 1);
+    assert_int_equal(store_check_reached(p->s, seen, NULL), 0);
+    assert_int_equal(store_check_reached(p->s, seen + 1, NULL), -ETIMEDOUT);
+    pthread_mutex_unlock(&log->lock);
+    pthread_join(thread, NULL);
+}
+
 static void test_retention(void **state)
 {
     struct store_retention r = {.keep_ms = 300000, .keep_changes = 100};
@@ -370,6 +401,7 @@ int main(void)
         EVERYWHERE(test_concurrent_writers_lose_nothing),
         cmocka_unit_test_setup_teardown(test_reopening_finds_all, set_up_files, tear_down),
         cmocka_unit_test_setup_teardown(test_files_are_private_and_locked, set_up_files, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_can_be_read_has_been_reached, set_up_files, tear_down),
         cmocka_unit_test(test_retention),
     };
 

@@ -23,8 +23,8 @@ struct agent_config {
     char *state_dir;  /* durable: certificates, pods */
     char *run_dir;    /* until reboot: network notes */
     char *images_dir;
-    char *shared_dir;   /* a folder that all nodes see, for ReadWriteMany volumes; NULL: none */
-    char *local_dir;    /* this node's own, for ReadWriteOnce volumes; NULL: none */
+    char *shared_dir;   /* a folder that all nodes see, for volumes of class shared; NULL: none */
+    char *local_dir;    /* this node's own, for volumes of class local; NULL: none */
     char *cluster_cidr; /* holds all podCIDRs and VM addresses */
     char *qemu;         /* binary */
     unsigned qemu_uid, qemu_gid;

@@ -209,6 +209,36 @@ static void test_a_target_prepares_the_same(void **state)
     prepared_volumes_done(&again);
 }
 
+/* What all nodes see is there for a VM that starts on another one, also if it is one VM's at a time. */
+static void test_where_volumes_of_our_classes_lie(void **state)
+{
+    static const struct {
+        const char *mode, *source, *where;
+    } rows[] = {
+        {"ReadWriteOnce", "hostPath", "all/pvc-1"}, {"ReadWriteMany", "hostPath", "all/pvc-1"}, {"ReadWriteOnce", "local", "own/pvc-1"},
+    };
+    _cleanup_free_ char *all = xasprintf("%s/all", folder), *own = xasprintf("%s/own", folder), *at = xasprintf("%s/pod-w", folder);
+    const struct volume_place place = {.images = store, .folder = at, .shared_dir = all, .local_dir = own, .uid = getuid(), .gid = getgid()};
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        _cleanup_free_ char *objects = xasprintf(
+            "{'PersistentVolumeClaim/c':{'metadata':{'name':'c'," USED_BY("vm1/u1") "},'spec':{'volumeName':'pvc-1','accessModes':['%s'],"
+            "'resources':{'requests':{'storage':'1Mi'}}}},'PersistentVolume/pvc-1':{'metadata':{'annotations':"
+            "{'pv.kubernetes.io/provisioned-by':'godwit.io/x'}},'spec':{'%s':{'path':'/elsewhere/pvc-1'}}}}", rows[i].mode, rows[i].source);
+        _cleanup_volume_plan_ struct volume_plan p = {0};
+        struct prepared_volumes got = {0};
+        const char *reason;
+
+        sh("mkdir -p all own");
+        assert_return_code(plan(ONE("'persistentVolumeClaim':{'claimName':'c'}"), objects, &p, &reason, NULL), 0);
+        assert_return_code(volumes_prepare(&p, &place, &got, &reason, NULL), 0);
+        if (!strstr(got.disks.items[0].path, rows[i].where))
+            fail_msg("row %zu: %s", i, got.disks.items[0].path);
+        prepared_volumes_done(&got);
+        sh("rm -r all own");
+    }
+}
+
 static void assert_prepare_fails(const char *vmi, const char *objects, const char *reason, const char *message)
 {
     _cleanup_free_ char *at = xasprintf("%s/pod-x", folder);
@@ -316,6 +346,7 @@ int main(void)
         cmocka_unit_test(test_needs),
         cmocka_unit_test(test_every_kind_of_volume),
         cmocka_unit_test(test_a_target_prepares_the_same),
+        cmocka_unit_test(test_where_volumes_of_our_classes_lie),
         cmocka_unit_test(test_what_cannot_be_prepared_says_why),
         cmocka_unit_test(test_a_full_disk_is_said),
         cmocka_unit_test(test_kernel_boot),

@@ -174,6 +174,7 @@ static int plan_claim(yyjson_val *vmi, yyjson_val *source, const struct lookup *
     v->claim = xstrdup(name);
     v->folder = xstrdup(folder);
     v->made_as = provider && str_starts(provider, "godwit.io/") ? xstrdup(pv_name) : NULL;
+    v->of_node = json_at(pv, "/spec/local") != NULL;
     v->make_folder = v->made_as || streq(json_str_or(pv, "/spec/hostPath/type", ""), "DirectoryOrCreate");
     v->reclaim = v->made_as && streq(json_str_or(pv, "/spec/persistentVolumeReclaimPolicy", "Delete"), "Delete");
     v->shared = claim_is_shared(claim);

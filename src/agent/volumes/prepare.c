@@ -144,8 +144,12 @@ static int make_claim_file(const char *path, const char *folder, const struct vo
 /* Where the claim's volume is on this node. Caller frees. */
 static char *claim_folder(const struct volume *v, const struct volume_place *place)
 {
-    const char *root = v->shared ? place->shared_dir : place->local_dir;
+    const char *root = v->of_node ? place->local_dir : place->shared_dir;
+    _cleanup_free_ char *old = v->made_as && place->local_dir ? xasprintf("%s/%s", place->local_dir, v->made_as) : NULL;
 
+    /* Until 0.1.0 a claim for one node lay in that node's folder also if its class was that of shared volumes. */
+    if (old && fs_exists(old))
+        return TAKE_PTR(old);
     return v->made_as && root ? xasprintf("%s/%s", root, v->made_as) : xstrdup(v->folder);
 }
 

@@ -29,6 +29,7 @@ struct volume {
     char *claim, *folder; /* claim: its name, and where its volume is on this node */
     char *made_as;        /* claim: name of a volume that Godwit's own classes provide: its folder is
                            * below shared_dir or local_dir of the node, whatever `folder` says */
+    bool of_node;         /* the latter: the volume is this node's alone, whoever may have it at a time */
     bool make_folder;     /* it may have to be made */
     bool reclaim;         /* and is to go with its volume */
     bool shared;

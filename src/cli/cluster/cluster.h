@@ -3,8 +3,8 @@
  *   cluster.json   the plan, written before anything is made
  *   kubeconfig     for kubectl, administrator
  *   server/        the server's data       nodes/NAME/  each agent's state    logs/, run/  logs and pid files
- *   images/        image store of all nodes            shared/      volumes that all nodes reach (ReadWriteMany)
- *   local/NAME/    volumes of one node (ReadWriteOnce) */
+ *   images/        image store of all nodes            shared/      volumes that all nodes reach (class shared)
+ *   local/NAME/    volumes of one node (class local) */
 #pragma once
 
 #include "base/json.h"

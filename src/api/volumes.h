@@ -9,6 +9,12 @@
 
 #include "base/json.h"
 
+/* On PersistentVolumes that Godwit's own classes make, so that agents hear when one goes: the node that it is of, or
+ * that it lies in the folder that all nodes see. */
+#define LABEL_VOLUME_NODE "godwit.io/node"
+#define LABEL_VOLUME_PLACE "godwit.io/place"
+#define PLACE_SHARED "shared-directory"
+
 /* Of spec.volumes[]. */
 bool volume_is_hot(yyjson_val *volume);
 /* Name of the claim behind it, or NULL. */

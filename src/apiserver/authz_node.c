@@ -6,6 +6,7 @@
 #include "api/meta.h"
 #include "api/object.h"
 #include "api/selector.h"
+#include "api/volumes.h"
 #include "apiserver/authz.h"
 #include "base/alloc.h"
 #include "base/str.h"
@@ -282,6 +283,12 @@ static bool selects_vmis_here(const struct check *c)
            selects_field(c, "status.nodeName", c->node) || selects_one_that(c, vmi_concerns);
 }
 
+/* An agent hears when the folder of a volume is to go: of those of its node, and of those that all nodes see. */
+static bool selects_volumes_here(const struct check *c)
+{
+    return selects_label(c, LABEL_VOLUME_NODE, c->node) || selects_label(c, LABEL_VOLUME_PLACE, PLACE_SHARED);
+}
+
 /* --- The table --- */
 
 struct rule {
@@ -316,6 +323,9 @@ static const struct rule rules[] = {
     {"kubevirt.io", VMIS, "status", GET | UPDATE | PATCH, vmi_concerns, NULL, ONLY_CONCERNED},
     {"", "persistentvolumeclaims", NULL, GET, is_claim_needed, NULL, ONLY_NAMED("claims")},
     {"", "persistentvolumes", NULL, GET, is_volume_needed, NULL, ONLY_NAMED("volumes of claims")},
+    {"", "persistentvolumes", NULL, LIST | WATCH, NULL, selects_volumes_here,
+     "an agent may only list and watch volumes by the label " LABEL_VOLUME_NODE
+     " with its own node, or " LABEL_VOLUME_PLACE "=" PLACE_SHARED},
     {"", "configmaps", NULL, READ, is_authorities, selects_authorities,
      "an agent may only read ConfigMap kube-system/godwit-ca"},
     {"", "secrets", NULL, GET, is_secret_needed, NULL, ONLY_NAMED("Secrets")},

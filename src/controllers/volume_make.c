@@ -6,6 +6,7 @@
  * is gone. */
 #include <string.h>
 
+#include "api/volumes.h"
 #include "base/alloc.h"
 #include "base/str.h"
 #include "controllers/claims.h"
@@ -98,10 +99,13 @@ static void provision(struct task *t, yyjson_val *claim, yyjson_val *class, cons
     json_set_str(d, "/spec/storageClassName", meta_name(class));
     json_set_str(d, "/spec/volumeMode", "Filesystem");
     json_set_str(d, p->local ? "/spec/local/path" : "/spec/hostPath/path", path);
-    if (p->local)
+    if (p->local) {
+        meta_set_label(d, LABEL_VOLUME_NODE, meta_name(node));
         set_affinity(d, node);
-    else
+    } else {
+        meta_set_label(d, LABEL_VOLUME_PLACE, PLACE_SHARED);
         json_set_str(d, "/spec/hostPath/type", "DirectoryOrCreate");
+    }
     volume_set_claim(d, claim);
     task_create(t, &API_PERSISTENTVOLUMES, NULL, d);
     task_event(t, claim, EVENT_NORMAL, "ProvisioningSucceeded", "Successfully provisioned volume %s", name);

@@ -1,8 +1,9 @@
 """A disk that is not shared is one VM's at a time, whoever asks for it in the same moment."""
 import json
+import pathlib
 
 from cluster import GODWIT, run, wait_for
-from test_migration import volume_status, writes_to
+from test_migration import shared_disk, volume_status, writes_to
 
 
 def own_claim(cluster, ns, name):
@@ -45,3 +46,21 @@ def test_two_want_one_disk(cluster, ns, vm):
     run(GODWIT, "virtctl", "removevolume", first.name, "--volume-name=single", "-n", ns, "--kubeconfig", cluster.kubeconfig)
     wait_for("the other has it now", lambda: volume_status(second, "single").get("phase") == "Ready", 60)
     assert not volume_status(first, "single")
+
+
+def folder_of(cluster, ns, name) -> pathlib.Path:
+    volume = cluster.get("pv", cluster.get("pvc", name, ns)["spec"]["volumeName"])["spec"]
+    return pathlib.Path(volume["local" if "local" in volume else "hostPath"]["path"])
+
+
+def test_disks_go_with_their_claims(cluster, ns, vm):
+    """At once, one after the other: agents look by themselves only every 30 s."""
+    claims = [own_claim(cluster, ns, "own")] + [shared_disk(cluster, ns, f"shared{i}") for i in range(4)]
+    machine = vm("vm1", disks=claims)
+    folders = {name: folder_of(cluster, ns, name) for name, _ in claims}
+    missing = [str(folder) for folder in folders.values() if not (folder / "disk.img").exists()]
+    assert not missing
+    cluster.delete("vm", machine.name, ns)
+    for name, folder in folders.items():
+        cluster.delete("pvc", name, ns)
+        wait_for(f"the disk of {name} is gone", lambda folder=folder: not folder.exists(), 15)

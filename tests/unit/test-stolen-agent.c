@@ -229,7 +229,9 @@ static void claims_and_volumes_are_those_of_its_vms(void **state)
     static const struct row rows[] = {
         {"GET", CLAIMS "/used", NULL},      {"GET", CLAIMS "/spare", NULL},   {"GET", CLAIMS, NULL},
         {"GET", CLAIMS "?watch=1", NULL},   {"GET", VOLUMES "/pv-used", NULL}, {"GET", VOLUMES "/pv-spare", NULL},
-        {"GET", VOLUMES, NULL},             {"PATCH", CLAIMS "/used", "{}"},  {"DELETE", VOLUMES "/pv-used", NULL},
+        {"GET", VOLUMES, NULL},             {"GET", VOLUMES "?labelSelector=godwit.io/node%3Dnode-z", NULL},
+        {"GET", VOLUMES "?labelSelector=godwit.io/place%3Delsewhere", NULL},
+        {"GET", VOLUMES "?watch=1&labelSelector=godwit.io/node", NULL},         {"PATCH", CLAIMS "/used", "{}"},  {"DELETE", VOLUMES "/pv-used", NULL},
         {"GET", "/apis/kubevirt.io/v1/virtualmachineinstancemigrations", NULL},
         {"GET", "/apis/storage.k8s.io/v1/storageclasses", NULL},
     };
@@ -250,6 +252,9 @@ static void claims_and_volumes_are_those_of_its_vms(void **state)
     must_be(f, 'a', "GET", VOLUMES "/pv-used", NULL, 200);
     must_be(f, 'a', "GET", CLAIMS "/spare", NULL, 403);
     must_be(f, 'a', "GET", VOLUMES "/pv-spare", NULL, 403);
+    must_be(f, 'a', "GET", VOLUMES "?labelSelector=godwit.io/node%3Dnode-a", NULL, 200);
+    must_be(f, 'a', "GET", VOLUMES "?labelSelector=godwit.io/node%3Dnode-c", NULL, 403);
+    must_be(f, 'a', "GET", VOLUMES "?labelSelector=godwit.io/place%3Dshared-directory", NULL, 200);
     must_be(f, 'a', "GET", VOLUMES "/absent", NULL, 404); /* so an agent learns that a folder may go */
 }
 

@@ -5,16 +5,19 @@
 
 #include "agent/core/worker.h"
 #include "agent/volumes/volumes.h"
+#include "api/volumes.h"
 #include "base/alloc.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/strv.h"
+#include "client/informer.h"
 
 #define EVERY_MS 30000
 
 struct reclaim {
     struct agent *agent;
-    struct env_timer *timer;
+    struct informer *volumes[2]; /* of this node, and of all */
+    struct env_timer *timer;     /* until the next sweep; NULL: at work */
     struct api_call *call;
     struct strv queue; /* folders still to be asked about */
     char *folder;      /* the one asked about */
@@ -23,16 +26,21 @@ struct reclaim {
 
 static void next(struct reclaim *r);
 
+static void consider(struct reclaim *r, const char *root, const char *name)
+{
+    _cleanup_free_ char *mark = root ? xasprintf("%s/%s/" VOLUME_RECLAIM_MARK, root, name) : NULL;
+
+    if (mark && *name != '.' && fs_exists(mark))
+        strv_printf(&r->queue, "%s/%s", root, name);
+}
+
 static void look_into(struct reclaim *r, const char *root)
 {
     DIR *d = root ? opendir(root) : NULL;
     struct dirent *e;
 
-    while (d && (e = readdir(d))) {
-        _cleanup_free_ char *mark = xasprintf("%s/%s/" VOLUME_RECLAIM_MARK, root, e->d_name);
-        if (*e->d_name != '.' && fs_exists(mark))
-            strv_printf(&r->queue, "%s/%s", root, e->d_name);
-    }
+    while (d && (e = readdir(d)))
+        consider(r, root, e->d_name);
     if (d)
         closedir(d);
 }
@@ -72,7 +80,34 @@ static void on_volume(void *userdata, struct api_answer *answer)
         next(r);
 }
 
-/* One folder after the other: nothing here is urgent. */
+/* A volume is gone, or is no more one of ours; which, is asked as ever. */
+static void on_change(void *userdata, const char *key, yyjson_val *old, yyjson_val *obj)
+{
+    struct reclaim *r = userdata;
+
+    if (obj)
+        return;
+    consider(r, r->agent->config.shared_dir, key);
+    consider(r, r->agent->config.local_dir, key);
+    if (r->queue.len && r->timer) {
+        env_timer_cancel(r->agent->env, &r->timer);
+        next(r);
+    }
+}
+
+static struct informer *watch(struct reclaim *r, const char *label, const char *value)
+{
+    static const char *const nothing[] = {NULL};
+    _cleanup_free_ char *selector = xasprintf("%s=%s", label, value);
+    struct informer *inf = informer_new(
+        r->agent->env,
+        &(struct informer_config){.resource = &API_PERSISTENTVOLUMES, .label_selector = selector, .keep = nothing});
+
+    informer_add_handler(inf, on_change, r);
+    return inf;
+}
+
+/* One folder after the other. */
 static void next(struct reclaim *r)
 {
     free(TAKE_PTR(r->folder));
@@ -91,6 +126,8 @@ struct reclaim *reclaim_start(struct agent *a)
 
     r->agent = a;
     r->timer = env_timer(a->env, env_jitter(a->env, EVERY_MS), sweep, r);
+    r->volumes[0] = watch(r, LABEL_VOLUME_NODE, a->config.node);
+    r->volumes[1] = watch(r, LABEL_VOLUME_PLACE, PLACE_SHARED);
     return r;
 }
 
@@ -98,6 +135,8 @@ struct reclaim *reclaim_stop(struct reclaim *r)
 {
     if (!r)
         return NULL;
+    for (size_t i = 0; i < ARRAY_SIZE(r->volumes); i++)
+        informer_free(r->volumes[i]);
     api_cancel(r->call);
     env_timer_cancel(r->agent->env, &r->timer);
     if (r->job) /* its thread still uses r; the process ends */

@@ -1,4 +1,5 @@
-/* The inside of the frame, shared by controllers.c (what is watched) and task*.c (one run of a key). */
+/* The inside of the frame, shared by controllers.c (what is watched), keys.c (whom a change concerns), custom.c (users'
+ * kinds) and task*.c (one run of a key). */
 #pragma once
 
 #include "client/workqueue.h"
@@ -46,6 +47,8 @@ struct controllers {
     struct custom_vec custom;
     struct env_timer *sync_timer; /* pending until all caches are filled */
 };
+
+/* keys.c */
 
 /* NULL if nobody watches it. */
 struct informer *controllers_informer(const struct controllers *cs, const struct api_resource *r);

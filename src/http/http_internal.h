@@ -152,11 +152,17 @@ struct http_server {
     struct http_counters counters; /* atomic */
 };
 
+static inline void parts_release(const struct http_part *parts, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        blob_unref(parts[i].blob);
+}
+
 #define COUNT(s, field, by) ((void)__atomic_add_fetch(&(s)->counters.field, (by), __ATOMIC_RELAXED))
 
 /* workers.c */
 int workers_start(struct http_workers *w, unsigned n, struct gw_error *err);
-void workers_submit(struct http_workers *w, struct http_request *r);
+void workers_submit(struct http_workers *w, struct http_request *r); /* r->job in the lane of its connection */
 void workers_add(struct http_workers *w, const char *user, struct http_job *job);
 void workers_stop(struct http_workers *w); /* waits for handlers that run; what is queued stays unanswered */
 
@@ -178,9 +184,6 @@ struct http_request *request_new(struct http_connection *c, const char *target);
 void request_free(struct http_request *r);
 /* One call of MHD's access handler. */
 enum MHD_Result request_step(struct http_request *r, const char *method, const char *data, size_t *len);
-/* Calls the handler, on whatever thread it is to run on. */
-void request_handle(struct http_request *r);
-void parts_release(const struct http_part *parts, size_t n);
 
 /* answer.c */
 enum MHD_Result answer_queue(struct http_request *r);

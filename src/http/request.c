@@ -14,12 +14,6 @@ struct http_request *request_new(struct http_connection *c, const char *target)
     return r;
 }
 
-void parts_release(const struct http_part *parts, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        blob_unref(parts[i].blob);
-}
-
 void request_free(struct http_request *r)
 {
     VEC_EACH(&r->headers, h) {
@@ -37,19 +31,8 @@ void request_free(struct http_request *r)
     free(r);
 }
 
-static enum MHD_Result run(struct http_request *r)
-{
-    r->phase = REQUEST_RUNNING;
-    r->c->deadline_ms = 0;
-    MHD_suspend_connection(r->c->mhd);
-    if (r->c->s->config.on_loop)
-        request_handle(r);
-    else
-        workers_submit(&r->c->s->workers, r);
-    return MHD_YES;
-}
-
-void request_handle(struct http_request *r)
+/* Calls the handler, on whatever thread it is to run on. */
+static void handle(struct http_request *r)
 {
     struct http_server *s = r->c->s;
     bool started = false;
@@ -59,6 +42,24 @@ void request_handle(struct http_request *r)
     if (started || r->later)
         return; /* r may be gone already */
     http_send(r);
+}
+
+static void handle_job(struct http_job *job)
+{
+    handle(CONTAINER_OF(job, struct http_request, job));
+}
+
+static enum MHD_Result run(struct http_request *r)
+{
+    r->phase = REQUEST_RUNNING;
+    r->c->deadline_ms = 0;
+    MHD_suspend_connection(r->c->mhd);
+    r->job.run = handle_job;
+    if (r->c->s->config.on_loop)
+        handle(r);
+    else
+        workers_submit(&r->c->s->workers, r);
+    return MHD_YES;
 }
 
 void http_later(struct http_request *r)

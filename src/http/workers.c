@@ -125,14 +125,8 @@ static void add(struct http_workers *w, struct http_lane *lane, struct http_job 
     lane->waiting++;
 }
 
-static void run_request(struct http_job *job)
-{
-    request_handle(CONTAINER_OF(job, struct http_request, job));
-}
-
 void workers_submit(struct http_workers *w, struct http_request *r)
 {
-    r->job.run = run_request;
     pthread_mutex_lock(&w->lock);
     add(w, lane_of(w, r), &r->job);
     pthread_mutex_unlock(&w->lock);

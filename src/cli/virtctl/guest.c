@@ -106,7 +106,14 @@ static int guest_info(struct virtctl *v, struct gw_error *err)
 
 static const struct flag only_dry_run[] = {DRY_RUN, {0}};
 
-#define KINDS "The first argument is the kind: vm or vmi, in any of their spellings. The second is the name."
+#define HOLD_VERB(verb, text, function) \
+    { \
+        .name = (verb), .args = "vm|vmi (VM)|(VMI)", .n_args = 2, .help = (text), \
+        .more = "The first argument is the kind: vm or vmi, in any of their spellings. The second is the name.", \
+        .examples = "  # The guest of the VM 'myvm':\n" \
+                    "  virtctl " verb " vm myvm\n", \
+        .flags = only_dry_run, .run = (function) \
+    }
 
 #define VMI_VERB(verb, text, function) \
     { \
@@ -117,24 +124,8 @@ static const struct flag only_dry_run[] = {DRY_RUN, {0}};
     }
 
 const struct verb guest_verbs[] = {
-    {.name = "pause",
-     .args = "vm|vmi (VM)|(VMI)",
-     .n_args = 2,
-     .help = "Let a guest stand still; what it has in memory stays there.",
-     .more = KINDS,
-     .examples = "  # Pause the guest of the VM 'myvm':\n"
-                 "  virtctl pause vm myvm\n",
-     .flags = only_dry_run,
-     .run = pause_guest},
-    {.name = "unpause",
-     .args = "vm|vmi (VM)|(VMI)",
-     .n_args = 2,
-     .help = "Let a paused guest run again.",
-     .more = KINDS,
-     .examples = "  # Go on with the guest of the VM 'myvm':\n"
-                 "  virtctl unpause vm myvm\n",
-     .flags = only_dry_run,
-     .run = unpause},
+    HOLD_VERB("pause", "Let a guest stand still; what it has in memory stays there.", pause_guest),
+    HOLD_VERB("unpause", "Let a paused guest run again.", unpause),
     VMI_VERB("soft-reboot", "Ask the guest to reboot: by its agent, or else by the power button.", soft_reboot),
     VMI_VERB("reset", "Reset the machine at once, as its button would.", reset),
     VMI_VERB("guestosinfo", "Print what the guest's agent tells of its operating system.", guest_info),

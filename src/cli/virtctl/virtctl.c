@@ -148,12 +148,13 @@ static int call(struct virtctl *v, struct gw_error *err)
     return r < 0 ? r : v->verb->run(v, err);
 }
 
-static bool asks_for_help(int argc, char **argv)
+/* Of a verb that Godwit has nothing for, whatever options it has elsewhere. */
+static int refuse(const struct verb *verb, int argc, char **argv, struct gw_error *err)
 {
     for (int i = 0; i < argc && !streq(argv[i], "--"); i++)
         if (streq(argv[i], "--help") || streq(argv[i], "-h"))
-            return true;
-    return false;
+            return virtctl_print_help(verb), 0;
+    return gw_error_set(err, GW_BAD_REQUEST, "%s", verb->refused);
 }
 
 static int run(struct virtctl *v, int argc, char **argv, struct gw_error *err)
@@ -162,9 +163,8 @@ static int run(struct virtctl *v, int argc, char **argv, struct gw_error *err)
 
     if (r < 0)
         return r;
-    if (v->verb && v->verb->refused) /* whatever options it has elsewhere */
-        return asks_for_help(argc, argv) ? virtctl_print_help(v->verb),
-               0                         : gw_error_set(err, GW_BAD_REQUEST, "%s", v->verb->refused);
+    if (v->verb && v->verb->refused)
+        return refuse(v->verb, argc, argv, err);
     r = command_line_read(&v->line, argc, argv, err);
     if (r < 0)
         return r;

@@ -149,9 +149,12 @@ static void check_numbers(const struct schema *s, const char *name)
     }
 }
 
-static void test_all_fields_of_pods_have_numbers(void **state)
+static void test_all_fields_have_numbers(void **state)
 {
-    check_numbers(kinds_find(kinds, "", NULL, "pods")->schema, "Pod");
+    static const char *const plurals[] = {"pods", "persistentvolumes"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(plurals); i++)
+        check_numbers(kinds_find(kinds, "", NULL, plurals[i])->schema, plurals[i]);
 }
 
 static void test_unknown_fields_are_skipped(void **state)
@@ -235,7 +238,7 @@ int main(void)
         cmocka_unit_test(test_namespace),
         cmocka_unit_test(test_maps_bytes_and_times),
         cmocka_unit_test(test_pod),
-        cmocka_unit_test(test_all_fields_of_pods_have_numbers),
+        cmocka_unit_test(test_all_fields_have_numbers),
         cmocka_unit_test(test_unknown_fields_are_skipped),
         cmocka_unit_test(test_malformed_bodies),
         cmocka_unit_test(test_delete_options),

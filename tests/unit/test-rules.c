@@ -210,6 +210,19 @@ static void test_gates_are_warned_of(void **state)
     assert_non_null(strstr(world.warning, "(Sidecar, HotplugVolumes)"));
 }
 
+static void test_scale_of_definitions_is_warned_of(void **state)
+{
+    _cleanup_free_ char *faults = NULL;
+    _unused_ _cleanup_doc_ yyjson_doc *stored = store(
+        "{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: ships.x.io}, spec: {group: x.io, "
+        "scope: Namespaced, names: {plural: ships, kind: Ship}, versions: [{name: v1, served: true, storage: true, subresources: "
+        "{scale: {specReplicasPath: .spec.n, statusReplicasPath: .status.n}}, schema: {openAPIV3Schema: {type: object}}}]}}",
+        NULL, &faults);
+
+    assert_string_equal(faults, "");
+    assert_non_null(strstr(world.warning, "subresources.scale is not served"));
+}
+
 static void test_what_cannot_be_deleted(void **state)
 {
     static const struct {
@@ -264,6 +277,7 @@ int main(void)
         cmocka_unit_test_teardown(test_controllers_make_pods, world_tear_down),
         cmocka_unit_test_teardown(test_requests_name_who_asks, world_tear_down),
         cmocka_unit_test_teardown(test_gates_are_warned_of, world_tear_down),
+        cmocka_unit_test_teardown(test_scale_of_definitions_is_warned_of, world_tear_down),
         cmocka_unit_test_teardown(test_what_cannot_be_deleted, world_tear_down),
         cmocka_unit_test_teardown(test_first_objects_are_valid, world_tear_down),
     };

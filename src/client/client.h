@@ -55,7 +55,7 @@ struct api_call *api_get(struct api_client *c, const struct api_resource *r, con
 struct api_call *api_list(struct api_client *c, const struct api_resource *r, const char *ns, const char *query,
                           api_done_fn done, void *userdata);
 /* apiVersion and kind are filled in where obj has none; with sub and name: POST to a subresource (pods/NAME/binding).
- */
+ * The documents of these and the next calls are read at once and stay the caller's. */
 struct api_call *api_create(struct api_client *c, const struct api_resource *r, const char *ns, yyjson_mut_doc *obj,
                             api_done_fn done, void *userdata);
 struct api_call *api_create_sub(struct api_client *c, const struct api_resource *r, const char *ns, const char *name,

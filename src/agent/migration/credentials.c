@@ -111,10 +111,10 @@ static void ask(void *userdata)
     struct credentials_call *c = userdata;
 
     unsigned uses = (c->usages & PKI_CLIENT ? CSR_CLIENT : 0u) | (c->usages & PKI_SERVER ? CSR_SERVER : 0u);
+    _cleanup_mut_doc_ yyjson_mut_doc *request = csr_object(c->name, c->signer, c->csr_pem, uses);
 
     c->timer = NULL;
-    c->call =
-        api_create(c->agent->client, &API_CSRS, NULL, csr_object(c->name, c->signer, c->csr_pem, uses), created, c);
+    c->call = api_create(c->agent->client, &API_CSRS, NULL, request, created, c);
 }
 
 static void failed_at_once(void *userdata)

@@ -3,142 +3,18 @@
  * Events at or below `seen` are repetitions. Events above it but below the version of an object taken over early are
  * history.
  *
- * Memory. Objects are kept encoded, which takes less than half, and decoded when somebody reads them; cache_rest drops
- * the decoded form of those that nobody has read for a while. A cache of many objects also packs their texts then
- * (packer.h): with 10,000 VMs these are most of what the server would hold.
- *
  * A delete that was acknowledged leaves the uid in `gone` until the watch tells of it, so that older news cannot bring
  * the object back. */
-#include "client/cache.h"
-
-#include <malloc.h>
 #include <string.h>
 
+#include "client/cache_internal.h"
 #include "client/packer.h"
-
-/* So many objects at once going to rest are worth giving the memory back. */
-#define TRIM_FROM 1000
-/* Objects from which on texts are packed: below, the packer itself would take more. */
-#define PACK_FROM 500
-
-struct entry {
-    yyjson_doc *doc; /* decoded, or NULL */
-    char *text;      /* encoded; packed if packed_len */
-    uint32_t len, packed_len;
-    uint64_t version;
-    bool read; /* since the last cache_rest */
-    char key[];
-};
-
-VEC_DEFINE(entry_vec, struct entry *);
-
-struct index {
-    char *name;
-    index_fn fn;
-    struct map *values; /* value -> struct entry_vec */
-};
-VEC_DEFINE(index_vec, struct index);
-
-struct cache {
-    const struct api_resource *resource;
-    char *api_version;
-    const char *const *keep;
-    cache_fn changed;
-    void (*woke)(void *userdata, bool crowded);
-    void *userdata;
-    struct entry_vec awake; /* those that are decoded */
-    struct packer *packer;  /* NULL: few objects */
-    struct map *entries;
-    struct index_vec indexes;
-    uint64_t seen;
-    struct map *gone;   /* uids */
-    struct map *listed; /* keys and uids in the list under way, NULL if none */
-    uint64_t list_version;
-};
 
 struct index_values {
     struct map *values;
     struct entry *entry;
     bool remove;
 };
-
-/* Its decoded form, for the caller alone. */
-static yyjson_doc *decode(struct cache *c, const struct entry *e)
-{
-    _cleanup_free_ char *text = e->packed_len ? packer_unpack(c->packer, e->text, e->packed_len, e->len) : NULL;
-
-    return yyjson_read(text ? text : e->text, e->len, 0);
-}
-
-static void pack(struct cache *c, struct entry *e)
-{
-    size_t len = 0;
-    char *packed;
-
-    if (!c->packer && map_len(c->entries) >= PACK_FROM)
-        c->packer = packer_new(e->text, e->len);
-    packed = c->packer && !e->packed_len ? packer_pack(c->packer, e->text, e->len, &len) : NULL;
-    if (!packed)
-        return;
-    free(e->text);
-    e->text = packed;
-    e->packed_len = (uint32_t)len;
-}
-
-static yyjson_val *entry_obj(struct cache *c, struct entry *e)
-{
-    if (!e)
-        return NULL;
-    e->read = true;
-    if (!e->doc) {
-        e->doc = decode(c, e);
-        entry_vec_push(&c->awake, e);
-        if (c->awake.len == 1 || c->awake.len == CACHE_CROWDED)
-            c->woke(c->userdata, c->awake.len == CACHE_CROWDED);
-    }
-    return yyjson_doc_get_root(e->doc);
-}
-
-static void vec_drop(struct entry_vec *v, const struct entry *e)
-{
-    for (size_t i = 0; i < v->len; i++)
-        if (v->items[i] == e) {
-            v->items[i] = v->items[--v->len];
-            return;
-        }
-}
-
-static void entry_free(struct cache *c, struct entry *e)
-{
-    if (!e)
-        return;
-    if (e->doc)
-        vec_drop(&c->awake, e);
-    yyjson_doc_free(e->doc);
-    free(e->text);
-    free(e);
-}
-
-size_t cache_rest(struct cache *c)
-{
-    size_t kept = 0, had = c->awake.len;
-
-    for (size_t i = 0; i < had; i++) {
-        struct entry *e = c->awake.items[i];
-        if (e->read && had < CACHE_CROWDED) {
-            e->read = false;
-            c->awake.items[kept++] = e;
-        } else {
-            yyjson_doc_free(e->doc);
-            e->doc = NULL;
-            pack(c, e);
-        }
-    }
-    c->awake.len = kept;
-    if (had - kept > TRIM_FROM)
-        malloc_trim(0);
-    return kept;
-}
 
 /* --- indexes --- */
 
@@ -156,7 +32,7 @@ void index_value(struct index_values *out, const char *value)
         return;
     if (!v)
         map_put(out->values, value, v = xnew(struct entry_vec));
-    vec_drop(v, out->entry); /* a function may name a value twice */
+    entry_vec_drop(v, out->entry); /* a function may name a value twice */
     if (!out->remove)
         entry_vec_push(v, out->entry);
     else if (v->len == 0)
@@ -167,7 +43,7 @@ static void index_entry(struct cache *c, struct entry *e, bool remove)
 {
     VEC_EACH(&c->indexes, index) {
         struct index_values out = {.values = index->values, .entry = e, .remove = remove};
-        index->fn(entry_obj(c, e), &out);
+        index->fn(cache_obj(c, e), &out);
     }
 }
 
@@ -190,7 +66,7 @@ void cache_add_index(struct cache *c, const char *name, index_fn fn)
     index_vec_push(&c->indexes, index);
     for (size_t at = 0; map_next(c->entries, &at, NULL, &value);) {
         struct index_values out = {.values = index.values, .entry = value};
-        _cleanup_doc_ yyjson_doc *doc = decode(c, value);
+        _cleanup_doc_ yyjson_doc *doc = cache_decode(c, value);
 
         fn(yyjson_doc_get_root(doc), &out);
     }
@@ -210,8 +86,8 @@ static void swap(struct cache *c, const char *key, struct entry *e)
         index_entry(c, e, false);
     }
     if (old || e)
-        c->changed(c->userdata, e ? e->key : old->key, entry_obj(c, old), entry_obj(c, e));
-    entry_free(c, old);
+        c->changed(c->userdata, e ? e->key : old->key, cache_obj(c, old), cache_obj(c, e));
+    cache_forget(c, old);
 }
 
 static struct entry *entry_new(struct cache *c, const char *key, yyjson_val *obj, uint64_t version)
@@ -335,7 +211,7 @@ uint64_t cache_seen(const struct cache *c)
 
 yyjson_val *cache_get(struct cache *c, const char *key)
 {
-    return entry_obj(c, map_get(c->entries, key));
+    return cache_obj(c, map_get(c->entries, key));
 }
 
 size_t cache_len(const struct cache *c)
@@ -350,7 +226,7 @@ bool cache_next(struct cache *c, size_t *cursor, const char **ret_key, yyjson_va
     if (!map_next(c->entries, cursor, ret_key, &e))
         return false;
     if (ret_obj)
-        *ret_obj = entry_obj(c, e);
+        *ret_obj = cache_obj(c, e);
     return true;
 }
 
@@ -361,7 +237,7 @@ void cache_each(struct cache *c, void (*visit)(void *userdata, const char *key, 
 
     for (size_t at = 0; map_next(c->entries, &at, &key, &value);) {
         const struct entry *e = value;
-        _cleanup_doc_ yyjson_doc *doc = e->doc ? NULL : decode(c, e);
+        _cleanup_doc_ yyjson_doc *doc = e->doc ? NULL : cache_decode(c, e);
 
         visit(userdata, key, yyjson_doc_get_root(e->doc ? e->doc : doc));
     }
@@ -372,7 +248,7 @@ void cache_select(struct cache *c, const char *name, const char *value, struct v
     VEC_EACH(&c->indexes, index) {
         struct entry_vec *v = value && streq(index->name, name) ? map_get(index->values, value) : NULL;
         for (size_t i = 0; v && i < v->len; i++)
-            val_vec_push(ret, entry_obj(c, v->items[i]));
+            val_vec_push(ret, cache_obj(c, v->items[i]));
     }
 }
 
@@ -402,7 +278,7 @@ struct cache *cache_free(struct cache *c)
     if (!c)
         return NULL;
     for (size_t at = 0; map_next(c->entries, &at, NULL, &e);)
-        entry_free(c, e);
+        cache_forget(c, e);
     entry_vec_done(&c->awake);
     VEC_EACH(&c->indexes, index) {
         free(index->name);

@@ -1,4 +1,5 @@
 """The launcher with a real QEMU: sandbox, DHCP, console, how endings are noted, and that no QEMU outlives it."""
+import contextlib
 import json
 import os
 import pathlib
@@ -237,3 +238,27 @@ def test_console_is_shared_and_its_log_bounded(launcher):
         until(b"the-42-end")
     sizes = [(one.dir / name).stat().st_size for name in ("console.log", "console.log.1")]
     assert all(size <= 4096 + 4096 for size in sizes)
+
+
+def read_all(s) -> bytes:
+    text = b""
+    while data := s.recv(4096):
+        text += data
+    return text
+
+
+def test_a_console_too_many_is_told_so(launcher):
+    one = launcher(BOOT)
+    assert one.start().returncode == 0
+    with contextlib.ExitStack() as stack:
+        def connect():
+            s = stack.enter_context(socket.socket(socket.AF_UNIX))
+            s.settimeout(60)
+            s.connect(str(one.dir / "console.sock"))
+            return s
+
+        eight = [connect() for _ in range(8)]
+        assert b"8 consoles of this VM are open already" in read_all(connect())
+        seen = b""
+        while b"login:" not in seen:  # the others go on
+            seen += eight[0].recv(4096)

@@ -1,6 +1,7 @@
 #include "agent/launcher/console.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -99,13 +100,28 @@ static void on_client(void *userdata, int fd, short revents)
         drop_client(c);
 }
 
+/* In words, on the terminal of whoever comes: there is nothing else that all clients would show. */
+static void turn_away(int fd)
+{
+    char text[80];
+    int n =
+        snprintf(text, sizeof(text), "\r\n%d consoles of this VM are open already: close one of them\r\n", CLIENTS_MAX);
+
+    (void)!send(fd, text, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    close(fd);
+}
+
 static void on_listener(void *userdata, int fd, short revents)
 {
     int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
     if (client < 0)
         return;
-    if (console.n_clients == CLIENTS_MAX || !loop_add(console.loop, client, POLLIN, on_client, NULL)) {
+    if (console.n_clients == CLIENTS_MAX) {
+        turn_away(client);
+        return;
+    }
+    if (!loop_add(console.loop, client, POLLIN, on_client, NULL)) {
         close(client);
         return;
     }

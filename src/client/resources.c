@@ -59,10 +59,15 @@ const struct api_resource *const api_resources[] = {
     NULL,
 };
 
+bool api_resource_is(const struct api_resource *r, const char *group, const char *kind)
+{
+    return streq(r->group, group) && streq(r->kind, kind);
+}
+
 const struct api_resource *api_resource_find(const char *group, const char *kind)
 {
     for (const struct api_resource *const *r = api_resources; *r; r++)
-        if (streq((*r)->group, group) && streq((*r)->kind, kind))
+        if (api_resource_is(*r, group, kind))
             return *r;
     return NULL;
 }

@@ -19,6 +19,9 @@ extern const struct api_resource API_NAMESPACES, API_NODES, API_PODS, API_EVENTS
 /* All of them, NULL-terminated. */
 extern const struct api_resource *const api_resources[];
 
+/* Is it of this group ("" = legacy) and kind. */
+bool api_resource_is(const struct api_resource *r, const char *group, const char *kind);
+
 /* The one of group ("" = legacy), and kind; NULL if it is not listed. */
 const struct api_resource *api_resource_find(const char *group, const char *kind);
 

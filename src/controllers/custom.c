@@ -10,47 +10,6 @@
 const struct controller_watch custom_definitions = {
     .resource = &API_CRDS, .silent = true, .keep = (const char *const[]){"/spec", "/status/conditions", NULL}};
 
-/* --- what is watched --- */
-
-const struct api_resource *running_next_resource(const struct running *r, size_t *at)
-{
-    size_t n = 0;
-
-    for (const struct controller_watch *w = r->controller->watches; w->resource; w++, n++)
-        if (n == *at) {
-            ++*at;
-            return w->resource;
-        }
-    for (size_t i = *at - n; r->controller->custom && i < r->all->custom.len; i++) {
-        *at = n + i + 1;
-        if (r->all->custom.items[i]->informer)
-            return &r->all->custom.items[i]->resource;
-    }
-    return NULL;
-}
-
-static bool is(const struct api_resource *r, const char *group, const char *kind)
-{
-    return streq(r->group, group) && streq(r->kind, kind);
-}
-
-const struct api_resource *running_resource(const struct running *r, const char *group, const char *kind)
-{
-    const struct api_resource *gone = NULL;
-
-    for (const struct controller_watch *w = r->controller->watches; w->resource; w++)
-        if (is(w->resource, group, kind))
-            return w->resource;
-    VEC_EACH(&r->all->custom, c) {
-        if (!r->controller->custom || !is(&(*c)->resource, group, kind))
-            continue;
-        if ((*c)->informer)
-            return &(*c)->resource;
-        gone = &(*c)->resource;
-    }
-    return gone;
-}
-
 /* --- definitions --- */
 
 static const char *served_version(yyjson_val *crd)
@@ -79,7 +38,7 @@ static bool read_definition(yyjson_val *crd, struct api_resource *ret)
 
 static bool same(const struct api_resource *a, const struct api_resource *b)
 {
-    return is(a, b->group, b->kind) && streq(a->version, b->version) && streq(a->plural, b->plural) &&
+    return api_resource_is(a, b->group, b->kind) && streq(a->version, b->version) && streq(a->plural, b->plural) &&
            a->namespaced == b->namespaced;
 }
 

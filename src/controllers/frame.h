@@ -48,7 +48,7 @@ struct controllers {
     struct env_timer *sync_timer; /* pending until all caches are filled */
 };
 
-/* keys.c */
+/* watched.c */
 
 /* NULL if nobody watches it. */
 struct informer *controllers_informer(const struct controllers *cs, const struct api_resource *r);
@@ -59,7 +59,7 @@ struct informer *running_informer(const struct running *r, const struct api_reso
 const struct api_resource *running_next_resource(const struct running *r, size_t *at);
 const struct api_resource *running_resource(const struct running *r, const char *group, const char *kind);
 
-/* informer_fn of a struct link. */
+/* keys.c: informer_fn of a struct link. */
 void link_changed(void *userdata, const char *key, yyjson_val *old, yyjson_val *obj);
 
 /* custom.c: follows the definitions, when a controller wants users' kinds. Its cache of definitions is one of the

@@ -1,5 +1,4 @@
 /* From changes to the keys of controllers, and the caches by what is in them. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -29,29 +28,6 @@ void keys_add_all(struct keys *out, const struct api_resource *r)
 
     for (size_t at = 0; informer_next(keys_informer(out, r), &at, &key, NULL);)
         keys_add(out, key);
-}
-
-struct informer *controllers_informer(const struct controllers *cs, const struct api_resource *r)
-{
-    VEC_EACH(&cs->shared, s)
-        if (s->resource == r)
-            return s->informer;
-    VEC_EACH(&cs->custom, c)
-        if (&(*c)->resource == r)
-            return (*c)->informer;
-    return NULL;
-}
-
-struct informer *running_informer(const struct running *r, const struct api_resource *resource)
-{
-    struct informer *inf = controllers_informer(r->all, resource);
-
-    if (inf)
-        return inf;
-    VEC_EACH(&r->all->custom, c)
-        if (&(*c)->resource == resource)
-            return NULL;
-    abort(); /* not in the controller's table of watches */
 }
 
 struct informer *keys_informer(struct keys *out, const struct api_resource *r)

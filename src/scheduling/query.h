@@ -32,6 +32,11 @@ void query_done(struct query *q);
 const char *node_label(const struct sched_node *n, const char *key);
 int64_t near_count(const struct near_term *t, const struct sched_node *n);
 
+/* resources.c: the amount of that name, made as 0 when absent (valid until the next is made); adds a list such as
+ * status.allocatable. */
+struct resource_amount *resource_slot(struct resource_vec *v, const char *name);
+void resource_add_list(struct resource_vec *v, yyjson_val *list);
+
 /* ledger.c: what its pods take. */
 void sched_ledger_apply(const struct sched_ledger *l, struct sched_node *n);
 

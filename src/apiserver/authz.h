@@ -47,8 +47,14 @@ bool authz_is_claim(const struct rest_target *target);
 int authz_read(struct rest_server *s, struct store_facts *facts, const struct kind *kind, const char *ns,
                const char *name, yyjson_doc **ret);
 
+/* --- authz_concern.c --- */
+
 /* A launcher pod of the VMI is bound to node. */
 bool authz_has_pod(struct rest_server *s, const char *node, yyjson_val *vmi);
 
 /* Whether the VMI runs on node, moves from or to it, or has a launcher pod there. */
 bool authz_vmi_concerns(struct rest_server *s, const char *node, yyjson_val *vmi);
+
+/* Whether a VMI that concerns node names this Secret, or this claim. */
+bool authz_needs_secret(struct rest_server *s, const char *node, const char *namespace, const char *name);
+bool authz_needs_claim(struct rest_server *s, const char *node, const char *namespace, const char *name);

@@ -102,6 +102,8 @@ static yyjson_mut_val *cell(const struct kind_column *c, yyjson_val *object, int
     if (!streq(c->type, "string"))
         return plain_cell(d, c->type, jsonpath_first(c->path, object));
     jsonpath_each(c->path, object, append_text, &text);
+    if (!text.len && c->empty)
+        str_puts(&text, c->empty);
     return text_cell(d, &text);
 }
 

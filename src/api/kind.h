@@ -27,6 +27,7 @@ struct kind_column {
     int priority;          /* > 0: only with -o wide */
     struct jsonpath *path; /* or NULL, then cell is set */
     cell_fn *cell;
+    const char *empty;     /* what is shown for no value, or NULL; of text only */
     const char *path_text; /* as written: ".status.phase", "=pod-status" */
 };
 

@@ -80,6 +80,7 @@ static int add_column(struct kind *kind, yyjson_val *item, struct gw_error *err)
         .format = json_str_or(item, "/format", ""),
         .description = json_str_or(item, "/description", ""),
         .priority = (int)json_int(item, "/priority", 0),
+        .empty = json_str(item, "/empty"),
         .path_text = json_str(item, "/path"),
     };
     if (!c->name || !c->path_text)

@@ -83,16 +83,16 @@ static void test_computed_cells(void **state)
           "}],\"nodeName\":\"n\"},"
           "\"status\":{\"phase\":\"Running\",\"podIP\":\"10.0.0.1\",\"containerStatuses\":[{\"ready\":true,"
           "\"restartCount\":2},{\"ready\":false}]}}",
-          "[\"p\",\"1/2\",\"Running\",\"2\",\"10m\",\"10.0.0.1\",\"n\",null,null]");
+          "[\"p\",\"1/2\",\"Running\",\"2\",\"10m\",\"10.0.0.1\",\"n\",\"<none>\",\"<none>\"]");
     check("", "Pod",
           "{\"metadata\":{\"name\":\"p\",\"deletionTimestamp\":\"2026-11-21T00:00:00Z\"},\"status\":{\"phase\":"
           "\"Running\"}}",
-          "[\"p\",\"0/0\",\"Terminating\",\"0\",null,null,null,null,null]");
+          "[\"p\",\"0/0\",\"Terminating\",\"0\",null,\"<none>\",\"<none>\",\"<none>\",\"<none>\"]");
     check("", "Node",
           "{\"metadata\":{\"name\":\"n\",\"labels\":{\"node-role.kubernetes.io/"
           "worker\":\"\"}},\"spec\":{\"unschedulable\":true},"
           "\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"}]}}",
-          "[\"n\",\"Ready,SchedulingDisabled\",\"worker\",null,null,null,null,null,null,null]");
+          "[\"n\",\"Ready,SchedulingDisabled\",\"worker\",null,null,\"<none>\",\"<none>\",\"<unknown>\",\"<unknown>\",\"<unknown>\"]");
     check("", "Event",
           "{\"metadata\":{\"name\":\"e\"},\"lastTimestamp\":\"2026-11-21T00:09:30Z\",\"type\":\"Normal\",\"reason\":"
           "\"R\","

@@ -380,6 +380,7 @@ static void test_connecting_waits_for_the_listener_and_gives_up_in_time(void **s
 
 static void test_another_protocol_gets_no_session(void **state)
 {
+    static const char words[] = "SSH-2.0-OpenSSH\n{\"hello\": 1}\n";
     struct peer p = {.fd = -1};
     char folder[] = "/tmp/godwit-qmp.XXXXXX";
 
@@ -391,7 +392,7 @@ static void test_another_protocol_gets_no_session(void **state)
     spin(p.loop);
     p.fd = accept(listener, NULL, NULL);
     assert_true(p.fd >= 0);
-    (void)send(p.fd, "SSH-2.0-OpenSSH\n{\"hello\": 1}\n", 32, MSG_NOSIGNAL); /* a busy machine may be too late: it ends alike */
+    (void)send(p.fd, words, strlen(words), MSG_NOSIGNAL); /* a busy machine may be too late: it ends alike */
     for (int i = 0; i < 100 && !qmp_is_closed(p.seen.qmp); i++)
         spin(p.loop);
     spin(p.loop);

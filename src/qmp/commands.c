@@ -17,6 +17,7 @@ static struct command *command_free(struct command *c)
     if (c->fd >= 0)
         close(c->fd);
     free(c->text);
+    free(c->block);
     free(c);
     return NULL;
 }
@@ -123,6 +124,14 @@ static void submit(struct qmp *q, struct command *c)
 void qmp_command(struct qmp *q, const char *name, yyjson_mut_doc *arguments, qmp_reply_fn reply, void *userdata)
 {
     submit(q, command_new(q, name, arguments, reply, userdata));
+}
+
+void qmp_ask(struct qmp *q, const char *name, qmp_reply_fn reply, void *block)
+{
+    struct command *c = command_new(q, name, NULL, reply, block);
+
+    c->block = block;
+    submit(q, c);
 }
 
 void qmp_command_fd(struct qmp *q, const char *name, yyjson_mut_doc *arguments, int fd, qmp_reply_fn reply,

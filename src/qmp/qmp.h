@@ -67,6 +67,10 @@ bool qmp_is_closed(const struct qmp *q);
  */
 void qmp_command(struct qmp *q, const char *name, yyjson_mut_doc *arguments, qmp_reply_fn reply, void *userdata);
 
+/* The same without arguments, and with userdata that is one block of memory of its own: the client frees it behind the
+ * reply, or with the session where none came. */
+void qmp_ask(struct qmp *q, const char *name, qmp_reply_fn reply, void *block);
+
 /* The same with a file descriptor sent along by SCM_RIGHTS, as `getfd` and `add-fd` want it. fd is duplicated. */
 void qmp_command_fd(struct qmp *q, const char *name, yyjson_mut_doc *arguments, int fd, qmp_reply_fn reply,
                     void *userdata);

@@ -14,6 +14,7 @@ struct command {
     int fd; /* to be sent along, or -1 */
     qmp_reply_fn reply;
     void *userdata;
+    void *block; /* userdata, where the client frees it */
 };
 
 VEC_DEFINE(command_vec, struct command *);

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -223,6 +224,51 @@ static void test_a_lost_connection_answers_everybody_once(void **state)
     peer_end(&p);
 }
 
+#define BLOCK (1 << 20)
+
+static size_t in_use(void)
+{
+    struct mallinfo2 m = mallinfo2(); /* all zero where a sanitizer has the heap, which tells of leaks itself */
+
+    return m.uordblks + m.hblkhd;
+}
+
+static void count_answers(void *userdata, yyjson_val *result, const struct qmp_fault *fault)
+{
+    unsigned **answers = userdata;
+
+    ++**answers;
+}
+
+static void ask(struct peer *p, unsigned *answers)
+{
+    unsigned **block = xmalloc(BLOCK);
+
+    *block = answers;
+    qmp_ask(p->seen.qmp, "query-status", count_answers, block);
+}
+
+/* The first is answered, the second lost, the third given up with the session. */
+static void test_a_question_s_block_goes_with_or_without_an_answer(void **state)
+{
+    size_t before = in_use();
+    unsigned answers = 0;
+    struct peer p;
+
+    peer_ready(&p);
+    ask(&p, &answers);
+    say(&p, "{\"id\": 2, \"return\": {}}\n");
+    assert_int_equal(answers, 1);
+    ask(&p, &answers);
+    close(TAKE_FD(p.fd));
+    spin(p.loop);
+    assert_int_equal(answers, 2);
+    ask(&p, &answers);
+    peer_end(&p);
+    assert_int_equal(answers, 2);
+    assert_true(in_use() < before + BLOCK);
+}
+
 static void test_garbage_ends_the_session(void **state)
 {
     struct peer p;
@@ -410,6 +456,7 @@ int main(void)
         cmocka_unit_test(test_replies_find_their_command),
         cmocka_unit_test(test_events_come_with_their_time),
         cmocka_unit_test(test_a_lost_connection_answers_everybody_once),
+        cmocka_unit_test(test_a_question_s_block_goes_with_or_without_an_answer),
         cmocka_unit_test(test_garbage_ends_the_session),
         cmocka_unit_test(test_the_words_to_an_earlier_client_are_dropped),
         cmocka_unit_test(test_no_two_sessions_count_alike),

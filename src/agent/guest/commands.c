@@ -138,25 +138,21 @@ struct question {
 
 static void ask(struct command *c, const char *qmp, qmp_reply_fn reply)
 {
-    struct question *q = xnew(struct question);
+    const struct question q = {c->g, c->id};
     struct pod *p = pod_of(c);
 
-    *q = (struct question){c->g, c->id};
-    if (p) {
-        qmp_command(p->qmp, qmp, NULL, reply, q);
-        return;
-    }
-    free(q);
-    finish(c, 503, "QEMU does not answer");
+    if (p)
+        qmp_ask(p->qmp, qmp, reply, xmemdup(&q, sizeof(q)));
+    else
+        finish(c, 503, "QEMU does not answer");
 }
 
 /* The command that a reply is for; NULL if it ended meanwhile, or ends with QEMU's refusal. */
 static struct command *answered(void *userdata, const struct qmp_fault *fault)
 {
-    struct question *q = userdata;
+    const struct question *q = userdata;
     struct command *c = find(q->g, q->id);
 
-    free(q);
     if (c && fault) {
         finish(c, streq(fault->class, QMP_CLASS_LOST) ? 503 : 500, fault->desc);
         return NULL;

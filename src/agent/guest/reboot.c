@@ -46,27 +46,26 @@ static void start_again(struct pod *p)
 
 struct question {
     struct guest_services *services;
-    char *pod_uid;
     bool copying; /* query-migrate's answer */
+    char pod_uid[];
 };
 
 static void ask(struct guest_services *g, struct pod *p, const char *command, bool copying, qmp_reply_fn reply)
 {
-    struct question *q = xnew(struct question);
+    size_t size = strlen(p->uid) + 1;
+    struct question *q = xmalloc(sizeof(*q) + size);
 
-    *q = (struct question){g, xstrdup(p->uid), copying};
-    qmp_command(p->qmp, command, NULL, reply, q);
+    q->services = g;
+    q->copying = copying;
+    memcpy(q->pod_uid, p->uid, size);
+    qmp_ask(p->qmp, command, reply, q);
 }
 
 /* The pod, if it is still there to be started. */
-static struct pod *asker(void *userdata, struct question *ret)
+static struct pod *asker(const struct question *q)
 {
-    struct question *q = userdata;
     struct pod *p = agent_pod(q->services->agent, q->pod_uid);
 
-    *ret = *q;
-    free(q->pod_uid);
-    free(q);
     return p && p->qmp && p->owner && p->step == POD_UP ? p : NULL;
 }
 
@@ -85,26 +84,26 @@ static void wait_for_settlement(struct guest_services *g, struct pod *p)
 
 static void on_state(void *userdata, yyjson_val *result, const struct qmp_fault *fault)
 {
-    struct question q;
-    struct pod *p = asker(userdata, &q);
+    const struct question *q = userdata;
+    struct pod *p = asker(q);
 
     if (!p || !streq(json_str_or(result, "/status", ""), "shutdown"))
         return;
-    if (q.copying || guest_is_migrating(p)) {
-        wait_for_settlement(q.services, p);
+    if (q->copying || guest_is_migrating(p)) {
+        wait_for_settlement(q->services, p);
         return;
     }
-    map_remove(q.services->reboots, p->uid);
+    map_remove(q->services->reboots, p->uid);
     start_again(p);
 }
 
 static void on_copy(void *userdata, yyjson_val *result, const struct qmp_fault *fault)
 {
-    struct question q;
-    struct pod *p = asker(userdata, &q);
+    const struct question *q = userdata;
+    struct pod *p = asker(q);
 
     if (p && result)
-        ask(q.services, p, "query-status", !guest_copy_is_over(result), on_state);
+        ask(q->services, p, "query-status", !guest_copy_is_over(result), on_state);
 }
 
 void reboot_event(struct guest_services *g, struct pod *p, const char *name, yyjson_val *data)

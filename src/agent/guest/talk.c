@@ -150,25 +150,24 @@ static void set_open(struct talk *t, bool open)
 /* QEMU's answers may come when the pod is gone. */
 struct question {
     struct guest_services *services;
-    char *uid;
+    char uid[];
 };
 
 static void ask_qemu(struct talk *t, struct pod *p, const char *command, qmp_reply_fn reply)
 {
-    struct question *q = xnew(struct question);
+    size_t size = strlen(t->uid) + 1;
+    struct question *q = xmalloc(sizeof(*q) + size);
 
-    *q = (struct question){t->services, xstrdup(t->uid)};
-    qmp_command(p->qmp, command, NULL, reply, q);
+    q->services = t->services;
+    memcpy(q->uid, t->uid, size);
+    qmp_ask(p->qmp, command, reply, q);
 }
 
 static struct talk *asker(void *userdata)
 {
-    struct question *q = userdata;
-    struct talk *t = map_get(q->services->talks, q->uid);
+    const struct question *q = userdata;
 
-    free(q->uid);
-    free(q);
-    return t;
+    return map_get(q->services->talks, q->uid);
 }
 
 static void on_status(void *userdata, yyjson_val *result, const struct qmp_fault *fault)

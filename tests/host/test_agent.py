@@ -12,6 +12,7 @@ import time
 import pytest
 from cluster import Cluster, wait_for
 from guest import Guest
+from moments import Notes, kill, note_of
 
 
 seen_pods = set()
@@ -276,3 +277,37 @@ def test_agent_killed_while_the_vm_stops(lab):
             assert (vmi.status["phase"], vmi.status["reason"]) == ("Succeeded", "guest-shutdown")
         finally:
             vmi.remove()
+
+
+def killed_at_the_release(lab, vmi) -> pathlib.Path | None:
+    """The pod's folder, if the agent was dead before it had given anything back."""
+    vmi.wait_phase("Running")
+    agent, folder, notes = lab.pid("node1"), vmi.dir, Notes(lab)
+    os.kill(vmi.note["qemu"]["pid"], signal.SIGKILL)
+    notes.wait("Released", file="pod.json")
+    kill(agent)
+    notes.close()
+    return folder if all(path.exists() for path in held_by(lab, folder)) else None
+
+
+def held_by(lab, folder) -> list[pathlib.Path]:
+    network = lab.dir / "nodes/node1/run"
+    return [network / "pods" / f"{folder.name}.json", network / "netns" / folder.name, folder / "disks", folder / "run"]
+
+
+def test_agent_killed_between_the_note_of_a_release_and_the_release(lab):
+    """The next life gives back what the pod had, though the note says that it is done. (An agent that was quicker than the
+    signal proves nothing: then another VM is taken.)"""
+    for i in range(10):
+        vmi = Vmi(lab, f"vmi-release-{i}")
+        try:
+            caught = killed_at_the_release(lab, vmi)
+            lab.up()
+            if caught:
+                wait_for("all is given back", lambda: not any(path.exists() for path in held_by(lab, caught)))
+                vmi.wait_phase("Failed")
+                assert note_of(caught, "pod.json") == "Released" and vmi.status["reason"] == "crashed"
+                return
+        finally:
+            vmi.remove()
+    pytest.fail("the agent was never caught")

@@ -14,11 +14,12 @@ import time
 from cluster import Cluster, Vm
 
 IN_MOVED_TO, IN_CREATE, IN_NONBLOCK = 0x80, 0x100, 0o4000
+WORDS = {"handover.json": "note", "pod.json": "step"}  # what says how far it has come (src/migration/note.h, src/agent/core/steps.h)
 libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Notes:
-    """The notes of a cluster's agents as they are written (src/migration/note.h)."""
+    """The notes of a cluster's agents as they are written."""
 
     def __init__(self, cluster: Cluster):
         self.fd, self.folders = libc.inotify_init1(IN_NONBLOCK), {}
@@ -37,7 +38,7 @@ class Notes:
                 yield self.folders[number], data[16:16 + length].rstrip(b"\0").decode()
                 data = data[16 + length:]
 
-    def wait(self, note: str, seconds: float = 30) -> pathlib.Path:
+    def wait(self, note: str, seconds: float = 30, file="handover.json") -> pathlib.Path:
         """Returns the folder of the pod for which this was noted, at the instant when it is."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -45,7 +46,7 @@ class Notes:
             for folder, name in self.events():
                 if folder.name == "pods":
                     self.watch(folder / name)
-                elif name == "handover.json" and note_of(folder) == note:
+                elif name == file and note_of(folder, file) == note:
                     return folder
         raise TimeoutError(f"nobody noted {note} within {seconds} s")
 
@@ -53,9 +54,9 @@ class Notes:
         os.close(self.fd)
 
 
-def note_of(pod: pathlib.Path) -> str | None:
+def note_of(pod: pathlib.Path, file="handover.json") -> str | None:
     with contextlib.suppress(OSError):
-        return json.loads((pod / "handover.json").read_text())["note"]
+        return json.loads((pod / file).read_text())[WORDS[file]]
     return None
 
 

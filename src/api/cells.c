@@ -73,6 +73,11 @@ static void data_count(yyjson_val *object, struct str *out)
     str_printf(out, "%zu", yyjson_obj_size(json_at(object, "/data")) + yyjson_obj_size(json_at(object, "/binaryData")));
 }
 
+static void secret_count(yyjson_val *account, struct str *out)
+{
+    str_printf(out, "%zu", yyjson_arr_size(json_at(account, "/secrets")));
+}
+
 /* Of a claim: what it got, else what it asks for; of a volume: what it offers. */
 static void access_modes(yyjson_val *claim, struct str *out)
 {
@@ -202,6 +207,18 @@ static void slice_endpoints(yyjson_val *slice, struct str *out)
     or_none(out);
 }
 
+/* "Approved,Issued" (k8s.io/kubernetes pkg/printers/internalversion, extractCSRStatus). */
+static void csr_condition(yyjson_val *csr, struct str *out)
+{
+    bool denied = condition_find(csr, "Denied"), approved = condition_find(csr, "Approved");
+
+    str_puts(out, denied ? "Denied" : approved ? "Approved" : "Pending");
+    if (condition_find(csr, "Failed"))
+        str_puts(out, ",Failed");
+    if (*json_str_or(csr, "/status/certificate", ""))
+        str_puts(out, ",Issued");
+}
+
 static const struct {
     const char *name;
     cell_fn *fn;
@@ -213,6 +230,7 @@ static const struct {
     {"node-roles", node_roles},
     {"event-object", event_object},
     {"data-count", data_count},
+    {"secret-count", secret_count},
     {"service-ports", service_ports},
     {"service-external", service_external},
     {"service-selector", service_selector},
@@ -222,6 +240,7 @@ static const struct {
     {"access-modes", access_modes},
     {"bound-claim", bound_claim},
     {"role-ref", role_ref},
+    {"csr-condition", csr_condition},
     {"subject-users", subject_users},
     {"subject-groups", subject_groups},
     {"subject-accounts", subject_accounts},

@@ -37,20 +37,37 @@ static void check_keywords(yyjson_val *schema, const char *path, struct gw_error
     }
 }
 
-static void check_schema(yyjson_val *schema, const char *path, struct gw_error *err)
+/* Where a schema stands, and what Kubernetes says when it has no type there (k8s.io/apiextensions-apiserver,
+ * pkg/apiserver/schema/validation.go). */
+#define AT_ROOT "must not be empty at the root"
+#define AT_FIELD "must not be empty for specified object fields"
+#define AT_ITEM "must not be empty for specified array items"
+
+static void check_type(yyjson_val *schema, const char *path, const char *fault, struct gw_error *err)
 {
-    static const char *const nested[] = {"items", "additionalProperties"};
+    bool any = json_bool(schema, "/x-kubernetes-int-or-string", false) ||
+               json_bool(schema, "/x-kubernetes-preserve-unknown-fields", false);
+    _cleanup_free_ char *field = xasprintf("%s.type", path);
+
+    if (!*json_str_or(schema, "/type", "") && (!any || streq(fault, AT_ROOT)))
+        field_required(err, field, "%s", fault);
+}
+
+static void check_schema(yyjson_val *schema, const char *path, const char *no_type, struct gw_error *err)
+{
+    static const char *const nested[][2] = {{"items", AT_ITEM}, {"additionalProperties", AT_FIELD}};
     yyjson_val *key, *value;
 
+    check_type(schema, path, no_type, err);
     check_keywords(schema, path, err);
     json_each_member(yyjson_obj_get(schema, "properties"), key, value) {
         _cleanup_free_ char *field = xasprintf("%s.properties[%s]", path, yyjson_get_str(key));
-        check_schema(value, field, err);
+        check_schema(value, field, AT_FIELD, err);
     }
     for (size_t k = 0; k < ARRAY_SIZE(nested); k++)
-        if (yyjson_is_obj(value = yyjson_obj_get(schema, nested[k]))) {
-            _cleanup_free_ char *field = xasprintf("%s.%s", path, nested[k]);
-            check_schema(value, field, err);
+        if (yyjson_is_obj(value = yyjson_obj_get(schema, nested[k][0]))) {
+            _cleanup_free_ char *field = xasprintf("%s.%s", path, nested[k][0]);
+            check_schema(value, field, nested[k][1], err);
         }
 }
 
@@ -83,7 +100,7 @@ static void check_versions(yyjson_val *crd, struct gw_error *err)
     if (stored != 1)
         field_invalid(err, "spec.versions", "\"\"", "must have exactly one version marked as storage version");
     if (shared)
-        check_schema(shared, "spec.versions[*].schema.openAPIV3Schema", err);
+        check_schema(shared, "spec.versions[*].schema.openAPIV3Schema", AT_ROOT, err);
 }
 
 static void check_names(yyjson_val *crd, struct gw_error *err)

@@ -213,13 +213,30 @@ static void check_annotations(yyjson_val *object, struct gw_error *err)
                            ANNOTATIONS_MAX);
 }
 
-static void check_finalizers(yyjson_val *object, struct gw_error *err)
+static bool is_standard_finalizer(const char *name)
+{
+    return streq(name, "orphan") || streq(name, "foregroundDeletion") || streq(name, "kubernetes");
+}
+
+/* Kubernetes' own kinds want a domain (k8s.io/kubernetes pkg/apis/core/validation); definitions, and what they define,
+ * don't (k8s.io/apimachinery). */
+static const char *finalizer_fault(const struct kind *kind, const char *name)
+{
+    const char *fault = qualified_name_fault(name);
+
+    if (fault || !kind->builtin || streq(kind->group, "apiextensions.k8s.io") || strchr(name, '/') ||
+        is_standard_finalizer(name))
+        return fault;
+    return "name is neither a standard finalizer name nor is it fully qualified";
+}
+
+static void check_finalizers(const struct kind *kind, yyjson_val *object, struct gw_error *err)
 {
     yyjson_val *item;
 
     json_each(json_at(object, "/metadata/finalizers"), item)
         if (yyjson_is_str(item))
-            add_fault(err, "metadata.finalizers", item, qualified_name_fault(yyjson_get_str(item)));
+            add_fault(err, "metadata.finalizers", item, finalizer_fault(kind, yyjson_get_str(item)));
 }
 
 static void check_owners(yyjson_val *object, struct gw_error *err)
@@ -252,7 +269,7 @@ void names_validate_metadata(const struct kind *kind, yyjson_val *object, struct
     check_name(kind, object, err);
     labels_check("metadata.labels", json_at(object, "/metadata/labels"), err);
     check_annotations(object, err);
-    check_finalizers(object, err);
+    check_finalizers(kind, object, err);
     check_owners(object, err);
 }
 

@@ -8,6 +8,7 @@
 
 #include "apiserver/rest_call.h"
 #include "apiserver/route.h"
+#include "base/duration.h"
 
 static const struct {
     const char *verb;
@@ -114,10 +115,13 @@ static bool is_served(struct rest_server *s, const struct rest_target *t, const 
     return extra || !t->subresource || has_subresource(t->kind, t->subresource);
 }
 
-/* A subresource can be read and written, but neither made nor deleted; and only what has a name can be replaced. */
+/* A subresource can be read and written, but neither made nor deleted; and only what has a name can be replaced. A
+ * namespace's finalize is for writing alone. */
 static bool verb_fits(const struct rest_target *t)
 {
     if (streq(t->verb, "update") && !t->name)
+        return false;
+    if (str_same(t->subresource, "finalize") && streq(t->verb, "get"))
         return false;
     return !t->subresource || streq(t->verb, "get") || streq(t->verb, "update") || streq(t->verb, "patch");
 }
@@ -125,6 +129,19 @@ static bool verb_fits(const struct rest_target *t)
 static bool takes_verb(const struct rest_extra *e, const struct rest_target *t)
 {
     return t->subresource || !t->kind || !t->kind->stored || strstr(e->verbs, t->verb);
+}
+
+/* How long the client waits: nothing here takes that long, but what is no duration is refused as kube-apiserver does
+ * (k8s.io/apiserver, WithRequestDeadline). Watches have timeoutSeconds. */
+static int check_timeout(const struct rest_call *c, struct gw_error *err)
+{
+    const char *text = call_param(c, "timeout");
+    int64_t ms;
+
+    if (!text || !*text || streq(c->target.verb, "watch") || duration_parse(text, &ms, NULL) == 0)
+        return 0;
+    return gw_error_set(err, GW_BAD_REQUEST,
+                        "invalid timeout specified in the request URL - time: invalid duration \"%s\"", text);
 }
 
 static int run_verb(struct rest_call *c, struct gw_error *err)
@@ -174,6 +191,8 @@ static int handle(struct rest_call *c, struct gw_error *err)
     r = rest_authorize(c, NULL, NULL, err);
     if (r == 0 && extra && takes_verb(extra, t))
         return run_extra(c, extra, err);
+    if (r == 0)
+        r = check_timeout(c, err);
     if (r == 0)
         r = output_negotiate(c->request->accept, &c->uri, &c->form, err);
     return r < 0 ? r : run_verb(c, err);

@@ -98,6 +98,13 @@ static void test_computed_cells(void **state)
           "\"R\","
           "\"involvedObject\":{\"kind\":\"VirtualMachine\",\"name\":\"vm\"},\"message\":\"m\",\"count\":3}",
           "[\"30s\",\"Normal\",\"R\",\"virtualmachine/vm\",\"m\",3,\"e\"]");
+    check("certificates.k8s.io", "CertificateSigningRequest",
+          "{\"metadata\":{\"name\":\"c\"},\"status\":{\"conditions\":[{\"type\":\"Approved\"}],\"certificate\":\"eA==\"}}",
+          "[\"c\",null,null,null,\"<none>\",\"Approved,Issued\"]");
+    check("certificates.k8s.io", "CertificateSigningRequest",
+          "{\"metadata\":{\"name\":\"c\"},\"status\":{\"conditions\":[{\"type\":\"Denied\"}]}}",
+          "[\"c\",null,null,null,\"<none>\",\"Denied\"]");
+    check("", "ServiceAccount", "{\"metadata\":{\"name\":\"a\"},\"secrets\":[{\"name\":\"s\"}]}", "[\"a\",\"1\",null]");
     check("", "ConfigMap",
           "{\"metadata\":{\"name\":\"c\"},\"data\":{\"a\":\"\",\"b\":\"\"},\"binaryData\":{\"c\":\"\"}}",
           "[\"c\",\"3\",null]");

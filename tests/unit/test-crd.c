@@ -62,6 +62,12 @@ static void test_validation(void **state)
             V1(SCHEMA(
                 "size: {type: integer}")) ", {name: v2, storage: false, served: true, schema: {openAPIV3Schema: {}}}"),
         "spec.versions[1].schema.openAPIV3Schema: Forbidden: versions with different schemas are not supported yet");
+    check(CRD("widgets.x.io", "x.io", V1("{properties: {l: {items: {}}, any: {x-kubernetes-preserve-unknown-fields: true}}}")),
+          "spec.versions[*].schema.openAPIV3Schema.type: Required value: must not be empty at the root\n"
+          "spec.versions[*].schema.openAPIV3Schema.properties[l].type: Required value: must not be empty for specified "
+          "object fields\n"
+          "spec.versions[*].schema.openAPIV3Schema.properties[l].items.type: Required value: must not be empty for "
+          "specified array items");
     check(CRD("widgets.x.io", "x.io", V1(SCHEMA("size: {type: text}"))),
           "spec: Invalid value: \"\": widgets.x.io: schema.spec.size: unknown type");
 }
@@ -73,10 +79,10 @@ static void test_what_is_not_evaluated_is_refused(void **state)
         "spec.versions[*].schema.openAPIV3Schema.properties[spec].properties[size].x-kubernetes-validations: "
         "Forbidden: validation rules "
         "(CEL) are not supported: remove them from the schema");
-    check(CRD("widgets.x.io", "x.io", V1(SCHEMA("l: {type: array, items: {oneOf: [{type: string}]}}"))),
+    check(CRD("widgets.x.io", "x.io", V1(SCHEMA("l: {type: array, items: {type: string, oneOf: [{type: string}]}}"))),
           "spec.versions[*].schema.openAPIV3Schema.properties[spec].properties[l].items.oneOf: Forbidden: not "
           "supported yet");
-    check(CRD("widgets.x.io", "x.io", V1(SCHEMA("m: {$ref: objectmeta}"))),
+    check(CRD("widgets.x.io", "x.io", V1(SCHEMA("m: {type: object, $ref: objectmeta}"))),
           "spec.versions[*].schema.openAPIV3Schema.properties[spec].properties[m].$ref: Forbidden: references are not "
           "allowed in structural "
           "schemas");

@@ -245,6 +245,27 @@ static void test_metadata(void **state)
                    "metadata.ownerReferences: Invalid value: \"\": Only one re;");
 }
 
+static void test_finalizers_of_own_kinds_have_a_domain(void **state)
+{
+    static const struct {
+        const char *group, *name;
+        bool builtin, good;
+    } rows[] = {
+        {"", "example.com/hold", true, true}, {"", "foregroundDeletion", true, true}, {"", "hold", true, false},
+        {"apps", "hold", true, false},        {"kubevirt.io", "hold", false, true},   {"apiextensions.k8s.io", "x.y", true, true},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct kind kind = {.group = (char *)rows[i].group, .builtin = rows[i].builtin, .name_rule = NAME_DNS_SUBDOMAIN};
+        _cleanup_free_ char *text = xasprintf("{\"metadata\":{\"name\":\"a\",\"finalizers\":[\"%s\"]}}", rows[i].name);
+        _cleanup_doc_ yyjson_doc *object = yyjson_read(text, strlen(text), 0);
+        _cleanup_error_ struct gw_error err = GW_ERROR_INIT;
+
+        names_validate_metadata(&kind, yyjson_doc_get_root(object), &err);
+        assert_int_equal(err.n_causes == 0, rows[i].good);
+    }
+}
+
 static void test_a_node_is_dead_when_declared_so_and_silent(void **state)
 {
     static const struct {
@@ -270,6 +291,7 @@ static void test_a_node_is_dead_when_declared_so_and_silent(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_finalizers_of_own_kinds_have_a_domain),
         cmocka_unit_test(test_readers),         cmocka_unit_test(test_labels_and_finalizers),
         cmocka_unit_test(test_owners),          cmocka_unit_test(test_conditions_move_their_time_with_status_only),
         cmocka_unit_test(test_stored_form),     cmocka_unit_test(test_damaged_objects),

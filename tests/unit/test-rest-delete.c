@@ -146,6 +146,7 @@ static void test_namespaces_wait_for_finalize(void **state)
     assert_string_equal(reply_str(&r, "/status/phase"), "Terminating");
     expect(f, 200, "PATCH", "/api/v1/namespaces/demo", "{\"metadata\":{\"labels\":{\"a\":\"b\"}}}", MERGE);
     expect(f, 200, "GET", "/api/v1/namespaces/demo");
+    expect(f, 405, "GET", "/api/v1/namespaces/demo/finalize");
     expect(f, 200, "PUT", "/api/v1/namespaces/demo/finalize",
            "{\"metadata\":{\"name\":\"demo\"},\"spec\":{\"finalizers\":[]}}");
     expect(f, 404, "GET", "/api/v1/namespaces/demo");

@@ -77,6 +77,8 @@ static void test_get(void **state)
     expect(f, 200, "GET", VMS "/vm-a?resourceVersion=2");
     expect(f, 504, "GET", VMS "/vm-a?resourceVersion=99");
     expect(f, 400, "GET", VMS "/vm-a?resourceVersion=x");
+    expect(f, 400, "GET", VMS "/vm-a?timeout=5");
+    expect(f, 200, "GET", VMS "/vm-a?timeout=5s");
 }
 
 static void test_other_versions_of_a_kind(void **state)

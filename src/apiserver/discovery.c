@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "apiserver/discovery_documents.h"
+#include "apiserver/issuer.h"
 #include "apiserver/openapi.h"
 #include "apiserver/version.h"
 #include "base/alloc.h"
@@ -113,7 +114,8 @@ static void add_group_paths(yyjson_mut_doc *d, yyjson_mut_val *list, const struc
 /* GET /: what paths there are, for people and for tools that look around. */
 static void answer_paths(const struct catalog_vec *catalog, struct api_response *response)
 {
-    static const char *const others[] = {"/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"};
+    static const char *const others[] = {ISSUER_CONFIGURATION, "/healthz",  "/livez",  "/openapi/v2",
+                                         "/openapi/v3",        ISSUER_KEYS, "/readyz", "/version"};
     _cleanup_mut_doc_ yyjson_mut_doc *d = json_object();
     yyjson_mut_val *list = yyjson_mut_obj_add_arr(d, d->root, "paths");
 
@@ -134,7 +136,7 @@ static bool is_ours(const struct http_uri *uri)
         return uri->n_segments <= 2;
     if (streq(first, "apis"))
         return uri->n_segments <= 3;
-    return streq(first, "openapi") || (streq(first, "version") && uri->n_segments == 1);
+    return issuer_is_path(uri) || streq(first, "openapi") || (streq(first, "version") && uri->n_segments == 1);
 }
 
 /* Kubernetes asks for the right to a path by the method's name in small letters. */
@@ -159,6 +161,10 @@ static void handle(struct discovery *d, const struct http_uri *uri, const struct
 
     if (streq(first, "version")) {
         version_answer_kubernetes(response);
+        return;
+    }
+    if (issuer_is_path(uri)) {
+        issuer_answer(d->rest, uri, response);
         return;
     }
     if (streq(first, "openapi")) {

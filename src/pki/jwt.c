@@ -11,7 +11,7 @@
 #include "pki/jwt_parts.h"
 #include "pki/pki_internal.h"
 
-#define HEADER "{\"alg\":\"ES256\",\"typ\":\"JWT\"}"
+#define HEADER "{\"alg\":\"" JWT_ALGORITHM "\",\"kid\":\"%s\",\"typ\":\"JWT\"}"
 #define NUMBER_LEN 32 /* each of the two numbers of a P-256 signature, big endian */
 
 /* Digests of whole tokens whose signature was right: finding that out takes 150 us, and it stays so. What a token
@@ -27,9 +27,24 @@ struct seen {
 struct jwt_key {
     gnutls_privkey_t key;
     gnutls_pubkey_t pubkey;
+    char *kid;
     struct jwt_key *next;
     struct seen *seen; /* of the first key: by any of them */
 };
+
+/* As Kubernetes names keys: by the digest of their public part in the form of X.509. */
+static int name_key(struct jwt_key *k)
+{
+    _cleanup_datum_ gnutls_datum_t der = {0};
+    unsigned char digest[DIGEST_LEN];
+    int r = gnutls_pubkey_export2(k->pubkey, GNUTLS_X509_FMT_DER, &der);
+
+    if (r >= 0)
+        r = gnutls_hash_fast(GNUTLS_DIG_SHA256, der.data, der.size, digest);
+    if (r >= 0)
+        k->kid = jwt_url_encode(digest, sizeof(digest));
+    return r;
+}
 
 static int load_one(const char *key_pem, struct jwt_key **ret, struct gw_error *err)
 {
@@ -48,6 +63,8 @@ static int load_one(const char *key_pem, struct jwt_key **ret, struct gw_error *
         r = gnutls_pubkey_init(&k->pubkey);
     if (r >= 0)
         r = gnutls_pubkey_import_privkey(k->pubkey, k->key, 0, 0);
+    if (r >= 0)
+        r = name_key(k);
     if (r < 0)
         return pki_fail(err, GW_INVALID, r, "cannot use the key for tokens");
     *ret = TAKE_PTR(k);
@@ -87,6 +104,7 @@ struct jwt_key *jwt_key_free(struct jwt_key *k)
         gnutls_privkey_deinit(k->key);
     pthread_mutex_destroy(&k->seen->lock);
     free(k->seen);
+    free(k->kid);
     free(k);
     return NULL;
 }
@@ -110,8 +128,8 @@ static bool put_number(unsigned char *to, const gnutls_datum_t *n)
 
 int jwt_sign(const struct jwt_key *k, const char *claims, char **ret, struct gw_error *err)
 {
-    _cleanup_free_ char *head = jwt_url_encode(HEADER, strlen(HEADER)), *body = jwt_url_encode(claims, strlen(claims)),
-                        *signature = NULL;
+    _cleanup_free_ char *plain = xasprintf(HEADER, k->kid), *head = jwt_url_encode(plain, strlen(plain)),
+                        *body = jwt_url_encode(claims, strlen(claims)), *signature = NULL;
     _cleanup_free_ char *text = xasprintf("%s.%s", head, body);
     _cleanup_datum_ gnutls_datum_t der = {0}, a = {0}, b = {0};
     gnutls_datum_t in = pki_datum(text);
@@ -167,8 +185,49 @@ int jwt_verify(const struct jwt_key *k, const char *token, yyjson_doc **ret, str
     _cleanup_jwt_parts_ struct jwt_parts parts = {0};
 
     if (jwt_split(token, &parts, NULL) < 0 ||
-        !streq(json_str_or(yyjson_doc_get_root(parts.head), "/alg", ""), "ES256") || !is_good(k, token, &parts))
+        !streq(json_str_or(yyjson_doc_get_root(parts.head), "/alg", ""), JWT_ALGORITHM) || !is_good(k, token, &parts))
         return gw_error_set(err, GW_UNAUTHORIZED, "the token is not one of this server");
     *ret = TAKE_PTR(parts.claims);
     return 0;
+}
+
+/* --- Public keys (RFC 7517, RFC 7518 section 6.2.1) --- */
+
+static bool add_number(yyjson_mut_doc *d, yyjson_mut_val *to, const char *name, const gnutls_datum_t *n)
+{
+    unsigned char bytes[NUMBER_LEN];
+    _cleanup_free_ char *text = NULL;
+
+    if (!put_number(bytes, n))
+        return false;
+    text = jwt_url_encode(bytes, sizeof(bytes));
+    return yyjson_mut_obj_add_strcpy(d, to, name, text);
+}
+
+static int add_public(yyjson_mut_doc *d, yyjson_mut_val *list, const struct jwt_key *k)
+{
+    _cleanup_datum_ gnutls_datum_t x = {0}, y = {0};
+    gnutls_ecc_curve_t curve;
+    yyjson_mut_val *to;
+    int r = gnutls_pubkey_export_ecc_raw(k->pubkey, &curve, &x, &y);
+
+    if (r < 0)
+        return r;
+    to = yyjson_mut_arr_add_obj(d, list);
+    yyjson_mut_obj_add_str(d, to, "use", "sig");
+    yyjson_mut_obj_add_str(d, to, "kty", "EC");
+    yyjson_mut_obj_add_strcpy(d, to, "kid", k->kid);
+    yyjson_mut_obj_add_str(d, to, "crv", "P-256");
+    yyjson_mut_obj_add_str(d, to, "alg", JWT_ALGORITHM);
+    return add_number(d, to, "x", &x) && add_number(d, to, "y", &y) ? 0 : GNUTLS_E_INVALID_REQUEST;
+}
+
+int jwt_public_keys(const struct jwt_key *k, yyjson_mut_doc *d, struct gw_error *err)
+{
+    yyjson_mut_val *list = yyjson_mut_obj_add_arr(d, d->root, "keys");
+    int r = 0;
+
+    for (; r >= 0 && k; k = k->next)
+        r = add_public(d, list, k);
+    return r < 0 ? pki_fail(err, GW_INTERNAL_ERROR, r, "cannot publish the key for tokens") : 0;
 }

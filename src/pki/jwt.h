@@ -4,6 +4,8 @@
 
 #include "base/json.h"
 
+#define JWT_ALGORITHM "ES256"
+
 struct jwt_key;
 
 /* From the PEM text of one key or more: the first one signs, all check. Safe on any thread. */
@@ -17,3 +19,7 @@ int jwt_sign(const struct jwt_key *k, const char *claims, char **ret, struct gw_
 /* The claims of a token that was signed with one of these keys; Unauthorized for any other text. What the claims say,
  * their times included, is the caller's to check. */
 int jwt_verify(const struct jwt_key *k, const char *token, yyjson_doc **ret, struct gw_error *err);
+
+/* Makes d, an empty object, the JSON Web Key Set (RFC 7517) by which others can check such tokens; each names its key
+ * in "kid". */
+int jwt_public_keys(const struct jwt_key *k, yyjson_mut_doc *d, struct gw_error *err);

@@ -432,3 +432,19 @@ def test_two_definitions_of_one_kind(make_server):
     waits("birds", "NamesAccepted=False")
     server.kubectl("delete", "crd", "fowls.example.com", "--timeout=20s")
     waits("birds", "Established")
+
+
+def test_others_can_check_tokens_of_service_accounts(server):
+    token = server.kubectl("create", "token", "default").strip()
+    bearer = ("-H", f"Authorization: Bearer {token}")
+    code, body = server.curl("/.well-known/openid-configuration", *bearer)
+    configuration = json.loads(body)
+    assert code == 200 and configuration["id_token_signing_alg_values_supported"] == ["ES256"]
+    claims, head = (json.loads(base64.urlsafe_b64decode(part + "==")) for part in token.split(".")[1::-1])
+    assert configuration["issuer"] == claims["iss"]
+    assert configuration["jwks_uri"] == f"https://127.0.0.1:{server.port}/openid/v1/jwks"
+    code, body = server.curl("/openid/v1/jwks", *bearer)
+    assert code == 200 and [(key["kid"], key["alg"]) for key in json.loads(body)["keys"]] == [(head["kid"], head["alg"])]
+    for path in ("/.well-known/openid-configuration", "/openid/v1/jwks"):
+        assert server.curl(path)[0] in (401, 403)
+        assert server.curl(path, *bearer, "-X", "POST")[0] in (403, 405)

@@ -259,6 +259,7 @@ static void test_other_paths(void **state)
                                           "/api/v2",
                                           "/openapi",
                                           "/openapi/v3/api/v2",
+                                          "/openid/v1/jwks", /* no key */
                                           "/openapi/v3/apis/kubevirt.io",
                                           "/openapi/v3/apis/reviews.example.com/v1"};
 

@@ -8,9 +8,12 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include <errno.h>
+
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/fs.h"
+#include "pki/jwks.h"
 #include "pki/jwt.h"
 #include "pki/pki.h"
 
@@ -237,6 +240,33 @@ static void tokens_are_read_back(void **state)
     }
 }
 
+/* What is published checks what is signed, and the token names its key among several. */
+static void published_keys_check_tokens(void **state)
+{
+    _cleanup_key_ char *a = NULL, *b = NULL;
+    _cleanup_(jwt_key_freep) struct jwt_key *key = NULL, *other = new_jwt_key();
+    _cleanup_mut_doc_ yyjson_mut_doc *d = json_object();
+    _cleanup_(jwks_freep) struct jwks *set = NULL;
+    _cleanup_free_ char *both = NULL, *text = NULL, *good = NULL, *bad = NULL;
+    _cleanup_jwt_parts_ struct jwt_parts parts = {0}, foreign = {0};
+
+    assert_int_equal(pki_key_new(&a, NULL), 0);
+    assert_int_equal(pki_key_new(&b, NULL), 0);
+    both = xasprintf("%s%s", a, b);
+    assert_int_equal(jwt_key_new(both, &key, NULL), 0);
+    assert_int_equal(jwt_public_keys(key, d, NULL), 0);
+    text = json_text(d->root);
+    assert_int_equal(jwks_parse(text, strlen(text), &set, NULL), 0);
+    assert_int_equal(jwt_sign(key, "{}", &good, NULL), 0);
+    assert_int_equal(jwt_sign(other, "{}", &bad, NULL), 0);
+    assert_int_equal(jwt_split(good, &parts, NULL), 0);
+    assert_int_equal(jwt_split(bad, &foreign, NULL), 0);
+    assert_string_equal(json_str_or(yyjson_doc_get_root(parts.head), "/kid", ""), json_mut_str(d, "/keys/0/kid"));
+    assert_string_not_equal(json_mut_str(d, "/keys/0/kid"), json_mut_str(d, "/keys/1/kid"));
+    assert_int_equal(jwks_verify(set, good, &parts, NULL), 0);
+    assert_int_equal(jwks_verify(set, bad, &foreign, NULL), -ENOKEY);
+}
+
 static void tampered_tokens_are_refused(void **state)
 {
     /* {"alg":"none"} and {"alg":"HS256"} with the claims {} */
@@ -317,6 +347,7 @@ int main(void)
         cmocka_unit_test(short_lived_ones_are_due_in_their_own_time),
         cmocka_unit_test(signatures_bind_message_and_key),
         cmocka_unit_test(tokens_are_read_back),
+        cmocka_unit_test(published_keys_check_tokens),
         cmocka_unit_test(tampered_tokens_are_refused),
     };
 

@@ -264,7 +264,7 @@ static void test_first_objects_are_valid(void **state)
             assert_int_equal(i, namespaces++); /* before what lives in them */
     }
     assert_int_equal(namespaces, 5);
-    assert_int_equal(docs.len, 36);
+    assert_int_equal(docs.len, 38);
 }
 
 int main(void)

@@ -7,6 +7,7 @@ import moves
 import pytest
 from cluster import ECHO, EMPTY_DISK, GODWIT, CommandError, run, wait_for
 from guest import GuestError
+from moments import Monitor, Notes, pod_folder
 
 def shared_disk(cluster, ns, name="shared"):
     """A claim that all nodes reach, as a (name, volume source) pair."""
@@ -188,3 +189,45 @@ def test_watch_shows_a_bar(cluster, ns, vm, slow_copy):
     lines = done.stdout.splitlines()
     assert any("#" in line and "MiB/s" in line and "ETA" in line for line in lines), lines
     assert "Succeeded" in lines[-1] and "downtime" in lines[-1]
+
+
+def caught_in_mid_copy(machine):
+    """A migration that copies memory, and the monitors of both its QEMUs."""
+    notes, source = Notes(machine.cluster), Monitor(pod_folder(machine, machine.node))
+    machine.guest().ask("memory-init 48")
+    migration = machine.start_migration()
+    target = Monitor(notes.wait("prepared"))
+    notes.close()
+    source.wait_copy("active", transferred=1 << 16)
+    return migration, source, target
+
+
+def test_a_soft_reboot_in_mid_migration_ends_at_the_target(vm, ns, slow_copy, cluster):
+    """The guest has no agent: it shuts itself down at the source, and whoever has it then starts it again."""
+    machine = vm()
+    uid, boot, home = machine.vmi["metadata"]["uid"], machine.guest().values("info")["boot_id"], machine.node
+    migration, source, target = caught_in_mid_copy(machine)
+    run(GODWIT, "virtctl", "soft-reboot", machine.name, "-n", ns, "--kubeconfig", cluster.kubeconfig)
+    source.wait_event("SHUTDOWN")
+    assert migration.wait_final() == "Succeeded", migration.describe()
+    target.wait_event("RESET")
+    guest = machine.wait_guest()
+    assert machine.vmi["metadata"]["uid"] == uid and machine.node != home and guest.values("info")["boot_id"] != boot
+    assert not any(event["event"] in ("RESET", "RESUME") for event in source.events)
+    guest.ask("poweroff")  # which is no reboot
+    target.wait_event("SHUTDOWN")
+    wait_for("it is over", lambda: (cluster.get("vmi", machine.name, ns, check=False) or {}).get("metadata", {}).get("uid") != uid)
+
+
+def test_a_guest_that_shuts_down_in_mid_migration_has_succeeded(vm, cluster, ns, slow_copy):
+    machine = vm(run_strategy="Manual", wait=False)
+    run(GODWIT, "virtctl", "start", machine.name, "-n", ns, "--kubeconfig", cluster.kubeconfig)
+    wait_for("its instance", lambda: cluster.get("vmi", machine.name, ns, check=False))
+    machine.wait_guest()
+    migration, source, target = caught_in_mid_copy(machine)
+    machine.guest().ask("poweroff")
+    source.wait_event("SHUTDOWN")
+    assert migration.wait_final() == "Failed", migration.describe()
+    wait_for("it is over", lambda: machine.vmi["status"]["phase"] == "Succeeded")
+    assert "QEMU ended" in machine.vmi["status"]["migrationState"]["failureReason"]
+    assert not any(event["event"] == "RESUME" for event in target.events)

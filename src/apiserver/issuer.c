@@ -12,8 +12,8 @@ bool issuer_is_path(const struct http_uri *uri)
     return streq(uri->path, ISSUER_CONFIGURATION) || streq(uri->path, ISSUER_KEYS);
 }
 
-/* Under the address that clients know this server by, which is the endpoint of default/kubernetes: the issuer's name leads
- * somewhere only for those who have arranged it. */
+/* Under the address that clients know this server by, which is the endpoint of default/kubernetes: the issuer's name
+ * leads somewhere only for those who have arranged it. */
 static char *keys_url(struct rest_server *s)
 {
     const struct kind *kind = kinds_find_kind(s->kinds, "discovery.k8s.io", NULL, "EndpointSlice");

@@ -1,5 +1,5 @@
-/* What others need to check service accounts' tokens by themselves, without asking this server for each: the documents of
- * OpenID Connect Discovery, as kube-apiserver has them (k8s.io/kubernetes pkg/serviceaccount/openidmetadata.go). */
+/* What others need to check service accounts' tokens by themselves, without asking this server for each: the documents
+ * of OpenID Connect Discovery, as kube-apiserver has them (k8s.io/kubernetes pkg/serviceaccount/openidmetadata.go). */
 #pragma once
 
 #include "apiserver/rest.h"

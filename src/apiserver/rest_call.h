@@ -134,6 +134,14 @@ int rest_admit_delete(struct rest_call *c, yyjson_val *old, struct gw_error *err
 /* Adds a Warning header. */
 void rest_warn(struct rest_call *c, const char *text);
 
+/* --- rest_namespace.c --- */
+
+/* Whether the namespace of the target takes new objects; facts (cleared first) are what that rests on. Kinds without
+ * namespaces have none. */
+int rest_namespace_takes(struct rest_call *c, struct store_facts *facts, struct gw_error *err);
+/* 0, or -EBUSY: something is stored in it. Nothing can come meanwhile, if it is terminating. */
+int rest_namespace_is_empty(struct rest_call *c, const char *name, struct gw_error *err);
+
 /* --- rest_create.c --- */
 
 /* Stores and answers an object that came in d, which is used up. -EEXIST: one of that name is there. */

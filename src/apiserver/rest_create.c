@@ -10,30 +10,6 @@
 /* How often another name is tried when a generated one is taken. */
 #define NAME_ATTEMPTS 8
 
-static int check_namespace(struct rest_call *c, struct gw_error *err)
-{
-    const struct kind *kind = kinds_find(c->server->kinds, "", NULL, "namespaces");
-    const char *name = c->target.namespace;
-    _cleanup_doc_ yyjson_doc *doc = NULL;
-
-    if (!call_kind(c)->namespaced)
-        return 0;
-    if (!kind || rest_read(c->server, kind, NULL, name, &doc, NULL) < 0) {
-        rest_about(c, name);
-        c->about.group = "";
-        c->about.resource = "namespaces";
-        gw_error_set(err, GW_NOT_FOUND, "namespaces \"%s\" not found", name);
-        return -ENOENT;
-    }
-    if (!meta_deleting(yyjson_doc_get_root(doc)))
-        return 0;
-    gw_error_add_cause(err, "NamespaceTerminating", "metadata.namespace", "namespace %s is being terminated", name);
-    return gw_error_set(
-        err, GW_FORBIDDEN,
-        "%s \"%s\" is forbidden: unable to create new content in namespace %s because it is being terminated",
-        call_kind(c)->resource, c->about.name ? c->about.name : "", name);
-}
-
 /* A kubelet registers its Node together with the status; every other status is made by those who observe it. */
 static bool keeps_status(const struct kind *kind)
 {
@@ -68,12 +44,28 @@ static int already_exists(struct rest_call *c, const char *key, struct gw_error 
     return -EEXIST;
 }
 
+/* The namespace must still be as it was found: one that ends meanwhile gets nothing new. */
+static int put(struct rest_call *c, const char *key, struct blob *stored, struct store_facts *facts, int64_t *revision,
+               struct gw_error *err)
+{
+    int r = -ESTALE;
+
+    for (int attempt = 0; r == -ESTALE && attempt < REST_ATTEMPTS; attempt++) {
+        gw_error_done(err);
+        r = attempt ? rest_namespace_takes(c, facts, err) : 0;
+        if (r == 0)
+            r = store_change(c->server->store, key, stored, STORE_ABSENT, facts, revision, err);
+    }
+    return r;
+}
+
 int rest_make(struct rest_call *c, yyjson_mut_doc *d, struct gw_error *err)
 {
+    _cleanup_store_facts_ struct store_facts facts = {0};
     _cleanup_free_ char *key = kind_key(call_kind(c), c->target.namespace, json_mut_str(d, "/metadata/name"));
     _cleanup_blob_ struct blob *stored = NULL;
     int64_t revision = 0;
-    int r = check_namespace(c, err);
+    int r = rest_namespace_takes(c, &facts, err);
 
     if (r == 0)
         r = stamp(c, d, err);
@@ -87,7 +79,7 @@ int rest_make(struct rest_call *c, yyjson_mut_doc *d, struct gw_error *err)
         if (rest_load(c, key, &there, NULL) == 0)
             return already_exists(c, key, err);
     } else {
-        r = store_put(c->server->store, key, stored, STORE_ABSENT, &revision, err);
+        r = put(c, key, stored, &facts, &revision, err);
     }
     if (r == -EEXIST)
         return already_exists(c, key, err);

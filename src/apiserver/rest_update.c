@@ -79,6 +79,14 @@ static bool ends_here(struct rest_call *c, yyjson_val *old, const struct blob *s
     return !rest_must_linger(call_kind(c), yyjson_doc_get_root(doc));
 }
 
+static int end(struct rest_call *c, const struct rest_object *old, int64_t *revision, struct gw_error *err)
+{
+    bool is_namespace = !*call_kind(c)->group && streq(call_kind(c)->kind, "Namespace");
+    int r = is_namespace ? rest_namespace_is_empty(c, c->target.name, err) : 0;
+
+    return r < 0 ? r : store_change(c->server->store, old->key, NULL, old->revision, &c->facts, revision, err);
+}
+
 static int store_changed(struct rest_call *c, const struct rest_object *old, struct blob *stored, struct gw_error *err)
 {
     int64_t revision = old->revision;
@@ -87,7 +95,7 @@ static int store_changed(struct rest_call *c, const struct rest_object *old, str
     if (c->dry_run)
         ;
     else if (ends_here(c, yyjson_doc_get_root(old->doc), stored))
-        r = store_change(c->server->store, old->key, NULL, old->revision, &c->facts, &revision, err);
+        r = end(c, old, &revision, err);
     else
         r = store_change(c->server->store, old->key, stored, old->revision, &c->facts, &revision, err);
     if (r == -ENOENT)

@@ -1,6 +1,8 @@
 /* Empties namespaces that are being deleted, then lets them go (finalizer "kubernetes" in spec.finalizers, taken off
  * through the subresource finalize). Objects go in their own way: with their grace periods and finalizers, so a VM in
- * it is shut down properly. What is left, and why, is in the conditions as in Kubernetes. */
+ * it is shut down properly. What is left, and why, is in the conditions as in Kubernetes. The caches that this goes by
+ * may be behind each other: the server refuses the last step while anything is stored (apiserver/rest_namespace.c), and
+ * it is tried again. */
 #include <string.h>
 
 #include "base/alloc.h"

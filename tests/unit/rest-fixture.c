@@ -48,7 +48,12 @@ static int fixture_authorize(void *data, const struct api_user *user, const stru
 {
     struct fixture *f = data;
     bool late = old || object;
+    void (*meanwhile)(struct fixture *) = object ? f->meanwhile : NULL;
 
+    if (meanwhile) {
+        f->meanwhile = NULL;
+        meanwhile(f);
+    }
     if (!f->refused_verb || !streq(f->refused_verb, t->verb) || late != f->refuse_late)
         return 0;
     return rest_forbid(user, t, NULL, err);

@@ -29,6 +29,8 @@ struct fixture {
     /* What the authorizer is to refuse: the verb, NULL = nothing; `late`: only once the objects are known. */
     const char *refused_verb;
     bool refuse_late;
+    /* Called once, when the next object is authorized that is to be written: what others do in that moment. */
+    void (*meanwhile)(struct fixture *f);
     bool outsider; /* requests come from somebody who is no part of Godwit */
 };
 

@@ -152,6 +152,22 @@ static void test_namespaces_wait_for_finalize(void **state)
     expect(f, 404, "GET", "/api/v1/namespaces/demo");
 }
 
+/* Whatever a controller believes. */
+static void test_a_namespace_goes_after_what_it_holds(void **state)
+{
+    static const char empty[] = "{\"metadata\":{\"name\":\"demo\"},\"spec\":{\"finalizers\":[]}}";
+    struct fixture *f = *state;
+
+    make_vm(f, "a");
+    expect(f, 200, "DELETE", "/api/v1/namespaces/demo");
+    _cleanup_reply_ struct reply r = ask(f, "PUT", "/api/v1/namespaces/demo/finalize", empty);
+    assert_int_equal(r.status, 409);
+    assert_non_null(strstr(reply_str(&r, "/message"), "still holds virtualmachines.kubevirt.io \"a\""));
+    expect(f, 200, "DELETE", VMS "/a");
+    expect(f, 200, "PUT", "/api/v1/namespaces/demo/finalize", empty);
+    expect(f, 404, "GET", "/api/v1/namespaces/demo");
+}
+
 static void test_collections(void **state)
 {
     struct fixture *f = *state;
@@ -184,6 +200,7 @@ int main(void)
         TEST(test_preconditions),
         TEST(test_pods_get_their_grace_period),
         TEST(test_namespaces_wait_for_finalize),
+        TEST(test_a_namespace_goes_after_what_it_holds),
         TEST(test_collections),
     };
 

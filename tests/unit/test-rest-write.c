@@ -85,6 +85,30 @@ static void test_create_in_a_terminating_namespace(void **state)
     assert_string_equal(reply_str(&r, "/details/causes/0/reason"), "NamespaceTerminating");
 }
 
+static void end_namespace(struct fixture *f)
+{
+    expect(f, 200, "DELETE", "/api/v1/namespaces/demo");
+}
+
+static void label_namespace(struct fixture *f)
+{
+    expect(f, 200, "PATCH", "/api/v1/namespaces/demo", "{\"metadata\":{\"labels\":{\"a\":\"b\"}}}", "application/merge-patch+json");
+}
+
+/* Between the first look at the namespace and the write. */
+static void test_a_namespace_that_ends_meanwhile(void **state)
+{
+    struct fixture *f = *state;
+    _cleanup_free_ char *body = vm_json("a", "{}", "Halted");
+
+    f->meanwhile = label_namespace;
+    expect(f, 201, "POST", VMS, body);
+    expect(f, 200, "DELETE", VMS "/a");
+    f->meanwhile = end_namespace;
+    expect(f, 403, "POST", VMS, body);
+    expect(f, 404, "GET", VMS "/a");
+}
+
 static void test_bodies_that_do_not_fit(void **state)
 {
     struct fixture *f = *state;
@@ -377,6 +401,7 @@ int main(void)
         TEST(test_create_while_the_old_one_terminates),
         TEST(test_create_in_a_namespace_that_is_not_there),
         TEST(test_create_in_a_terminating_namespace),
+        TEST(test_a_namespace_that_ends_meanwhile),
         TEST(test_bodies_that_do_not_fit),
         TEST(test_invalid_objects_name_their_fields),
         TEST(test_generated_names),

@@ -125,7 +125,7 @@ def test_who_freezes_and_dies_is_followed_by_a_thaw(cluster, machine, sub):
     time.sleep(1)
     cluster.up()
     wait_for("it thaws", lambda: not machine.vmi["metadata"]["annotations"].get("godwit.io/unfreeze-at"), 20)
-    assert ask_virtctl(machine, "guestosinfo")["fsFreezeStatus"] == "thawed"
+    wait_for("the guest says so", lambda: ask_virtctl(machine, "guestosinfo")["fsFreezeStatus"] == "thawed", 20)
 
 
 def test_a_soft_reboot_by_the_agent(machine, sub):

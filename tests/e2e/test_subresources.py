@@ -10,7 +10,6 @@ import time
 import pytest
 from cluster import GODWIT, KUBECTL, CommandError, Vm, run, vm_manifest, wait_for
 from guest import Guest, GuestError
-from moments import Monitor, kill, pod_folder
 from subresources import Refused, Subresources
 
 VMI = "virtualmachineinstances/vm1"
@@ -362,20 +361,3 @@ def test_softreboot_lets_the_guest_shut_down_first(cluster, machine, sub):
         machine.guest().ask("poweroff")  # ends it, as without a reboot before
         out, _ = following.communicate(timeout=30)
     assert "QEMU ended: guest-shutdown" in out
-
-
-def test_a_soft_reboot_outlives_the_agent_that_began_it(cluster, vm):
-    """The guest hears the button when that agent is gone, and shuts down under the next one."""
-    machine = vm(run_strategy="RerunOnFailure")
-    uid, boot, node = machine.vmi["metadata"]["uid"], machine.guest().values("info")["boot_id"], machine.node
-    monitor = Monitor(pod_folder(machine, node))
-    machine.guest().ask("sh (sleep 0.5; killall -STOP agent; sleep 8; killall -CONT agent) >/dev/null 2>&1 &")
-    wait_for("the guest is deaf", lambda: not answers(machine))
-    Subresources(cluster.kubeconfig, machine.ns).put(f"{VMI}/softreboot")
-    kill(cluster.pid(node))
-    cluster.up()
-    monitor.wait_event("SHUTDOWN")
-    guest = machine.wait_guest()
-    assert guest.values("info")["boot_id"] != boot and machine.vmi["metadata"]["uid"] == uid
-    guest.ask("poweroff")  # which is no reboot
-    wait_for("it is over", lambda: not cluster.get("vmi", "vm1", machine.ns, check=False))

@@ -25,21 +25,12 @@ static void at_shutdown(struct pod *p, const char *action)
     qmp_command_str(p->qmp, "set-action", NULL, NULL, "shutdown", action, NULL);
 }
 
-static struct wish *heed(struct guest_services *g, struct pod *p)
-{
-    struct wish *w = map_get(g->reboots, p->uid);
-
-    if (!w) {
-        w = xnew(struct wish);
-        w->until_ms = env_now(g->agent->env) + HEED_MS;
-        map_put(g->reboots, p->uid, w);
-    }
-    return w;
-}
-
 void reboot_prepare(struct guest_services *g, struct pod *p)
 {
-    heed(g, p)->until_ms = env_now(g->agent->env) + HEED_MS;
+    struct wish *w = xnew(struct wish);
+
+    w->until_ms = env_now(g->agent->env) + HEED_MS;
+    map_put(g->reboots, p->uid, w);
     at_shutdown(p, "pause");
 }
 
@@ -81,7 +72,14 @@ static struct pod *asker(const struct question *q)
 /* A guest that has shut down in mid-migration is started by whoever has it in the end: here, when that is settled. */
 static void wait_for_settlement(struct guest_services *g, struct pod *p)
 {
-    heed(g, p)->down = true;
+    struct wish *w = map_get(g->reboots, p->uid);
+
+    if (!w) {
+        w = xnew(struct wish);
+        w->until_ms = env_now(g->agent->env) + HEED_MS;
+        map_put(g->reboots, p->uid, w);
+    }
+    w->down = true;
 }
 
 static void on_state(void *userdata, yyjson_val *result, const struct qmp_fault *fault)
@@ -130,11 +128,8 @@ void reboot_vmi_changed(struct guest_services *g, struct pod *p)
         ask(g, p, "query-migrate", false, on_copy);
 }
 
-/* An earlier life may have pressed the button; QEMU does not say whether it is to stand still. Where it is not, it ends
- * with the guest, whatever we heed. */
 void reboot_attached(struct guest_services *g, struct pod *p)
 {
-    (void)heed(g, p);
     ask(g, p, "query-migrate", false, on_copy);
 }
 

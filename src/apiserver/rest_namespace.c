@@ -1,5 +1,5 @@
-/* Namespaces and what is in them. Nothing comes into one that ends, and none goes before what is in it: controllers judge
- * by caches, which may not have heard of an object that was made a moment ago. Both are settled by the store. */
+/* Namespaces and what is in them. Nothing comes into one that ends, and none goes before what is in it: controllers
+ * judge by caches, which may not have heard of an object that was made a moment ago. Both are settled by the store. */
 #include <errno.h>
 #include <string.h>
 

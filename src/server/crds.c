@@ -41,7 +41,7 @@ static void write_conditions(struct rest_server *rest, yyjson_val *crd, const st
 
 typedef int each_fn(struct rest_server *rest, yyjson_val *crd, yyjson_val *other, struct gw_error *err);
 
-/* Until fn says -. */
+/* Calls fn for each definition that is stored, until it returns a negative: that is the answer then. */
 static int each_stored(struct rest_server *rest, yyjson_val *crd, each_fn *fn, struct gw_error *err)
 {
     const struct kind *kind = kinds_find_kind(rest->kinds, "apiextensions.k8s.io", NULL, "CustomResourceDefinition");

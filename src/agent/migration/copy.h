@@ -10,7 +10,7 @@
 #include "migration/source.h"
 
 /* Connections that carry memory. One TLS stream of QEMU's costs two system calls per page; two channels of multifd need
- * half the work for the same memory (measured, docs/decisions/0003-tls.md). */
+ * half the work for the same memory (measured, docs/decisions/0003-migration-tls.md). */
 #define COPY_CHANNELS 2
 
 /* Names of one epoch, for both sides. */

@@ -1,4 +1,4 @@
-/* CustomResourceDefinition: what crd.h checks. */
+/* CustomResourceDefinition: its finalizer, what crd.h checks, and what is not served of it. */
 #include "api/crd.h"
 #include "api/meta.h"
 #include "api/rules/kinds.h"

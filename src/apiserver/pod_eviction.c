@@ -157,10 +157,8 @@ static int mark_and_deny(const struct eviction *e, yyjson_val *vmi, struct gw_er
 /* Whether the pod runs, or is to run, a guest that somebody might miss. */
 static bool holds_guest(yyjson_val *pod)
 {
-    const char *phase = json_str_or(pod, "/status/phase", "");
-
     return str_same(meta_label(pod, "kubevirt.io"), "virt-launcher") && meta_annotation(pod, "kubevirt.io/domain") &&
-           !meta_deleting(pod) && !streq(phase, "Succeeded") && !streq(phase, "Failed");
+           !meta_deleting(pod) && !is_final(pod);
 }
 
 static int ask_vm(struct eviction *e, struct gw_error *err)

@@ -116,11 +116,9 @@ static bool is_core(const struct kind *kind, const char *name)
 /* Only pods have processes to wait for, and only while they are on a node and not over (registry/core/pod strategy). */
 static int64_t grace_period(const struct kind *kind, yyjson_val *object, const struct delete_options *o)
 {
-    const char *phase = json_str_or(object, "/status/phase", "");
     int64_t grace = o->grace_s >= 0 ? o->grace_s : json_int(object, "/spec/terminationGracePeriodSeconds", POD_GRACE_S);
 
-    if (!is_core(kind, "Pod") || !*json_str_or(object, "/spec/nodeName", "") || streq(phase, "Succeeded") ||
-        streq(phase, "Failed"))
+    if (!is_core(kind, "Pod") || !*json_str_or(object, "/spec/nodeName", "") || is_final(object))
         return 0;
     /* A later delete can shorten the time, never lengthen it. */
     return meta_deleting(object) ? MIN(grace, json_int(object, "/metadata/deletionGracePeriodSeconds", 0)) : grace;

@@ -34,7 +34,7 @@ static bool has_phase(struct vm_call *c, const char *phase)
 
 static bool is_over(struct vm_call *c)
 {
-    return has_phase(c, "Succeeded") || has_phase(c, "Failed");
+    return is_final(vmi_of(c));
 }
 
 static int read_both(struct vm_call *c, struct gw_error *err)

@@ -61,7 +61,7 @@ static int check_stays(struct vm_call *c, struct gw_error *err)
     (void)local_call(c->server, "GET", target, NULL, NULL, &list, NULL);
     json_each(json_at(yyjson_doc_get_root(list), "/items"), migration) {
         const char *phase = json_str_or(migration, "/status/phase", "");
-        if (*phase && !streq(phase, "Pending") && !streq(phase, "Succeeded") && !streq(phase, "Failed"))
+        if (*phase && !streq(phase, "Pending") && !is_final(migration))
             return vm_conflict(c, err, "volumes are not plugged while migration %s is under way (%s)",
                                meta_name(migration), phase);
     }

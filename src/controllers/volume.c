@@ -123,25 +123,18 @@ static void index_one(void *userdata, const char *ns, const char *name)
 
 static void by_hot_claim(yyjson_val *vmi, struct index_values *out)
 {
-    const char *phase = json_str_or(vmi, "/status/phase", "");
-
-    if (!streq(phase, "Succeeded") && !streq(phase, "Failed"))
+    if (!is_final(vmi))
         each_hot_claim(vmi, index_one, out);
 }
 
 static void by_claim(yyjson_val *pod, struct index_values *out)
 {
-    const char *phase = json_str_or(pod, "/status/phase", "");
     yyjson_val *volume;
-    char key[OBJECT_KEY_MAX];
 
-    if (streq(phase, "Succeeded") || streq(phase, "Failed"))
+    if (is_final(pod))
         return;
-    json_each(json_at(pod, "/spec/volumes"), volume) {
-        const char *name = json_str(volume, "/persistentVolumeClaim/claimName");
-        if (name)
-            index_value(out, object_key_of(meta_namespace(pod), name, key));
-    }
+    json_each(json_at(pod, "/spec/volumes"), volume)
+        index_one(out, meta_namespace(pod), volume_claim(volume));
 }
 
 /* --- binding --- */

@@ -7,6 +7,7 @@
 
 #include "agent/core/vm.h"
 #include "agent/network/pod_network.h"
+#include "api/meta.h"
 #include "base/alloc.h"
 #include "base/fs.h"
 #include "base/log.h"
@@ -19,10 +20,7 @@
 /* Whether the agent has anything to do with it: launcher pods of VMIs, not yet final. */
 static bool is_ours(yyjson_val *pod)
 {
-    const char *phase = json_str_or(pod, "/status/phase", "");
-
-    return json_key_str(pod, "/metadata/labels", "kubevirt.io/created-by") && !streq(phase, "Succeeded") &&
-           !streq(phase, "Failed");
+    return json_key_str(pod, "/metadata/labels", "kubevirt.io/created-by") && !is_final(pod);
 }
 
 static struct vm *adopt_object(struct core *core, yyjson_val *pod)

@@ -29,13 +29,6 @@ static void deny_field(struct gw_error *err, const char *webhook, const char *ty
     webhook_deny(err, GW_INVALID, webhook, "%s", text);
 }
 
-static bool final_phase(yyjson_val *object)
-{
-    const char *phase = json_str_or(object, "/status/phase", "");
-
-    return streq(phase, "Succeeded") || streq(phase, "Failed");
-}
-
 struct search {
     const char *vmi;
     char *uid; /* of the migration in flight */
@@ -45,7 +38,7 @@ static bool find_active(void *data, yyjson_val *migration)
 {
     struct search *s = data;
 
-    if (!str_same(meta_label(migration, LABEL_VMI), s->vmi) || final_phase(migration))
+    if (!str_same(meta_label(migration, LABEL_VMI), s->vmi) || is_final(migration))
         return true;
     s->uid = xstrdup(meta_uid(migration));
     return false;
@@ -80,7 +73,7 @@ static void check_vmi(struct rule_ctx *ctx, const char *name, struct gw_error *e
         webhook_deny(err, GW_BAD_REQUEST, CREATE_WEBHOOK, "the VMI \"%s/%s\" does not exist", ctx->namespace, name);
         return;
     }
-    if (final_phase(vmi)) {
+    if (is_final(vmi)) {
         webhook_deny(err, GW_BAD_REQUEST, CREATE_WEBHOOK, "Cannot migrate VMI in finalized state.");
         return;
     }
@@ -101,7 +94,7 @@ static void check_update(yyjson_val *object, yyjson_val *old, struct gw_error *e
 
     if (spec_changed(object, old))
         deny_field(err, UPDATE_WEBHOOK, CAUSE_NOT_SUPPORTED, "spec", "update of Migration object's spec is restricted");
-    else if (before && !final_phase(object) && !str_same(now, before))
+    else if (before && !is_final(object) && !str_same(now, before))
         deny_field(err, UPDATE_WEBHOOK, CAUSE_NOT_SUPPORTED, "metadata.labels",
                    json_at(object, "/metadata/labels") ? "selector label can't be modified on an in-flight migration"
                                                        : "selector label can't be removed from an in-flight migration");
@@ -119,9 +112,8 @@ static void validate(struct rule_ctx *ctx, yyjson_val *object, yyjson_val *old, 
         deny_field(err, CREATE_WEBHOOK, CAUSE_REQUIRED, "spec.vmiName", "vmiName is missing");
     else if (check_priority(ctx, object, err))
         check_vmi(ctx, vmi, err);
-    if (!old && !err->message) {
+    if (!old && !err->message)
         labels_check("spec.addedNodeSelector", json_at(object, "/spec/addedNodeSelector"), err);
-    }
 }
 
 const struct rules migration_rules = {

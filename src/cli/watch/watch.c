@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "api/meta.h"
 #include "base/alloc.h"
 #include "cli/api.h"
 #include "cli/cli.h"
@@ -89,7 +90,7 @@ static void show(void *userdata, const char *key, yyjson_val *old, yyjson_val *o
     w->seen = true;
     yyjson_val *state = state_of(w, vmim);
     const char *phase = json_str_or(vmim, "/status/phase", "");
-    bool ended = streq(phase, "Succeeded") || streq(phase, "Failed");
+    bool ended = is_final(vmim);
     if (ended)
         watch_summary(&line, w->name, phase, state ? state : json_at(vmim, "/status/migrationState"),
                       json_at(vmim, "/status"));
